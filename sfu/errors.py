@@ -1,0 +1,41 @@
+"""The four ways something can be wrong. Codes are stable; texts are for people and may change."""
+
+from __future__ import annotations
+
+
+class SfuError(Exception):
+    """Root of every error this package raises on purpose."""
+
+
+class ParseError(SfuError, ValueError):
+    """Bytes or text from a peer that do not parse: dropped, counted by `reason`, never logged one by one.
+
+    `reason` is a short constant (for example `"rtp-truncated"`) fit for a counter's label.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _CodedError(SfuError):
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class RequestError(_CodedError):
+    """A request that is refused: the peer gets `code` and `message`, and its session stays."""
+
+
+class ProtocolError(_CodedError):
+    """The peer broke the protocol: it gets `code` and `message`, and its session is closed."""
+
+
+class ConfigError(SfuError):
+    """The configuration is wrong; raised at start only, with every fault at once in `faults`."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults

@@ -1,0 +1,304 @@
+"""The seam between mechanism (per packet) and policy (per tick).
+
+A plane owns everything that happens per packet: SRTP, rewriting, caching, retransmission, RTCP,
+transport-wide feedback, layer switching at a switch point. Policy never sees a packet: it reads
+batched events and counters, and sets targets. Every plane implements `MediaPlane`; the Python
+plane is the readable reference.
+
+Plain data only crosses the seam, so that a plane may live in another language and in other
+threads. Times are monotonic integer microseconds; NTP time is passed apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
+
+Kind = Literal["audio", "video"]
+
+SrtpProfile = Literal["AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES128_CM_SHA1_80"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SrtpKeys:
+    """Keying material of one DTLS-SRTP association, master key followed by master salt. Spec: RFC 5764 4.2."""
+
+    profile: SrtpProfile
+    receive: bytes
+    send: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec:
+    """One negotiated media payload type with its retransmission payload type.
+
+    `name` is lower case (`opus`, `red`, `vp8`, `vp9`, `h264`, `av1`); `rtx_payload_type` is None
+    where RTX was not negotiated.
+    """
+
+    name: str
+    payload_type: int
+    clock_rate: int
+    rtx_payload_type: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtensionIds:
+    """RTP header-extension ids of one leg; 0 means not negotiated. Spec: RFC 8285."""
+
+    mid: int = 0
+    rid: int = 0
+    repaired_rid: int = 0
+    transport_cc: int = 0
+    abs_send_time: int = 0
+    audio_level: int = 0
+    dependency_descriptor: int = 0
+    video_orientation: int = 0
+    playout_delay: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodingSsrcs:
+    """SSRCs announced in the publisher's SDP (`a=ssrc`, `a=ssrc-group:FID`), where it announced any."""
+
+    ssrc: int
+    rtx_ssrc: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicationConfig:
+    """What the plane must know to receive one publication.
+
+    `codecs` are those the answer accepted, the first being the media codec. `rids` is empty
+    without simulcast. Streams are recognised by announced SSRC, else by MID and RID extensions,
+    else (one candidate only) by payload type. Spec: RFC 8843 section 9.2.
+    """
+
+    transport: TransportKey
+    kind: Kind
+    mid: str
+    codecs: tuple[Codec, ...]
+    extensions: ExtensionIds
+    rids: tuple[str, ...] = ()
+    ssrcs: tuple[EncodingSsrcs, ...] = ()
+    nack: bool = False
+    transport_cc: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionConfig:
+    """What the plane must know to send one publication to one subscriber.
+
+    `payload_types` maps the publication's payload types to this leg's; `rtx_payload_types` maps
+    this leg's media payload types to its RTX ones (empty: NACKs are answered with nothing).
+    """
+
+    transport: TransportKey
+    publication: PublicationKey
+    mid: str
+    ssrc: int
+    rtx_ssrc: int | None
+    payload_types: Mapping[int, int]
+    rtx_payload_types: Mapping[int, int]
+    extensions: ExtensionIds
+    cname: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Layer:
+    """A step of quality: `spatial` 0 is the smallest picture, `temporal` 0 the lowest frame rate."""
+
+    spatial: int
+    temporal: int
+
+
+# --- events, plane to policy -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingStarted:
+    """The first packet of an encoding arrived (or it came back). `spatial` may change as sizes are learned."""
+
+    publication: PublicationKey
+    rid: str
+    ssrc: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingStopped:
+    """An encoding that flowed has sent nothing for a while (muted, dynacast, loss of the layer)."""
+
+    publication: PublicationKey
+    rid: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyframeWanted:
+    """A subscriber (by PLI or FIR) or the plane itself (a switch is waiting) needs a keyframe of this encoding."""
+
+    publication: PublicationKey
+    rid: str
+    reason: Literal["pli", "fir", "join", "switch"]
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentLayerChanged:
+    """What flows to a subscriber has changed; `layer` is None while nothing does."""
+
+    subscription: SubscriptionKey
+    layer: Layer | None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioLevel:
+    """Speech energy of an audio publication since the last poll: loudest level in dBov (0 loud, 127 silent)."""
+
+    publication: PublicationKey
+    level: int
+    packets: int
+
+
+@dataclass(frozen=True, slots=True)
+class PacketResult:
+    """One packet of a transport-wide feedback report; `arrival_us` is None where it was lost."""
+
+    sent_us: int
+    arrival_us: int | None
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransportFeedback:
+    """A subscriber's transport-cc report matched with what was sent to it."""
+
+    transport: TransportKey
+    results: tuple[PacketResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RembReceived:
+    """Receiver-estimated bitrate from a subscriber without transport-cc."""
+
+    transport: TransportKey
+    bitrate_bps: int
+
+
+PlaneEvent = (
+    EncodingStarted
+    | EncodingStopped
+    | KeyframeWanted
+    | CurrentLayerChanged
+    | AudioLevel
+    | TransportFeedback
+    | RembReceived
+)
+
+
+# --- counters ----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class EncodingStats:
+    """Reception of one encoding, cumulative since it started. `jitter_ms` is RFC 3550 section 6.4.1."""
+
+    rid: str
+    ssrc: int
+    active: bool
+    packets: int = 0
+    bytes: int = 0
+    lost: int = 0
+    recovered: int = 0
+    duplicates: int = 0
+    nacks_sent: int = 0
+    plis_sent: int = 0
+    keyframes: int = 0
+    frames: int = 0
+    jitter_ms: float = 0.0
+    bitrate_bps: int = 0
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(slots=True)
+class SubscriptionStats:
+    """What was sent to one subscriber of one publication, and what it reports back."""
+
+    packets: int = 0
+    bytes: int = 0
+    nacks_received: int = 0
+    retransmitted: int = 0
+    retransmit_missed: int = 0
+    plis_received: int = 0
+    fraction_lost: float = 0.0
+    lost: int = 0
+    jitter_ms: float = 0.0
+    rtt_ms: float | None = None
+    bitrate_bps: int = 0
+    current: Layer | None = None
+    current_rid: str = ""
+
+
+@dataclass(slots=True)
+class PlaneCounters:
+    """Of the whole plane. `dropped` counts by reason: a reason is a constant, never peer-made text."""
+
+    received: int = 0
+    forwarded: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+
+
+class Egress(Protocol):
+    """Where a plane's protected packets go. Sending must not block; a full socket drops."""
+
+    def send(self, transport: TransportKey, packet: bytes) -> None: ...
+
+
+class MediaPlane(Protocol):
+    """See the module's text. No method blocks or raises for what a peer sent; unknown keys are ignored."""
+
+    def open_transport(self, transport: TransportKey, keys: SrtpKeys) -> None:
+        """Start protecting and unprotecting for a transport. Publications and subscriptions may come first."""
+
+    def close_transport(self, transport: TransportKey) -> None:
+        """Forget a transport with all its publications and subscriptions."""
+
+    def open_publication(self, publication: PublicationKey, config: PublicationConfig) -> None:
+        """Start receiving. Opening an open key replaces its configuration and keeps its streams."""
+
+    def close_publication(self, publication: PublicationKey) -> None: ...
+
+    def set_muted(self, publication: PublicationKey, muted: bool) -> None:
+        """While muted nothing is forwarded, whatever arrives; un-muting asks for a keyframe."""
+
+    def open_subscription(self, subscription: SubscriptionKey, config: SubscriptionConfig) -> None:
+        """Start sending at the highest layer that flows, from a keyframe asked for at once."""
+
+    def close_subscription(self, subscription: SubscriptionKey) -> None: ...
+
+    def set_target(self, subscription: SubscriptionKey, target: Layer | None) -> None:
+        """The best layer policy allows; None pauses. What flows changes at the next switch point."""
+
+    def request_keyframe(self, publication: PublicationKey, rid: str, now_us: int) -> None:
+        """Send a PLI for one encoding now. Throttling is the caller's, see `media/keyframes.py`."""
+
+    def layers(self, publication: PublicationKey) -> Sequence[tuple[Layer, str, int]]:
+        """What flows now, lowest first: the layer, its rid, its bits per second."""
+
+    def receive(self, transport: TransportKey, packet: bytes, now_us: int) -> None:
+        """One SRTP or SRTCP datagram from the transport's proven peer."""
+
+    def tick(self, now_us: int, ntp: int) -> None:
+        """Timers: RTCP reports, NACKs, feedback, stopped encodings. Call every 20 ms while any transport is open."""
+
+    def poll_events(self) -> list[PlaneEvent]:
+        """Everything that happened since the last poll, in order."""
+
+    def publication_stats(self, publication: PublicationKey) -> list[EncodingStats]:
+        """One entry for each known encoding, empty when none arrived."""
+
+    def subscription_stats(self, subscription: SubscriptionKey) -> SubscriptionStats | None: ...
+
+    def counters(self) -> PlaneCounters: ...

@@ -1,0 +1,1 @@
+"""Rooms, sans-IO: commands in, effects out."""

@@ -1,0 +1,1 @@
+"""SDP: parsing and negotiation as functions over plain data."""

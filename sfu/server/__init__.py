@@ -1,0 +1,1 @@
+"""The aiohttp application. The only importer of aiohttp."""
