@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
-
-Kind = Literal["audio", "video"]
+from sfu.rtp.parameters import Codec as Codec
+from sfu.rtp.parameters import EncodingSsrcs as EncodingSsrcs
+from sfu.rtp.parameters import ExtensionIds as ExtensionIds
+from sfu.rtp.parameters import Kind as Kind
 
 SrtpProfile = Literal["AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES128_CM_SHA1_80"]
 
@@ -29,43 +31,6 @@ class SrtpKeys:
     profile: SrtpProfile
     receive: bytes
     send: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Codec:
-    """One negotiated media payload type with its retransmission payload type.
-
-    `name` is lower case (`opus`, `red`, `vp8`, `vp9`, `h264`, `av1`); `rtx_payload_type` is None
-    where RTX was not negotiated.
-    """
-
-    name: str
-    payload_type: int
-    clock_rate: int
-    rtx_payload_type: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExtensionIds:
-    """RTP header-extension ids of one leg; 0 means not negotiated. Spec: RFC 8285."""
-
-    mid: int = 0
-    rid: int = 0
-    repaired_rid: int = 0
-    transport_cc: int = 0
-    abs_send_time: int = 0
-    audio_level: int = 0
-    dependency_descriptor: int = 0
-    video_orientation: int = 0
-    playout_delay: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncodingSsrcs:
-    """SSRCs announced in the publisher's SDP (`a=ssrc`, `a=ssrc-group:FID`), where it announced any."""
-
-    ssrc: int
-    rtx_ssrc: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
