@@ -7,8 +7,12 @@ everything runs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, get_type_hints
+
+from sfu.errors import ConfigError
 
 
 def option(default: Any, doc: str, *, secret: bool = False) -> Any:
@@ -26,27 +30,40 @@ class ServerConfig:
     host: str = option("", "address to listen on; empty means every interface, IPv4 and IPv6")
     port: int = option(7880, "TCP port of plain HTTP; 0 picks a free one")
     https_port: int = option(7881, "TCP port of HTTPS; 0 picks a free one, -1 turns HTTPS off")
-    tls_cert: str = option("", "path of the PEM certificate chain; empty makes a self-signed one at first start")
+    tls_cert: str = option(
+        "", "path of the PEM certificate chain; empty makes a self-signed one at first start"
+    )
     tls_key: str = option("", "path of the PEM private key that belongs to tls_cert")
     data_dir: str = option("", "folder for what the server keeps; empty means ~/.local/share/pysfu")
     allowed_origins: tuple[str, ...] = option(
         (), "origins, besides the server's own, whose pages may open the WebSocket; '*' allows all"
     )
-    trust_proxy: bool = option(False, "believe X-Forwarded-For and X-Forwarded-Proto (only behind your own proxy)")
+    trust_proxy: bool = option(
+        False, "believe X-Forwarded-For and X-Forwarded-Proto (only behind your own proxy)"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RtcConfig:
     """The media port."""
 
-    port: int = option(7882, "UDP port for all media, and TCP port of the ICE-TCP candidate; 0 picks a free one")
-    bind: tuple[str, ...] = option(("0.0.0.0", "::"), "addresses to bind; IPv6 is left out where the machine has none")
+    port: int = option(
+        7882, "UDP port for all media, and TCP port of the ICE-TCP candidate; 0 picks a free one"
+    )
+    bind: tuple[str, ...] = option(
+        ("0.0.0.0", "::"),  # noqa: S104 - a media port serves every interface
+        "addresses to bind; IPv6 is left out where the machine has none",
+    )
     tcp: bool = option(True, "offer ICE over TCP on the same port number, for networks that block UDP")
     announce: tuple[str, ...] = option(
         (), "addresses told to clients instead of the machine's own (public address behind 1:1 NAT)"
     )
-    stun_server: str = option("", "host:port of a STUN server asked at start for the public address to announce")
-    consent_timeout_s: float = option(30.0, "seconds without a valid check after which a peer is gone (RFC 7675)")
+    stun_server: str = option(
+        "", "host:port of a STUN server asked at start for the public address to announce"
+    )
+    consent_timeout_s: float = option(
+        30.0, "seconds without a valid check after which a peer is gone (RFC 7675)"
+    )
     receive_buffer_bytes: int = option(4_194_304, "socket receive buffer asked of the system, bytes")
     send_buffer_bytes: int = option(4_194_304, "socket send buffer asked of the system, bytes")
 
@@ -56,10 +73,14 @@ class IceConfig:
     """STUN and TURN servers handed to clients."""
 
     stun_urls: tuple[str, ...] = option((), "STUN URLs for clients, for example stun:stun.example.org:3478")
-    turn_urls: tuple[str, ...] = option((), "TURN URLs for clients, for example turn:turn.example.org:3478?transport=udp")
+    turn_urls: tuple[str, ...] = option(
+        (), "TURN URLs for clients, for example turn:turn.example.org:3478?transport=udp"
+    )
     turn_username: str = option("", "static TURN user name; leave empty when turn_secret is set")
     turn_password: str = option("", "static TURN password", secret=True)
-    turn_secret: str = option("", "secret shared with the TURN server (coturn's use-auth-secret)", secret=True)
+    turn_secret: str = option(
+        "", "secret shared with the TURN server (coturn's use-auth-secret)", secret=True
+    )
     turn_ttl_s: int = option(3600, "life of a time-limited TURN credential, seconds; renewed at half of it")
 
 
@@ -129,3 +150,206 @@ class Config:
     log: LogConfig = field(default_factory=LogConfig)
 
 
+ENV_PREFIX = "SFU_"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One configuration key as documentation and loaders see it. `name` is `section.field`."""
+
+    name: str
+    type: Any
+    default: Any
+    doc: str
+    secret: bool
+
+
+def options() -> Iterator[Option]:
+    """Every key there is, in the order of the dataclasses."""
+    for section in fields(Config):
+        cls = _section_class(section.name)
+        hints = get_type_hints(cls)
+        for f in fields(cls):
+            doc, secret = f.metadata["doc"], f.metadata["secret"]
+            yield Option(f"{section.name}.{f.name}", hints[f.name], f.default, doc, secret)
+
+
+def load(
+    toml: str = "", environ: Mapping[str, str] | None = None, overrides: Mapping[str, str] | None = None
+) -> Config:
+    """The effective configuration.
+
+    `toml` is the file's text, `environ` the process environment, `overrides` maps `section.field` to
+    the text given on the command line. Raises `ConfigError` naming every fault: unknown keys, wrong
+    types, values out of range.
+    """
+    faults: list[str] = []
+    values: dict[str, Any] = {}
+    known = {option.name: option for option in options()}
+    for source, layer in (
+        ("file", _from_toml(toml, faults)),
+        ("environment", _from_environ(environ or {})),
+        ("command line", dict(overrides or {})),
+    ):
+        for name, value in layer.items():
+            if name not in known:
+                faults.append(f"{source}: unknown key {name}")
+                continue
+            try:
+                values[name] = _convert(known[name].type, value)
+            except ValueError as error:
+                faults.append(f"{source}: {name}: {error}")
+    config = _build(values)
+    faults.extend(_out_of_range(config))
+    if faults:
+        raise ConfigError(faults)
+    return config
+
+
+def show(config: Config) -> str:
+    """The configuration as TOML with comments; secrets are masked."""
+    lines: list[str] = []
+    section = ""
+    for item in options():
+        table, _, name = item.name.partition(".")
+        if table != section:
+            section = table
+            lines += ["", f"[{table}]"] if lines else [f"[{table}]"]
+        value = getattr(getattr(config, table), name)
+        shown = _toml_value("***" if item.secret and value and isinstance(value, str) else value)
+        if item.secret and isinstance(value, tuple) and value:
+            shown = _toml_value(tuple("***" for _ in value))
+        lines += [f"# {item.doc}", f"{name} = {shown}"]
+    return "\n".join(lines) + "\n"
+
+
+def _section_class(name: str) -> Any:
+    return get_type_hints(Config)[name]
+
+
+def _build(values: Mapping[str, Any]) -> Config:
+    sections: dict[str, dict[str, Any]] = {f.name: {} for f in fields(Config)}
+    for name, value in values.items():
+        section, _, key = name.partition(".")
+        sections[section][key] = value
+    return Config(**{name: _section_class(name)(**given) for name, given in sections.items()})
+
+
+def _from_toml(text: str, faults: list[str]) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        faults.append(f"file: not TOML: {error}")
+        return {}
+    flat: dict[str, Any] = {}
+    for section, table in document.items():
+        if not isinstance(table, dict):
+            faults.append(f"file: {section} is not a table")
+            continue
+        flat.update({f"{section}.{key}": value for key, value in table.items()})
+    return flat
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        name.removeprefix(ENV_PREFIX).lower().replace("__", ".", 1): value
+        for name, value in environ.items()
+        if name.startswith(ENV_PREFIX) and "__" in name
+    }
+
+
+def _convert(kind: Any, value: Any) -> Any:
+    """`value` from TOML (typed) or from text, as `kind`; `ValueError` says what was expected."""
+    if kind is str and isinstance(value, str):
+        return value
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in {"true", "yes", "on", "1", "false", "no", "off", "0"}:
+            return value.lower() in {"true", "yes", "on", "1"}
+        raise ValueError("expected true or false")
+    if kind is int and not isinstance(value, bool):
+        try:
+            return int(value) if isinstance(value, (int, str)) else _raise("expected a whole number")
+        except ValueError:
+            raise ValueError("expected a whole number") from None
+    if kind is float and not isinstance(value, bool) and isinstance(value, (int, float, str)):
+        try:
+            return float(value)
+        except ValueError:
+            raise ValueError("expected a number") from None
+    if kind == tuple[str, ...]:
+        items = value.split(",") if isinstance(value, str) else value
+        if isinstance(items, list) and all(isinstance(item, str) for item in items):
+            return tuple(item.strip() for item in items if item.strip())
+        raise ValueError("expected a list of texts")
+    raise ValueError("expected a text")
+
+
+def _raise(message: str) -> Any:
+    raise ValueError(message)
+
+
+def _out_of_range(config: Config) -> Iterator[str]:
+    for name, port, lowest in (
+        ("server.port", config.server.port, 0),
+        ("server.https_port", config.server.https_port, -1),
+        ("rtc.port", config.rtc.port, 0),
+    ):
+        if not lowest <= port <= 65535:
+            yield f"{name}: a port is between {lowest} and 65535"
+    for name in _POSITIVE:
+        section, _, key = name.partition(".")
+        if getattr(getattr(config, section), key) <= 0:
+            yield f"{name}: must be above 0"
+    if bool(config.server.tls_cert) != bool(config.server.tls_key):
+        yield "server.tls_cert and server.tls_key belong together"
+    if config.ice.turn_urls and not (
+        config.ice.turn_secret or (config.ice.turn_username and config.ice.turn_password)
+    ):
+        yield "ice.turn_urls needs ice.turn_secret, or ice.turn_username with ice.turn_password"
+    if any(":" not in key or not all(key.split(":", 1)) for key in config.auth.keys):
+        yield "auth.keys: each is 'key:secret'"
+    if config.media.plane not in {"auto", "python"}:
+        yield "media.plane: auto or python"
+    if config.log.level.lower() not in {"debug", "info", "warning", "error"}:
+        yield "log.level: debug, info, warning or error"
+    for url in config.ice.stun_urls:
+        if not url.startswith(("stun:", "stuns:")):
+            yield f"ice.stun_urls: {url} does not start with stun: or stuns:"
+    for url in config.ice.turn_urls:
+        if not url.startswith(("turn:", "turns:")):
+            yield f"ice.turn_urls: {url} does not start with turn: or turns:"
+
+
+_POSITIVE = (
+    "rtc.consent_timeout_s", "rtc.receive_buffer_bytes", "rtc.send_buffer_bytes", "ice.turn_ttl_s",
+    "room.max_rooms",
+    "room.max_participants", "room.max_publications", "limits.message_bytes", "limits.messages_per_s",
+    "limits.message_burst", "limits.data_bytes", "limits.data_bytes_per_s", "limits.chat_characters",
+    "limits.sessions_per_address", "media.keyframe_interval_ms", "media.cache_packets",
+)  # fmt: skip
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return str(value)
+
+
+def reference() -> str:
+    """Every key as Markdown tables; `docs/config.md` holds exactly this text."""
+    lines: list[str] = []
+    section = ""
+    for item in options():
+        table, _, name = item.name.partition(".")
+        if table != section:
+            section = table
+            intro = (_section_class(table).__doc__ or "").strip()
+            lines += ["", f"## `[{table}]`", "", intro, "", "| key | default | meaning |", "|---|---|---|"]
+        lines.append(f"| `{name}` | `{_toml_value(item.default)}` | {item.doc} |")
+    return "\n".join(lines).strip() + "\n"

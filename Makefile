@@ -1,0 +1,62 @@
+# The developer's interface. `make run` and `make test` need nothing but Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.DEFAULT_GOAL := help
+.PHONY: help run test unit lint fmt types e2e browser bench clean
+
+help: ## show this list
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+run: $(VENV)/run ## set up and start the server with a demo room; prints the link to open
+	@$(BIN)/sfu demo
+
+test: $(VENV)/dev browser ## set up and run lint, types and every test, the browser's included
+	@$(MAKE) --no-print-directory lint types
+	$(BIN)/python -m pytest
+
+unit: $(VENV)/dev ## the fast tests only: no browser, no TURN server
+	$(BIN)/python -m pytest -m 'not e2e and not turn'
+
+lint: $(VENV)/dev ## style and layering
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+fmt: $(VENV)/dev ## format the code
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+types: $(VENV)/dev ## mypy --strict
+	$(BIN)/mypy
+
+e2e: $(VENV)/dev browser ## only the tests in a real browser
+	$(BIN)/python -m pytest -m 'e2e or turn'
+
+browser: ## install Chromium, coturn and ffmpeg's tools for the tests where apt-get can
+	@bash tests/install_tools.sh
+
+bench: $(VENV)/dev ## measure; prints tables, writes JSON to artifacts/
+	@mkdir -p artifacts
+	@for b in bench/*.py; do $(BIN)/python $$b --json artifacts/$$(basename $$b .py).json || exit 1; done
+
+clean: ## remove everything that was made
+	rm -rf $(VENV) build dist *.egg-info artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Making a virtual environment in $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run: $(VENV)/bin/python pyproject.toml
+	@echo "Installing (the first time takes a minute) ..."
+	@$(PIP) install -e .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/bin/python pyproject.toml
+	@echo "Installing with the developer's tools ..."
+	@$(PIP) install -e '.[dev]'
+	@touch $@ $(VENV)/run

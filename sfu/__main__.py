@@ -1,0 +1,56 @@
+"""Entry point of the `sfu` command and of `python -m sfu`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+import sfu
+from sfu.cli import config, demo, serve, token
+from sfu.errors import ConfigError
+from sfu_client.commands import camera, record, view
+
+COMMANDS = (serve, demo, token, config, camera, view, record)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; also what the documentation's test reads."""
+    top = argparse.ArgumentParser(
+        prog="sfu",
+        description="A WebRTC media server in Python: browsers, Python peers and headless cameras in a room.",
+    )
+    top.add_argument("--version", action="version", version=f"pysfu {sfu.__version__}")
+    commands = top.add_subparsers(dest="command", metavar="command", required=True)
+    for module in COMMANDS:
+        sub = commands.add_parser(
+            module.NAME,
+            help=module.HELP,
+            description=module.HELP,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        module.configure(sub)
+        sub.set_defaults(run=module.run)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status follows sysexits.h (0 asked to stop, 64 usage, 78 configuration)."""
+    try:
+        args = parser().parse_args(argv)
+    except SystemExit as end:
+        return os.EX_USAGE if end.code == 2 else int(end.code or 0)
+    try:
+        return int(asyncio.run(args.run(args)))
+    except ConfigError as error:
+        for fault in error.faults:
+            print(f"sfu: configuration: {fault}", file=sys.stderr)
+        return os.EX_CONFIG
+    except KeyboardInterrupt:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

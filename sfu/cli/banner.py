@@ -1,0 +1,67 @@
+"""What a person sees at start: which link to open, also as a QR code for a phone, and what to try next."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import socket
+import sys
+
+import qrcode
+from rich.console import Console
+
+import sfu
+from sfu.config import Config
+
+
+def show(settings: Config, http_url: str, https_url: str, room: str) -> None:
+    """Print the links. `room` is the room they lead to; empty leads to the landing page."""
+    path = f"/r/{room}" if room else "/"
+    local = _with_host(http_url, "localhost") + path
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"\n[bold]pysfu {sfu.__version__}[/]")
+    console.print(f"  Open          [bold cyan]{local}[/]")
+    lan = lan_address()
+    if https_url and lan:
+        link = _with_host(https_url, lan) + path
+        console.print(f"  Phone or LAN  [bold cyan]{link}[/]")
+        if not settings.server.tls_cert:
+            console.print("                (own certificate: the browser warns once, choose to go on)")
+        if sys.stdout.isatty():
+            console.print(qr(link), style="white on black")
+    if settings.auth.keys:
+        console.print(
+            f"  Token         sfu token --room {room or 'ROOM'} --identity NAME   (append as #token=...)"
+        )
+    camera = f"{_command()} camera --server {_with_host(http_url, 'localhost')} --room {room or 'demo'}"
+    console.print(f"  Add a camera  [green]{camera}[/]   (no camera? add: synthetic)")
+    console.print("  Stop          Ctrl-C\n")
+
+
+def qr(link: str) -> str:
+    """`link` as a QR code of half-block characters."""
+    code = qrcode.QRCode(border=2, error_correction=qrcode.constants.ERROR_CORRECT_L)
+    code.add_data(link)
+    out = io.StringIO()
+    code.print_ascii(out=out, invert=True)
+    return out.getvalue()
+
+
+def lan_address() -> str:
+    """This machine's IPv4 address towards the network, empty if it has none. Sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])
+
+
+def _with_host(url: str, host: str) -> str:
+    scheme, _, rest = url.partition("://")
+    port = rest.rsplit(":", 1)[-1]
+    return f"{scheme}://{host}:{port}"
+
+
+def _command() -> str:
+    return "sfu" if shutil.which("sfu") else f"{sys.executable} -m sfu"

@@ -1,0 +1,74 @@
+"""`sfu demo`: the server with a moving picture and a tone in the room `demo`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+
+from sfu.cli import options
+from sfu.cli.serve import run_server
+from sfu.config import Config
+from sfu.server import tokens
+from sfu.server.app import Server
+
+NAME = "demo"
+HELP = "run the server with a moving picture and a tone in the room 'demo', so that nobody is alone"
+
+ROOM = "demo"
+RESTART_S = 2.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    options.add(parser)
+
+
+async def run(args: argparse.Namespace) -> int:
+    settings = options.load(args)
+
+    async def beside(server: Server, stop: asyncio.Event) -> None:
+        await keep_publishing(settings, server.http_url)
+
+    return await run_server(settings, room=ROOM, beside=beside)
+
+
+async def keep_publishing(settings: Config, url: str) -> None:
+    """Run the synthetic camera in a process of its own, so that its encoding never delays forwarding."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SFU_")}
+    if settings.auth.keys:
+        key, _, secret = settings.auth.keys[0].partition(":")
+        environ["SFU_TOKEN"] = tokens.mint(
+            key, secret, identity="demo", name="Demo", room=ROOM, now_s=int(time.time()), ttl_s=365 * 86400
+        )
+    command = [
+        sys.executable,
+        "-m",
+        "sfu",
+        "camera",
+        "synthetic",
+        "--server",
+        url,
+        "--room",
+        ROOM,
+        "--name",
+        "Demo",
+    ]
+    command += ["--size", "640x360", "--fps", "25", "--audio", "tone"]
+    while True:
+        process = await asyncio.create_subprocess_exec(
+            *command, env=environ, stdout=asyncio.subprocess.DEVNULL
+        )
+        try:
+            await process.wait()
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    await asyncio.wait_for(process.wait(), 5)
+                except TimeoutError:
+                    process.kill()
+                    await process.wait()
+        await asyncio.sleep(RESTART_S)

@@ -1,0 +1,65 @@
+"""Logging: standard `logging` to standard error, one line or one JSON object a record.
+
+A record's `room`, `participant` and `transport` come through `extra=`. Tokens, SDP, ICE passwords
+and message text are never logged; addresses are shortened by `peer_address` unless asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+from sfu.config import LogConfig
+
+CONTEXT = ("room", "participant", "transport")
+
+_addresses_in_full = False
+
+
+class _Line(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        context = " ".join(f"{name}={record.__dict__[name]}" for name in CONTEXT if name in record.__dict__)
+        return f"{text} [{context}]" if context else text
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, object] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        entry.update({name: record.__dict__[name] for name in CONTEXT if name in record.__dict__})
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def configure(config: LogConfig) -> None:
+    """Send the `sfu` loggers to standard error as `config` says. Libraries speak from WARNING up."""
+    global _addresses_in_full
+    _addresses_in_full = config.addresses
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        _Json() if config.json else _Line("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    for name in ("sfu", "sfu_client"):
+        logging.getLogger(name).setLevel(config.level.upper())
+
+
+def peer_address(host: str) -> str:
+    """`host` as it may be logged: the network part only, unless the configuration asks for all of it.
+
+    >>> peer_address("198.51.100.7")
+    '198.51.x.x'
+    """
+    if _addresses_in_full:
+        return host
+    separator = ":" if ":" in host else "."
+    return separator.join([*host.split(separator)[:2], "x", "x"])

@@ -1,0 +1,51 @@
+import json
+import logging
+
+import pytest
+
+from sfu import log
+from sfu.config import LogConfig
+
+
+@pytest.fixture(autouse=True)
+def _restore_root():
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    log.configure(LogConfig())
+    root.handlers[:] = handlers
+
+
+def test_a_line_carries_its_context(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(LogConfig())
+    logging.getLogger("sfu.room").info("joined", extra={"room": "r1", "participant": "PA_1"})
+    assert capsys.readouterr().err.strip().endswith("sfu.room: joined [room=r1 participant=PA_1]")
+
+
+def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(LogConfig(json=True))
+    try:
+        raise ValueError("boom")
+    except ValueError:
+        logging.getLogger("sfu.room").exception("bug", extra={"transport": 7})
+    entry = json.loads(capsys.readouterr().err)
+    assert entry["level"] == "error"
+    assert entry["transport"] == 7
+    assert "boom" in entry["traceback"]
+
+
+def test_levels(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(LogConfig(level="warning"))
+    logging.getLogger("sfu.room").info("quiet")
+    logging.getLogger("other").info("quiet")
+    assert capsys.readouterr().err == ""
+
+
+def test_addresses_are_shortened_unless_asked_for() -> None:
+    log.configure(LogConfig())
+    assert log.peer_address("198.51.100.7") == "198.51.x.x"
+    assert log.peer_address("2001:db8::1") == "2001:db8:x:x"
+    log.configure(LogConfig(addresses=True))
+    assert log.peer_address("198.51.100.7") == "198.51.100.7"
