@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sfu.media.plane import PacketResult
+from sfu.media.twcc import EARLY_PACKETS, FEEDBACK_INTERVAL_US, SentHistory, TwccRecorder
+from sfu.rtp.rtcp import TransportWideFeedback, parse_compound
+from sfu.rtp.transport_cc import REFERENCE_SPAN_US
+
+
+def drain(recorder: TwccRecorder, now_us: int) -> list[TransportWideFeedback]:
+    reports = []
+    while (data := recorder.build(1, 2, now_us)) is not None:
+        assert len(data) <= 1200
+        (report,) = parse_compound(data)
+        assert isinstance(report, TransportWideFeedback)
+        reports.append(report)
+    return reports
+
+
+def statuses(reports: list[TransportWideFeedback]) -> list[tuple[int, int | None]]:
+    return [packet for report in reports for packet in report.packets]
+
+
+def test_nothing_is_due_before_the_interval_or_without_packets() -> None:
+    recorder = TwccRecorder()
+    assert recorder.build(1, 2, 10**9) is None
+    recorder.record(5, 1_000_000)
+    assert recorder.build(1, 2, 1_000_000 + FEEDBACK_INTERVAL_US - 1) is None
+    assert recorder.build(1, 2, 1_000_000 + FEEDBACK_INTERVAL_US) is not None
+    assert recorder.build(1, 2, 1_000_000 + 2 * FEEDBACK_INTERVAL_US) is None
+
+
+def test_many_packets_are_reported_early() -> None:
+    recorder = TwccRecorder()
+    for seq in range(EARLY_PACKETS):
+        recorder.record(seq, 1_000_000 + seq)
+    assert len(statuses(drain(recorder, 1_000_100))) == EARLY_PACKETS
+
+
+def test_losses_and_wrap_are_reported_across_reports() -> None:
+    recorder = TwccRecorder()
+    for seq in (65533, 65534, 0, 2):
+        recorder.record(seq, 64_000_000 + ((seq + 10) & 0xFFFF) * 250)
+    (first,) = drain(recorder, 65_000_000)
+    assert first.base_seq == 65533
+    assert [seq for seq, arrival in first.packets if arrival is None] == [65535, 1]
+    recorder.record(5, 65_000_000)
+    (second,) = drain(recorder, 65_100_000)
+    assert second.packets == ((3, None), (4, None), (5, 65_000_000))
+    assert second.feedback_count == (first.feedback_count + 1) & 0xFF
+
+
+def test_a_late_packet_is_reported_again_with_what_followed() -> None:
+    recorder = TwccRecorder()
+    for seq in (10, 12, 13):
+        recorder.record(seq, 64_000_000)
+    drain(recorder, 64_100_000)
+    recorder.record(11, 64_120_000)
+    (report,) = drain(recorder, 64_200_000)
+    assert report.packets == ((11, 64_120_000), (12, 64_000_000), (13, 64_000_000))
+
+
+def test_what_was_forgotten_is_never_called_lost() -> None:
+    recorder = TwccRecorder()
+    recorder.record(10, 1_000_000)
+    recorder.record(12, 1_000_000)
+    drain(recorder, 1_100_000)
+    recorder.record(13, 2_000_000)
+    drain(recorder, 2_100_000)
+    recorder.record(11, 2_110_000)
+    assert drain(recorder, 2_200_000) == []
+
+
+def test_a_duplicate_keeps_the_first_arrival() -> None:
+    recorder = TwccRecorder()
+    for seq, now_us in ((1, 64_000_000), (2, 64_000_250), (1, 64_009_000), (2, 64_009_000)):
+        recorder.record(seq, now_us)
+    (report,) = drain(recorder, 65_000_000)
+    assert report.packets == ((1, 64_000_000), (2, 64_000_250))
+
+
+def test_a_jump_of_the_numbers_makes_no_flood_of_losses() -> None:
+    recorder = TwccRecorder()
+    recorder.record(0, 0)
+    recorder.record(40_000, 10_000)
+    recorder.record(30_000, 20_000)
+    reports = drain(recorder, 1_000_000)
+    assert [report.packets[-1][0] for report in reports] == [0, 40_000, 30_000]
+    assert len(statuses(reports)) == 3
+
+
+def test_a_hostile_sender_takes_bounded_memory_and_gets_bounded_reports() -> None:
+    rng = random.Random(1)
+    recorder = TwccRecorder()
+    reported = 0
+    for step in range(30_000):
+        recorder.record(rng.randrange(0x10000), step * 10)
+        if step % 3000 == 0:
+            reported += len(statuses(drain(recorder, step * 10)))
+    assert len(recorder._arrivals) <= 4096
+    assert reported < 30_000 * 1024
+
+
+def test_arrivals_too_far_apart_for_one_report_go_into_two() -> None:
+    recorder = TwccRecorder()
+    recorder.record(1, 0)
+    recorder.record(2, 60_000_000)
+    reports = drain(recorder, 61_000_000)
+    assert statuses(reports) == [(1, 0), (2, 60_000_000)]
+    assert len(reports) == 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(0, 0xFFFF), st.integers(0, 3))
+def test_sender_and_receiver_agree_on_every_packet(seed: int, first: int, reordering: int) -> None:
+    rng = random.Random(seed)
+    history = SentHistory(1024)
+    history._next = first
+    recorder = TwccRecorder()
+    now_us = rng.randrange(REFERENCE_SPAN_US * 2)
+    arrivals: list[tuple[int, int, int]] = []
+    expected: dict[int, tuple[int, int]] = {}
+    for index in range(rng.randrange(1, 400)):
+        now_us += rng.randrange(1, 5000)
+        seq = history.sent(now_us, 100 + index)
+        if rng.random() < 0.9:
+            arrivals.append((now_us + 20_000 + rng.randrange(1 + 10_000 * reordering), seq, index))
+            expected[now_us] = (arrivals[-1][0], 100 + index)
+    outcome: dict[int, PacketResult] = {}
+    for arrival_us, seq, _ in sorted(arrivals):
+        recorder.record(seq, arrival_us)
+        for report in drain(recorder, arrival_us):
+            outcome.update((result.sent_us, result) for result in history.match(report))
+    for report in drain(recorder, now_us + 10**6):
+        outcome.update((result.sent_us, result) for result in history.match(report))
+    received = {sent_us: result for sent_us, result in outcome.items() if result.arrival_us is not None}
+    first_reported = min(received, default=0)
+    # The first arrivals start the window: what overtook them before is too old only if it came first.
+    for sent_us, (arrival_us, size) in expected.items():
+        if sent_us >= first_reported:
+            result = received[sent_us]
+            assert result.size_bytes == size
+            assert result.arrival_us is not None
+            assert 0 <= (arrival_us - result.arrival_us) % REFERENCE_SPAN_US < 250
+    assert all(sent_us in expected for sent_us in received)
+
+
+def feedback(*packets: tuple[int, int | None], reference_us: int = 0) -> TransportWideFeedback:
+    return TransportWideFeedback(1, 2, packets[0][0], 0, reference_us, packets)
+
+
+def test_each_outcome_is_told_once() -> None:
+    history = SentHistory(16)
+    assert [history.sent(100 * seq, 1000 + seq) for seq in range(3)] == [0, 1, 2]
+    lost_first = feedback((0, 500), (1, None), (2, 700))
+    assert history.match(lost_first) == (
+        PacketResult(0, 500, 1000),
+        PacketResult(100, None, 1001),
+        PacketResult(200, 700, 1002),
+    )
+    assert history.match(lost_first) == ()
+    assert history.match(feedback((1, 900))) == (PacketResult(100, 900, 1001),)
+    assert history.match(feedback((1, 900))) == ()
+
+
+def test_numbers_never_sent_or_overwritten_are_left_out() -> None:
+    history = SentHistory(16)
+    assert history.match(feedback((0, 1), (65535, 1))) == ()
+    for seq in range(20):
+        history.sent(seq, 1)
+    matched = history.match(feedback(*((seq & 0xFFFF, 5) for seq in range(-3, 30))))
+    assert [result.sent_us for result in matched] == list(range(4, 20))
+
+
+def test_arrival_times_run_on_where_the_reference_time_wraps() -> None:
+    history = SentHistory(16)
+    history.sent(0, 1)
+    history.sent(1, 1)
+    history.sent(2, 1)
+    last = REFERENCE_SPAN_US - 64_000
+    (before,) = history.match(feedback((0, last + 1000), reference_us=last))
+    (after,) = history.match(feedback((1, 1000), reference_us=0))
+    (back,) = history.match(feedback((2, last + 2000), reference_us=last))
+    assert (before.arrival_us, after.arrival_us) == (last + 1000, REFERENCE_SPAN_US + 1000)
+    assert back.arrival_us == last + 2000
+
+
+def test_the_ring_has_a_size_that_divides_the_numbers() -> None:
+    with pytest.raises(ValueError, match="power of two"):
+        SentHistory(1000)
