@@ -1,0 +1,73 @@
+import os
+
+import jwt
+import pytest
+
+from sfu.__main__ import COMMANDS, main, parser
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SFU_")]:
+        monkeypatch.delenv(name)
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for module in COMMANDS:
+        assert module.NAME in text
+
+
+@pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.NAME)
+def test_every_command_explains_itself(module: object, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([module.NAME, "--help"]) == 0
+    assert "usage: sfu" in capsys.readouterr().out
+
+
+def test_usage_errors_have_their_own_status(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dance"]) == os.EX_USAGE
+    assert main([]) == os.EX_USAGE
+    assert "usage" in capsys.readouterr().err
+
+
+def test_configuration_errors_name_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--set", "server.prt=1", "--set", "rtc.port=99999"]) == os.EX_CONFIG
+    text = capsys.readouterr().err
+    assert "server.prt" in text
+    assert "rtc.port" in text
+
+
+def test_config_shows_what_is_in_force(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--set", "server.port=8123"]) == 0
+    assert "port = 8123" in capsys.readouterr().out
+
+
+def test_a_missing_file_is_a_configuration_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--config", "/nowhere.toml"]) == os.EX_CONFIG
+    assert "/nowhere.toml" in capsys.readouterr().err
+
+
+def test_token_needs_a_key(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["token", "--room", "r", "--identity", "ann"]) == os.EX_CONFIG
+    assert "auth.keys" in capsys.readouterr().err
+
+
+def test_token_carries_what_was_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    secret = "s" * 32
+    arguments = ["token", "--set", f"auth.keys=k:{secret}", "--room", "r", "--identity", "cam", "--no-chat"]
+    assert main([*arguments, "--publish", "camera"]) == 0
+    claims = jwt.decode(capsys.readouterr().out.strip(), secret, algorithms=["HS256"])
+    assert claims["iss"] == "k"
+    assert claims["sub"] == "cam"
+    assert claims["room"] == "r"
+    assert claims["grants"] == {"publish": ["camera"], "subscribe": True, "data": True, "chat": False}
+
+
+def test_token_refuses_an_unknown_key() -> None:
+    arguments = ["token", "--set", "auth.keys=k:s", "--room", "r", "--identity", "cam", "--key", "other"]
+    assert main(arguments) == os.EX_CONFIG
+
+
+def test_parser_is_reusable() -> None:
+    assert parser().parse_args(["config"]).command == "config"
