@@ -1,0 +1,156 @@
+"""What the server can forward: codecs with the parameters that matter, feedback, header extensions.
+
+The server never decodes, so a codec is supported when its payload can be forwarded and its
+keyframes be found. A codec's `fmtp` is rewritten to its canonical form: only known parameters with
+checked values pass from a publisher to its subscribers, so that nobody can write lines into another
+peer's description or use up its payload types.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from sfu.rtp.parameters import ExtensionIds, Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecCapability:
+    """One forwarded codec as `a=rtpmap` writes it. `name` is lower case, `label` the registered spelling."""
+
+    name: str
+    label: str
+    kind: Kind
+    clock_rate: int
+    channels: int = 1
+
+
+CODECS: Mapping[str, CodecCapability] = {
+    codec.name: codec
+    for codec in (
+        CodecCapability(name="opus", label="opus", kind="audio", clock_rate=48000, channels=2),
+        CodecCapability(name="red", label="red", kind="audio", clock_rate=48000, channels=2),
+        CodecCapability(name="vp8", label="VP8", kind="video", clock_rate=90000),
+        CodecCapability(name="vp9", label="VP9", kind="video", clock_rate=90000),
+        CodecCapability(name="h264", label="H264", kind="video", clock_rate=90000),
+        CodecCapability(name="av1", label="AV1", kind="video", clock_rate=90000),
+    )
+}
+"""Forwarded codecs by lower-case name. RTX belongs to a video codec and is not listed."""
+
+FEEDBACK: Mapping[Kind, tuple[str, ...]] = {
+    "audio": ("transport-cc", "nack"),
+    "video": ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"),
+}
+"""RTCP feedback accepted from a publisher where it offers it. Spec: RFC 4585, RFC 5104."""
+
+SUBSCRIBE_FEEDBACK: Mapping[Kind, tuple[str, ...]] = {
+    "audio": ("transport-cc",),
+    "video": FEEDBACK["video"],
+}
+"""RTCP feedback offered to subscribers."""
+
+EXTENSION_URIS: Mapping[str, str] = {
+    "mid": "urn:ietf:params:rtp-hdrext:sdes:mid",
+    "rid": "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+    "repaired_rid": "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
+    "transport_cc": "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+    "abs_send_time": "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+    "audio_level": "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+    "dependency_descriptor": (
+        "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+    ),
+    "video_orientation": "urn:3gpp:video-orientation",
+    "playout_delay": "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
+}
+"""Header-extension URI of each field of `ExtensionIds`."""
+
+assert set(EXTENSION_URIS) == {field.name for field in fields(ExtensionIds)}
+
+EXTENSIONS: Mapping[Kind, tuple[str, ...]] = {
+    "audio": ("mid", "transport_cc", "abs_send_time", "audio_level"),
+    "video": (
+        "mid",
+        "rid",
+        "repaired_rid",
+        "transport_cc",
+        "abs_send_time",
+        "dependency_descriptor",
+        "video_orientation",
+        "playout_delay",
+    ),
+}
+"""Extensions (fields of `ExtensionIds`) accepted from a publisher."""
+
+SUBSCRIBE_EXTENSION_IDS: Mapping[str, int] = {
+    "mid": 1,
+    "abs_send_time": 2,
+    "transport_cc": 3,
+    "audio_level": 4,
+    "video_orientation": 5,
+    "playout_delay": 6,
+    "dependency_descriptor": 7,
+}
+"""Ids offered to subscribers. RIDs end at the server: a subscriber gets one stream for each m-line."""
+
+_BIT = re.compile(r"[01]")
+_PROFILE_LEVEL_ID = re.compile(r"[0-9a-fA-F]{6}")
+_SMALL_NUMBER = re.compile(r"[0-9]{1,2}")
+
+
+def parameters(fmtp: str) -> dict[str, str]:
+    """`key=value;...` as a mapping with lower-case keys; the first of equal keys wins."""
+    found: dict[str, str] = {}
+    for item in fmtp.split(";"):
+        key, separator, value = item.strip().partition("=")
+        if key:
+            found.setdefault(key.strip().lower(), value.strip() if separator else "")
+    return found
+
+
+def canonical_fmtp(name: str, fmtp: str) -> str | None:
+    """The `fmtp` of codec `name` reduced to what is forwarded to subscribers; None: not forwardable.
+
+    `red` has none of its own here, because it names payload types.
+    """
+    given = parameters(fmtp)
+    match name:
+        case "opus":
+            return _opus(given)
+        case "h264":
+            return _h264(given)
+        case "vp9":
+            return _kept(given, ("profile-id",))
+        case "av1":
+            return _kept(given, ("level-idx", "profile", "tier"))
+        case "vp8" | "red":
+            return ""
+        case _:
+            return None
+
+
+def _opus(given: Mapping[str, str]) -> str:
+    """In-band FEC is always wanted, DTX and stereo are the publisher's choice. Spec: RFC 7587 section 6.1."""
+    mirrored = [f"{key}=1" for key in ("stereo", "sprop-stereo", "usedtx") if given.get(key) == "1"]
+    return ";".join(["minptime=10", "useinbandfec=1", *mirrored])
+
+
+def _h264(given: Mapping[str, str]) -> str | None:
+    """Single NAL and non-interleaved modes only. Spec: RFC 6184 section 8.1."""
+    mode = given.get("packetization-mode", "0")
+    profile = given.get("profile-level-id")
+    if not _BIT.fullmatch(mode) or (profile is not None and not _PROFILE_LEVEL_ID.fullmatch(profile)):
+        return None
+    kept = ["level-asymmetry-allowed=1"] if given.get("level-asymmetry-allowed") == "1" else []
+    kept.append(f"packetization-mode={mode}")
+    if profile is not None:
+        kept.append(f"profile-level-id={profile.lower()}")
+    return ";".join(kept)
+
+
+def _kept(given: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    values = {name: given[name] for name in names if name in given}
+    if not all(_SMALL_NUMBER.fullmatch(value) for value in values.values()):
+        return None
+    return ";".join(f"{name}={int(value)}" for name, value in values.items())

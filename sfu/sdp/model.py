@@ -1,0 +1,167 @@
+"""Session descriptions as plain values: what stands on the lines, in order, without interpretation.
+
+Only what negotiation uses is kept: the origin's numbers, attributes, and m-lines with their
+attributes. `c=`, `b=`, `t=` and the like mean nothing under ICE and BUNDLE, and are written as
+constants. Spec: RFC 8866.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sfu.errors import ParseError
+
+MAX_CHARACTERS = 262_144
+"""Longest description that is parsed, characters."""
+MAX_MEDIA = 200
+"""Most m-lines in one description."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-~]+")
+_MEDIA_LINE = re.compile(r"([a-z]{1,16}) ([0-9]{1,5}) ([A-Za-z0-9/]{1,32})((?: [!-~]{1,64})+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """`a=name` or `a=name:value`; an empty value is a flag."""
+
+    name: str
+    value: str = ""
+
+
+class _Attributes:
+    """Lookup shared by the session and its m-lines."""
+
+    __slots__ = ()
+
+    attributes: tuple[Attribute, ...]
+
+    def get(self, name: str) -> str | None:
+        """The value of the first attribute of that name, None where there is none."""
+        return next(self.all(name), None)
+
+    def all(self, name: str) -> Iterator[str]:
+        """The values of every attribute of that name, in order."""
+        return (attribute.value for attribute in self.attributes if attribute.name == name)
+
+    def has(self, name: str) -> bool:
+        return self.get(name) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaDescription(_Attributes):
+    """One m-line with its attributes. `kind` is audio, video, application or anything else a peer wrote."""
+
+    kind: str
+    port: int
+    protocol: str
+    formats: tuple[str, ...]
+    attributes: tuple[Attribute, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionDescription(_Attributes):
+    """A whole description. `session_id` and `session_version` are the origin line's numbers."""
+
+    session_id: int
+    session_version: int
+    attributes: tuple[Attribute, ...] = ()
+    media: tuple[MediaDescription, ...] = ()
+
+
+def decimal(text: str, maximum: int) -> int | None:
+    """A plain unsigned decimal up to `maximum`, None where `text` is anything else."""
+    if not text.isascii() or not text.isdigit() or len(text) > 20:
+        return None
+    number = int(text)
+    return number if number <= maximum else None
+
+
+def parse(text: str) -> SessionDescription:
+    """Read a description with CRLF or LF line ends.
+
+    Unknown lines and attributes are kept or skipped, never refused. Raises `ParseError` where the text
+    is too long, has too many m-lines, is not made of `x=` lines, carries control characters (they could
+    smuggle lines into another peer's description), or has a malformed version, origin or m-line.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ParseError("sdp-too-long")
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    if not lines or lines[0] != "v=0":
+        raise ParseError("sdp-version")
+    origin: tuple[int, int] | None = None
+    attributes: list[Attribute] = []
+    session_attributes = attributes
+    sections: list[tuple[str, list[Attribute]]] = []
+    for line in lines[1:]:
+        if line[1:2] != "=" or _CONTROL.search(line):
+            raise ParseError("sdp-line")
+        kind, value = line[0], line[2:]
+        if kind == "a":
+            attributes.append(_parse_attribute(value))
+        elif kind == "m":
+            if len(sections) == MAX_MEDIA:
+                raise ParseError("sdp-too-many-media")
+            attributes = []
+            sections.append((value, attributes))
+        elif kind == "o" and origin is None:
+            origin = _parse_origin(value)
+    if origin is None:
+        raise ParseError("sdp-origin")
+    return SessionDescription(
+        session_id=origin[0],
+        session_version=origin[1],
+        attributes=tuple(session_attributes),
+        media=tuple(_parse_media(value, tuple(found)) for value, found in sections),
+    )
+
+
+def format(description: SessionDescription) -> str:
+    """The description as text with CRLF line ends; `parse` reads it back equal."""
+    lines = [
+        "v=0",
+        f"o=- {description.session_id} {description.session_version} IN IP4 127.0.0.1",
+        "s=-",
+        "t=0 0",
+    ]
+    lines += [_format_attribute(attribute) for attribute in description.attributes]
+    for media in description.media:
+        lines.append(f"m={media.kind} {media.port} {media.protocol} {' '.join(media.formats)}")
+        lines.append("c=IN IP4 0.0.0.0")
+        lines += [_format_attribute(attribute) for attribute in media.attributes]
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _parse_origin(value: str) -> tuple[int, int]:
+    fields = value.split(" ")
+    session_id = decimal(fields[1], 2**64 - 1) if len(fields) == 6 else None
+    version = decimal(fields[2], 2**64 - 1) if len(fields) == 6 else None
+    if session_id is None or version is None:
+        raise ParseError("sdp-origin")
+    return session_id, version
+
+
+def _parse_attribute(text: str) -> Attribute:
+    name, _, value = text.partition(":")
+    if not _TOKEN.fullmatch(name):
+        raise ParseError("sdp-attribute")
+    return Attribute(name, value)
+
+
+def _parse_media(value: str, attributes: tuple[Attribute, ...]) -> MediaDescription:
+    match = _MEDIA_LINE.fullmatch(value)
+    port = decimal(match[2], 65535) if match else None
+    if match is None or port is None:
+        raise ParseError("sdp-media-line")
+    formats = tuple(match[4].split(" ")[1:])
+    return MediaDescription(
+        kind=match[1], port=port, protocol=match[3], formats=formats, attributes=attributes
+    )
+
+
+def _format_attribute(attribute: Attribute) -> str:
+    return f"a={attribute.name}:{attribute.value}" if attribute.value else f"a={attribute.name}"
