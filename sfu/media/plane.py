@@ -128,11 +128,15 @@ class AudioLevel:
 
 @dataclass(frozen=True, slots=True)
 class PacketResult:
-    """One packet of a transport-wide feedback report; `arrival_us` is None where it was lost."""
+    """One packet of a transport-wide feedback report; `arrival_us` is None where it was lost.
+
+    `probe_cluster` names the probe it was sent in (media and padding alike), 0 outside of probes.
+    """
 
     sent_us: int
     arrival_us: int | None
     size_bytes: int
+    probe_cluster: int = 0
 
 
 @dataclass(frozen=True, slots=True)
