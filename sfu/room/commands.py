@@ -1,0 +1,126 @@
+"""What can be asked of the room core. Each is applied with the moment it happens at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sfu.ids import ParticipantId, PublicationId, RoomName
+from sfu.room.model import LeaveReason, SessionKey, Wants
+from sfu.room.permissions import Grants, Source
+from sfu.rtp.parameters import Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    """Become a participant. Without `identity` a new one is made, so that nobody is replaced."""
+
+    session: SessionKey
+    room: RoomName
+    name: str
+    identity: str | None = None
+    grants: Grants = field(default_factory=Grants)
+    wants: Wants = field(default_factory=Wants)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Continue as a participant whose session dropped; `identity` is the token's, if there is one."""
+
+    session: SessionKey
+    room: RoomName
+    participant: ParticipantId
+    secret: str
+    identity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """A session's connection is gone. Nothing happens if the participant has a newer one."""
+
+    participant: ParticipantId
+    session: SessionKey
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The membership ends at once."""
+
+    participant: ParticipantId
+    reason: LeaveReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """Add a negotiated media source."""
+
+    participant: ParticipantId
+    kind: Kind
+    source: Source
+    name: str
+    muted: bool
+    codec: str
+    simulcast: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublish:
+    participant: ParticipantId
+    publication: PublicationId
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    participant: ParticipantId
+    publication: PublicationId
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """What is known of a publication's media has changed: its largest picture, pixels."""
+
+    publication: PublicationId
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscribe:
+    """Subscribe, or adjust what is subscribed; None leaves a value as it is."""
+
+    participant: ParticipantId
+    publications: tuple[PublicationId, ...]
+    priority: int | None = None
+    width: int | None = None
+    height: int | None = None
+    paused: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """End subscriptions; those that are none are passed over."""
+
+    participant: ParticipantId
+    publications: tuple[PublicationId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendChat:
+    participant: ParticipantId
+    text: str
+    to: ParticipantId | None = None
+
+
+Command = (
+    Join
+    | Resume
+    | Disconnect
+    | Leave
+    | Publish
+    | Unpublish
+    | Mute
+    | Describe
+    | Subscribe
+    | Unsubscribe
+    | SendChat
+)

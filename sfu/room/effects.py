@@ -1,0 +1,169 @@
+"""What the room core wants done, in order. `Announce` carries what participants are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sfu.ids import ParticipantId, PublicationId, RoomName
+from sfu.room.model import (
+    ChatMessage,
+    LeaveReason,
+    ParticipantView,
+    Publication,
+    SessionKey,
+    Subscription,
+)
+
+# --- what participants are told ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantJoined:
+    participant: ParticipantView
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantUpdated:
+    participant: ParticipantView
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantLeft:
+    participant: ParticipantId
+    reason: LeaveReason
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationAdded:
+    publication: Publication
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationUpdated:
+    publication: Publication
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationRemoved:
+    publication: PublicationId
+    participant: ParticipantId
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSent:
+    message: ChatMessage
+
+
+Event = (
+    ParticipantJoined
+    | ParticipantUpdated
+    | ParticipantLeft
+    | PublicationAdded
+    | PublicationUpdated
+    | PublicationRemoved
+    | ChatSent
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell `to`; those without a session just now are passed over."""
+
+    to: tuple[ParticipantId, ...]
+    event: Event
+
+
+# --- what is to be done ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RoomOpened:
+    room: RoomName
+
+
+@dataclass(frozen=True, slots=True)
+class RoomClosed:
+    room: RoomName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome:
+    """The session has become the participant's; this is the room as it finds it."""
+
+    session: SessionKey
+    room: RoomName
+    participant: ParticipantView
+    others: tuple[ParticipantView, ...]
+    secret: str
+    resumed: bool
+    chat: tuple[ChatMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionReplaced:
+    """A newer session has taken this one's place."""
+
+    session: SessionKey
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantClosed:
+    """The membership has ended: its session and its transports end. Comes after its media's effects."""
+
+    participant: ParticipantId
+    session: SessionKey | None
+    reason: LeaveReason
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationOpened:
+    publication: Publication
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationMuted:
+    publication: PublicationId
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationClosed:
+    """Comes after the end of its subscriptions."""
+
+    publication: PublicationId
+    participant: ParticipantId
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionOpened:
+    subscription: Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionAdjusted:
+    subscription: Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionClosed:
+    """`asked` is true when the subscriber wished it, false when the publication or the participant ended."""
+
+    subscriber: ParticipantId
+    publication: PublicationId
+    asked: bool
+
+
+Effect = (
+    Announce
+    | RoomOpened
+    | RoomClosed
+    | Welcome
+    | SessionReplaced
+    | ParticipantClosed
+    | PublicationOpened
+    | PublicationMuted
+    | PublicationClosed
+    | SubscriptionOpened
+    | SubscriptionAdjusted
+    | SubscriptionClosed
+)

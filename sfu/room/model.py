@@ -1,0 +1,145 @@
+"""The values rooms are made of. What leaves the room core is frozen: an effect never changes later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NewType
+
+from sfu.ids import ParticipantId, PublicationId, RoomName
+from sfu.room.permissions import Grants, Source
+from sfu.rtp.parameters import Kind
+
+SessionKey = NewType("SessionKey", int)
+"""A signalling connection's number, unique while the process lives."""
+
+ParticipantState = Literal["connected", "reconnecting"]
+LeaveReason = Literal["left", "timeout", "replaced", "removed", "shutdown", "error"]
+
+DEFAULT_PRIORITY = 128
+"""The middle of 0-255: room for more and for less important."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """One moment on two clocks: monotonic microseconds for timers, Unix milliseconds for people."""
+
+    us: int
+    wall_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """See `sfu.config.RoomConfig`; durations in microseconds."""
+
+    grace_us: int = 20_000_000
+    empty_us: int = 30_000_000
+    max_rooms: int = 1000
+    max_participants: int = 250
+    max_publications: int = 8
+    chat_history: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wants:
+    """What a participant is subscribed to by itself."""
+
+    subscribe: bool = True
+    audio: bool = True
+    video: bool = True
+
+    def covers(self, kind: Kind) -> bool:
+        return self.subscribe and (self.audio if kind == "audio" else self.video)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """One accepted media source. `width` and `height` are of the largest encoding, 0 until known."""
+
+    id: PublicationId
+    participant: ParticipantId
+    kind: Kind
+    source: Source
+    name: str
+    muted: bool
+    codec: str
+    simulcast: bool
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """One participant's receipt of one publication.
+
+    `priority` is 0-255, `width` and `height` the wished picture size in pixels (0: any), `paused`
+    keeps it without packets.
+    """
+
+    subscriber: ParticipantId
+    publication: PublicationId
+    priority: int = DEFAULT_PRIORITY
+    width: int = 0
+    height: int = 0
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantView:
+    """A participant as others see it at one moment."""
+
+    id: ParticipantId
+    identity: str
+    name: str
+    state: ParticipantState
+    joined_at_ms: int
+    grants: Grants
+    publications: tuple[Publication, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Participant:
+    """One authorised membership of a room; `session` is None, and `expires_us` set, while it reconnects."""
+
+    id: ParticipantId
+    identity: str
+    name: str
+    grants: Grants
+    wants: Wants
+    joined_at_ms: int
+    secret: str
+    session: SessionKey | None
+    expires_us: int | None = None
+    publications: dict[PublicationId, Publication] = field(default_factory=dict)
+    subscriptions: dict[PublicationId, Subscription] = field(default_factory=dict)
+
+    def view(self) -> ParticipantView:
+        return ParticipantView(
+            id=self.id,
+            identity=self.identity,
+            name=self.name,
+            state="reconnecting" if self.session is None else "connected",
+            joined_at_ms=self.joined_at_ms,
+            grants=self.grants,
+            publications=tuple(self.publications.values()),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatMessage:
+    """`id` increases by one in a room; `to` is None (everybody) or one participant."""
+
+    id: int
+    sender: ParticipantId
+    name: str
+    text: str
+    to: ParticipantId | None
+    sent_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSummary:
+    """Counts for an overview."""
+
+    name: RoomName
+    participants: int
+    publications: int

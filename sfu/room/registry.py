@@ -1,0 +1,159 @@
+"""All rooms: finds the room a command belongs to, opens rooms on demand and closes empty ones."""
+
+from __future__ import annotations
+
+import random
+
+from sfu.errors import RequestError
+from sfu.ids import ParticipantId, PublicationId, RoomName
+from sfu.room import commands
+from sfu.room.commands import Command
+from sfu.room.effects import (
+    Effect,
+    ParticipantClosed,
+    PublicationClosed,
+    PublicationOpened,
+    RoomClosed,
+    RoomOpened,
+    Welcome,
+)
+from sfu.room.model import Instant, Limits, Participant, Publication, RoomSummary
+from sfu.room.permissions import Source
+from sfu.room.room import Room
+from sfu.rtp.parameters import Kind
+
+
+class Rooms:
+    """The room core: commands and the moment in, effects out.
+
+    `rng` makes ids and secrets; pass `random.SystemRandom()` in production. After each call ask
+    `deadline_us` again, and call `tick` no later than it says.
+    """
+
+    def __init__(self, limits: Limits, rng: random.Random) -> None:
+        self._limits = limits
+        self._rng = rng
+        self._rooms: dict[RoomName, Room] = {}
+        self._room_of: dict[ParticipantId, Room] = {}
+        self._room_with: dict[PublicationId, Room] = {}
+
+    def apply(self, command: Command, now: Instant) -> list[Effect]:
+        """Do what `command` asks. Raises `RequestError` when it is refused; nothing has changed then."""
+        done = self._apply(command, now)
+        self._index(done)
+        return done
+
+    def tick(self, now: Instant) -> list[Effect]:
+        """End grace periods and rooms that have been empty for long enough."""
+        done: list[Effect] = []
+        for room in list(self._rooms.values()):
+            deadline = room.deadline_us()
+            if deadline is None or deadline > now.us:
+                continue
+            done += room.expire(now)
+            if not room.participants and (due := room.deadline_us()) is not None and due <= now.us:
+                del self._rooms[room.name]
+                done.append(RoomClosed(room.name))
+        self._index(done)
+        return done
+
+    def deadline_us(self) -> int | None:
+        """When `tick` is due next, monotonic microseconds; None while nothing is waited for."""
+        return min(
+            (d for room in self._rooms.values() if (d := room.deadline_us()) is not None), default=None
+        )
+
+    def participant(self, participant: ParticipantId) -> Participant | None:
+        room = self._room_of.get(participant)
+        return room.participants[participant] if room else None
+
+    def publication(self, publication: PublicationId) -> Publication | None:
+        room = self._room_with.get(publication)
+        return room.publication(publication) if room else None
+
+    def room_of(self, participant: ParticipantId) -> Room | None:
+        return self._room_of.get(participant)
+
+    def refusal(self, participant: ParticipantId, source: Source, kind: Kind, beside: int) -> str | None:
+        """See `Room.refusal`."""
+        room, member = self._membership(participant)
+        return room.refusal(member, source, kind, beside)
+
+    def summaries(self) -> list[RoomSummary]:
+        """Every room with its counts, by name."""
+        return [
+            RoomSummary(
+                name, len(room.participants), sum(len(p.publications) for p in room.participants.values())
+            )
+            for name, room in sorted(self._rooms.items())
+        ]
+
+    def _apply(self, command: Command, now: Instant) -> list[Effect]:
+        match command:
+            case commands.Join():
+                return self._join(command, now)
+            case commands.Resume():
+                return self._resume(command)
+            case commands.Describe():
+                room_with = self._room_with.get(command.publication)
+                return room_with.describe(command) if room_with else []
+            case commands.Disconnect() | commands.Leave():
+                return self._end(command, now)
+        room, member = self._membership(command.participant)
+        match command:
+            case commands.Publish():
+                return room.publish(member, command)
+            case commands.Unpublish():
+                return room.unpublish(member, command.publication)
+            case commands.Mute():
+                return room.mute(member, command.publication, command.muted)
+            case commands.Subscribe():
+                return room.subscribe(member, command)
+            case commands.Unsubscribe():
+                return room.unsubscribe(member, command.publications)
+            case commands.SendChat():
+                return room.chat(member, command, now)
+
+    def _join(self, command: commands.Join, now: Instant) -> list[Effect]:
+        room = self._rooms.get(command.room)
+        if room is not None:
+            return room.join(command, now)
+        if len(self._rooms) >= self._limits.max_rooms:
+            raise RequestError("too_many_rooms", "the server has no place for another room")
+        room = Room(command.room, self._limits, self._rng, now)
+        done = room.join(command, now)
+        self._rooms[room.name] = room
+        return [RoomOpened(room.name), *done]
+
+    def _resume(self, command: commands.Resume) -> list[Effect]:
+        room = self._rooms.get(command.room)
+        if room is None:
+            raise RequestError("resume_failed", "there is nothing to resume: join anew")
+        return room.resume(command)
+
+    def _end(self, command: commands.Disconnect | commands.Leave, now: Instant) -> list[Effect]:
+        room = self._room_of.get(command.participant)
+        if room is None:
+            return []
+        member = room.participants[command.participant]
+        if isinstance(command, commands.Leave):
+            return room.leave(member, command.reason, now)
+        return room.disconnect(member, now) if member.session == command.session else []
+
+    def _membership(self, participant: ParticipantId) -> tuple[Room, Participant]:
+        room = self._room_of.get(participant)
+        if room is None:
+            raise RequestError("not_found", "not a participant")
+        return room, room.participants[participant]
+
+    def _index(self, done: list[Effect]) -> None:
+        for effect in done:
+            match effect:
+                case Welcome():
+                    self._room_of[effect.participant.id] = self._rooms[effect.room]
+                case ParticipantClosed():
+                    del self._room_of[effect.participant]
+                case PublicationOpened(publication):
+                    self._room_with[publication.id] = self._room_of[publication.participant]
+                case PublicationClosed():
+                    del self._room_with[effect.publication]

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from sfu.room.permissions import SOURCES, Grants, Source, source_fits
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_publish_true_is_every_source_and_false_none(source: Source) -> None:
+    assert Grants(publish=True).may_publish(source)
+    assert not Grants(publish=False).may_publish(source)
+
+
+def test_listed_sources_only() -> None:
+    grants = Grants(publish=("camera", "screen"))
+    assert [source for source in SOURCES if grants.may_publish(source)] == ["camera", "screen"]
+
+
+@pytest.mark.parametrize(
+    ("source", "audio", "video"),
+    [
+        ("camera", False, True),
+        ("screen", False, True),
+        ("microphone", True, False),
+        ("screen_audio", True, False),
+        ("other", True, True),
+    ],
+)
+def test_source_fits_its_kind(source: Source, audio: bool, video: bool) -> None:
+    assert source_fits(source, "audio") is audio
+    assert source_fits(source, "video") is video
