@@ -82,7 +82,7 @@ def codecs(media: MediaDescription) -> tuple[RtpCodec, ...]:
     return tuple(found.values())
 
 
-def extension_ids(media: MediaDescription) -> dict[str, tuple[int, str]]:
+def extensions(media: MediaDescription) -> dict[str, tuple[int, str]]:
     """Header extensions by URI: id and direction (empty for both ways). Spec: RFC 8285 section 5.
 
     Ids outside 1..255, 15 (reserved in the one-byte form) and a second use of an id are left out.

@@ -1,7 +1,9 @@
 """Answering a publisher's offer: one media codec for each m-line, everything BUNDLEd.
 
 What cannot be accepted is refused m-line by m-line. An m-line the peer does not send on, or the room
-refuses, is accepted as inactive, so that the peer may use it later without losing its place.
+refuses, is accepted as inactive, so that the peer may use it later without losing its place. So is the
+BUNDLE-tagged m-line when it shares no codec: Chromium with `max-bundle` cannot move the transport that
+the others need off a refused one.
 """
 
 from __future__ import annotations
@@ -139,7 +141,7 @@ def answer(
             _decide_data(section, local, taken=data is not None)
             data = section if section.attributes is not None else data
         else:
-            _decide_rtp(section, accept)
+            _decide_rtp(section, accept, tagged=mid == (group or named)[0])
     live = [section.mid for section in sections if section.attributes is not None]
     order = [mid for mid in group or named[:1] if mid in live]
     by_mid = {section.mid: section.offered for section in sections if section.mid}
@@ -177,7 +179,7 @@ def _decide_data(section: _Section, local: LocalParameters, *, taken: bool) -> N
     )
 
 
-def _decide_rtp(section: _Section, accept: Accept) -> None:
+def _decide_rtp(section: _Section, accept: Accept, *, tagged: bool) -> None:
     media, mid = section.offered, section.mid
     kind: Kind
     if media.kind == "audio":
@@ -194,15 +196,18 @@ def _decide_rtp(section: _Section, accept: Accept) -> None:
     choice = _choose(media, kind)
     if choice is None:
         section.error = CODEC_UNSUPPORTED if sends else None
+        if tagged:
+            _keep_inactive(section)
         return
     section.error = accept(mid, kind) if sends else None
     receiving = sends and section.error is None
-    ids = _extension_ids(media, kind)
+    extensions = _extensions(media, kind)
+    ids = {name: number for name, (number, _) in extensions.items()}
     rids = rtp_media.send_rids(media, choice.media.payload_type) if "rid" in ids else ()
     codecs = [*choice.codecs, choice.rtx] if choice.rtx else choice.codecs
     section.formats = tuple(str(codec.payload_type) for codec in codecs)
     section.attributes = (
-        *_extension_attributes(ids),
+        *_extension_attributes(extensions),
         Attribute("recvonly" if receiving else "inactive"),
         Attribute("rtcp-mux"),
         *((Attribute("rtcp-rsize"),) if media.has("rtcp-rsize") else ()),
@@ -211,6 +216,18 @@ def _decide_rtp(section: _Section, accept: Accept) -> None:
     )
     if receiving:
         section.received = _received(media, mid, kind, choice, ids, rids)
+
+
+def _keep_inactive(section: _Section) -> None:
+    """Accept the m-line without media, with the peer's own first codec: the grammar wants one."""
+    codec = next(iter(rtp_media.codecs(section.offered)), None)
+    if codec:
+        section.formats = (str(codec.payload_type),)
+        section.attributes = (
+            Attribute("inactive"),
+            Attribute("rtcp-mux"),
+            *codec_attributes(codec.payload_type, codec.name, codec.clock_rate, channels=codec.channels),
+        )
 
 
 def _choose(media: MediaDescription, kind: Kind) -> _Choice | None:
@@ -256,19 +273,22 @@ def _codec_lines(choice: _Choice, kind: Kind) -> tuple[Attribute, ...]:
     return tuple(lines)
 
 
-def _extension_ids(media: MediaDescription, kind: Kind) -> dict[str, int]:
-    """Ids, as offered, of the extensions that the server takes and the peer would send."""
-    offered = rtp_media.extension_ids(media)
-    ids: dict[str, int] = {}
-    for name in EXTENSIONS[kind]:
-        extension_id, way = offered.get(EXTENSION_URIS[name], (0, ""))
-        if extension_id and way in {"", "sendrecv", "sendonly"}:
-            ids[name] = extension_id
-    return ids
+def _extensions(media: MediaDescription, kind: Kind) -> dict[str, tuple[int, str]]:
+    """Ids and directions, as offered, of the extensions that the server takes and the peer would send."""
+    offered = rtp_media.extensions(media)
+    found = {
+        name: offered[EXTENSION_URIS[name]] for name in EXTENSIONS[kind] if EXTENSION_URIS[name] in offered
+    }
+    return {
+        name: (number, way) for name, (number, way) in found.items() if way in {"", "sendrecv", "sendonly"}
+    }
 
 
-def _extension_attributes(ids: dict[str, int]) -> tuple[Attribute, ...]:
-    return tuple(Attribute("extmap", f"{number} {EXTENSION_URIS[name]}") for name, number in ids.items())
+def _extension_attributes(extensions: dict[str, tuple[int, str]]) -> tuple[Attribute, ...]:
+    return tuple(
+        Attribute("extmap", f"{number}{'/recvonly' if way == 'sendonly' else ''} {EXTENSION_URIS[name]}")
+        for name, (number, way) in extensions.items()
+    )
 
 
 def _simulcast_attributes(rids: tuple[str, ...]) -> tuple[Attribute, ...]:
@@ -307,19 +327,16 @@ def _received(
 
 def _write(section: _Section, local: LocalParameters, *, tagged: bool) -> MediaDescription:
     offered = section.offered
+    attributes = section.attributes
     mid = (Attribute("mid", section.mid),) if section.mid else ()
-    if section.attributes is None:
-        return MediaDescription(
-            kind=offered.kind,
-            port=0,
-            protocol=offered.protocol,
-            formats=offered.formats,
-            attributes=(*mid, Attribute("inactive")),
-        )
+    if attributes is None:
+        # aiortc reads transport and codecs of refused m-lines too.
+        maps = (Attribute("rtpmap", value) for value in offered.all("rtpmap"))
+        attributes = (Attribute("inactive"), Attribute("rtcp-mux"), *maps)
     return MediaDescription(
         kind=offered.kind,
-        port=DISCARD_PORT,
+        port=0 if section.attributes is None else DISCARD_PORT,
         protocol=offered.protocol,
-        formats=section.formats,
-        attributes=(*mid, *transport_attributes(local, "passive", tagged=tagged), *section.attributes),
+        formats=section.formats or offered.formats,
+        attributes=(*mid, *transport_attributes(local, "passive", tagged=tagged), *attributes),
     )

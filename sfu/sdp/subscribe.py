@@ -1,7 +1,10 @@
 """Offers to a subscriber: the state of its m-lines over many renegotiations.
 
 An m-line, once offered, stays: when its media ends it goes inactive, and the next media of its kind
-takes it over. Only a plain state object; ids, SSRCs and ICE parameters are given to it.
+takes it over. The first m-line is always audio with Opus, inactive where there is no audio yet: it
+carries the BUNDLE transport, Chromium fails as a whole when it must refuse that one, and Opus is what
+every endpoint has (RFC 7874 section 3). Only a plain state object; ids, SSRCs and ICE parameters are
+given to it.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from sfu.sdp.capabilities import (
     EXTENSIONS,
     SUBSCRIBE_EXTENSION_IDS,
     SUBSCRIBE_FEEDBACK,
+    canonical_fmtp,
 )
 from sfu.sdp.model import MAX_MEDIA, Attribute, MediaDescription, SessionDescription, format, parse
 from sfu.sdp.negotiate import (
@@ -33,6 +37,14 @@ from sfu.sdp.negotiate import (
     transport_attributes,
 )
 from sfu.sdp.payload_types import NumberedCodec, PayloadTypes
+
+_ANCHOR_CODEC = OfferedCodec(
+    name="opus",
+    clock_rate=CODECS["opus"].clock_rate,
+    channels=CODECS["opus"].channels,
+    fmtp=canonical_fmtp("opus", "") or "",
+    ingress_payload_type=0,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +149,8 @@ class SubscribeSession:
                 line.outgoing = wanted.get(line.outgoing.key)
             if line.outgoing is not None and self._number(line, line.outgoing):
                 placed.add(line.outgoing.key)
+        if not self._lines:
+            self._lines.append(self._anchor())
         left_out: list[Hashable] = []
         for media in wanted.values():
             if media.key in placed:
@@ -201,6 +215,12 @@ class SubscribeSession:
         if remote.setup != "active":
             raise ParseError("sdp-setup")
         return remote
+
+    def _anchor(self) -> _Line:
+        """The inactive first m-line; the first audio takes it over."""
+        self._next_mid += 1
+        codecs = self._payload_types.assign("audio", (_ANCHOR_CODEC,), ())
+        return _Line(mid="0", kind="audio", codecs=codecs, outgoing=None)
 
     def _number(self, line: _Line, media: OutgoingMedia) -> bool:
         """Give the line the payload types of `media`; whether any codec got one."""
@@ -276,7 +296,7 @@ def _agreed(
 
 
 def _agreed_extensions(kind: Kind, media: MediaDescription, *, mixed: bool) -> ExtensionIds:
-    answered = rtp_media.extension_ids(media)
+    answered = rtp_media.extensions(media)
     ids = {
         name: extension_id
         for name, extension_id in _offered_extensions(kind)
@@ -308,7 +328,8 @@ def _write(line: _Line, local: LocalParameters, *, tagged: bool) -> MediaDescrip
     for numbered in line.codecs:
         attributes += _codec_lines(numbered, line.kind)
     if outgoing:
-        attributes += _ssrc_attributes(outgoing)
+        repaired = any(numbered.rtx_payload_type is not None for numbered in line.codecs)
+        attributes += _ssrc_attributes(outgoing, outgoing.rtx_ssrc if repaired else None)
     return MediaDescription(
         kind=line.kind,
         port=0 if line.closed else DISCARD_PORT,
@@ -340,9 +361,9 @@ def _codec_lines(numbered: NumberedCodec, kind: Kind) -> tuple[Attribute, ...]:
     return (*lines, *codec_attributes(numbered.rtx_payload_type, "rtx", codec.clock_rate, fmtp=apt))
 
 
-def _ssrc_attributes(outgoing: OutgoingMedia) -> list[Attribute]:
+def _ssrc_attributes(outgoing: OutgoingMedia, rtx_ssrc: int | None) -> list[Attribute]:
     """Receivers without MID demultiplexing route by these. Spec: RFC 5576, RFC 8830 section 2 (msid)."""
-    ssrcs = [outgoing.ssrc] if outgoing.rtx_ssrc is None else [outgoing.ssrc, outgoing.rtx_ssrc]
+    ssrcs = [outgoing.ssrc] if rtx_ssrc is None else [outgoing.ssrc, rtx_ssrc]
     lines = [Attribute("ssrc-group", f"FID {ssrcs[0]} {ssrcs[1]}")] if len(ssrcs) == 2 else []
     for ssrc in ssrcs:
         lines.append(Attribute("ssrc", f"{ssrc} cname:{outgoing.cname}"))
