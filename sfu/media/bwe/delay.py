@@ -1,0 +1,210 @@
+"""Is a queue growing on the path? Delay variation of packet groups, its trend, and the over-use detector.
+
+Spec: draft-ietf-rmcat-gcc-02 sections 5.2 to 5.5. The arrival-time filter is not the draft's Kalman filter
+but the least-squares trendline that superseded it, with the adaptive threshold of Carlucci, De Cicco,
+Holmer and Mascolo, "Analysis and Design of the Google Congestion Control for Web Real-Time Communication"
+(ACM MMSys 2016).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+
+BURST_US = 5_000
+"""Packets sent within this long are one group; draft section 5.2, `burst_time`."""
+MAX_BURST_US = 100_000
+"""A run of packets released together is no longer one group after this long, or a stall would hide itself."""
+CLOCK_JUMP_US = 3_000_000
+"""Two groups whose sending and arrival differ by more than this straddle a pause or a new clock."""
+MAX_REORDERED = 3
+
+WINDOW = 20
+"""Groups in the trendline: some 100 to 600 ms of video."""
+SMOOTHING = 0.9
+GAIN = 4.0
+MAX_DELTAS = 60
+"""The slope counts for more the longer it lasts, up to this many groups."""
+
+K_UP = 0.0087
+K_DOWN = 0.039
+THRESHOLD_START = 12.5
+THRESHOLD_LOWEST = 6.0
+THRESHOLD_HIGHEST = 600.0
+ADAPT_LIMIT = 15.0
+"""A trend this far above the threshold is congestion, not noise to grow tolerant of."""
+ADAPT_STEP_MS = 100.0
+OVERUSE_MS = 10.0
+"""An over-use must last this long, `overuse_time_th` in draft section 5.4."""
+
+
+class Usage(Enum):
+    """What the delay says of the path."""
+
+    NORMAL = "normal"
+    OVERUSE = "overuse"
+    UNDERUSE = "underuse"
+
+
+class Groups:
+    """Gathers packets into groups by their time of sending and yields the differences between groups.
+
+    Spec: draft-ietf-rmcat-gcc-02 section 5.2. Packets that arrive back to back although they were sent
+    apart (a radio link wakes up) join one group too, since their spacing says nothing about a queue.
+    """
+
+    __slots__ = ("_arrival", "_first_arrival", "_first_sent", "_previous", "_reordered", "_sent")
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, as after a jump of the receiver's clock."""
+        self._first_sent: int | None = None
+        self._sent = 0
+        self._first_arrival = 0
+        self._arrival = 0
+        self._previous: tuple[int, int] | None = None
+        self._reordered = 0
+
+    def add(self, sent_us: int, arrival_us: int) -> tuple[int, int] | None:
+        """Account one packet. Returns (sent delta, arrival delta) in microseconds when a group is complete."""
+        if self._first_sent is None:
+            self._open(sent_us, arrival_us)
+            return None
+        if sent_us < self._first_sent:
+            return None
+        if self._belongs(sent_us, arrival_us):
+            self._sent = max(self._sent, sent_us)
+            self._arrival = max(self._arrival, arrival_us)
+            return None
+        deltas = None
+        if self._previous is not None:
+            sent_delta = self._sent - self._previous[0]
+            arrival_delta = self._arrival - self._previous[1]
+            if abs(arrival_delta - sent_delta) > CLOCK_JUMP_US:
+                self.reset()
+            elif arrival_delta < 0:
+                self._reordered += 1
+                if self._reordered >= MAX_REORDERED:
+                    self.reset()
+                return None
+            else:
+                self._reordered = 0
+                deltas = (sent_delta, arrival_delta)
+        if self._first_sent is not None:
+            self._previous = (self._sent, self._arrival)
+        self._open(sent_us, arrival_us)
+        return deltas
+
+    def _open(self, sent_us: int, arrival_us: int) -> None:
+        self._first_sent = self._sent = sent_us
+        self._first_arrival = self._arrival = arrival_us
+
+    def _belongs(self, sent_us: int, arrival_us: int) -> bool:
+        assert self._first_sent is not None
+        if sent_us - self._first_sent <= BURST_US:
+            return True
+        arrival_delta = arrival_us - self._arrival
+        queued = arrival_delta - (sent_us - self._sent) < 0
+        return queued and arrival_delta <= BURST_US and arrival_us - self._first_arrival < MAX_BURST_US
+
+
+class Trendline:
+    """Slope of the smoothed queueing delay against arrival time, by least squares over a window of groups."""
+
+    __slots__ = ("_accumulated", "_arrival_ms", "_points", "_smoothed", "deltas")
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[float, float]] = deque(maxlen=WINDOW)
+        self._accumulated = 0.0
+        self._smoothed = 0.0
+        self._arrival_ms = 0.0
+        self.deltas = 0
+
+    def add(self, sent_delta_ms: float, arrival_delta_ms: float) -> float | None:
+        """Account one difference between groups. Returns the slope (ms of delay per ms), None until full."""
+        self.deltas = min(self.deltas + 1, 1000)
+        self._arrival_ms += arrival_delta_ms
+        self._accumulated += arrival_delta_ms - sent_delta_ms
+        self._smoothed = SMOOTHING * self._smoothed + (1 - SMOOTHING) * self._accumulated
+        points = self._points
+        points.append((self._arrival_ms, self._smoothed))
+        return _slope(points) if len(points) == WINDOW else None
+
+
+def _slope(points: deque[tuple[float, float]]) -> float | None:
+    x0, y0 = points[0]
+    sx = sy = sxx = sxy = 0.0
+    for x, y in points:
+        x -= x0
+        y -= y0
+        sx += x
+        sy += y
+        sxx += x * x
+        sxy += x * y
+    spread = WINDOW * sxx - sx * sx
+    return (WINDOW * sxy - sx * sy) / spread if spread > 0 else None
+
+
+class DelayDetector:
+    """Over-use detector fed with acknowledged packets in order of sending.
+
+    `usage` is the present signal. Spec: draft-ietf-rmcat-gcc-02 sections 5.4 and 5.5 (table 1).
+    """
+
+    def __init__(self) -> None:
+        self.usage = Usage.NORMAL
+        self._groups = Groups()
+        self._trendline = Trendline()
+        self._threshold = THRESHOLD_START
+        self._overuse_ms: float | None = None
+        self._overuse_count = 0
+        self._previous_trend = 0.0
+
+    @property
+    def threshold(self) -> float:
+        """The adaptive threshold, in the unit of the scaled trend (draft: `del_var_th`, ms)."""
+        return self._threshold
+
+    def add(self, sent_us: int, arrival_us: int) -> Usage:
+        """Account one acknowledged packet and return the signal after it."""
+        deltas = self._groups.add(sent_us, arrival_us)
+        if deltas is not None:
+            sent_ms, arrival_ms = deltas[0] / 1000, deltas[1] / 1000
+            trend = self._trendline.add(sent_ms, arrival_ms)
+            if trend is not None:
+                self._detect(trend, sent_ms, arrival_ms)
+        return self.usage
+
+    def restart(self) -> None:
+        """Forget the delays seen, after a pause without feedback. The learnt threshold stays."""
+        self._groups.reset()
+        self._trendline = Trendline()
+        self.usage = Usage.NORMAL
+        self._overuse_ms = None
+        self._overuse_count = 0
+
+    def _detect(self, trend: float, sent_ms: float, arrival_ms: float) -> None:
+        scaled = min(self._trendline.deltas, MAX_DELTAS) * trend * GAIN
+        if scaled > self._threshold:
+            # Half of the first interval: the over-use began somewhere inside it.
+            self._overuse_ms = sent_ms / 2 if self._overuse_ms is None else self._overuse_ms + sent_ms
+            self._overuse_count += 1
+            if self._overuse_ms > OVERUSE_MS and self._overuse_count > 1 and trend >= self._previous_trend:
+                self._overuse_ms = 0.0
+                self._overuse_count = 0
+                self.usage = Usage.OVERUSE
+        else:
+            self._overuse_ms = None
+            self._overuse_count = 0
+            self.usage = Usage.UNDERUSE if scaled < -self._threshold else Usage.NORMAL
+        self._previous_trend = trend
+        self._adapt(abs(scaled), arrival_ms)
+
+    def _adapt(self, magnitude: float, elapsed_ms: float) -> None:
+        if magnitude > self._threshold + ADAPT_LIMIT:
+            return
+        k = K_DOWN if magnitude < self._threshold else K_UP
+        step = k * (magnitude - self._threshold) * min(elapsed_ms, ADAPT_STEP_MS)
+        self._threshold = min(max(self._threshold + step, THRESHOLD_LOWEST), THRESHOLD_HIGHEST)
