@@ -1,0 +1,22 @@
+"""A token bucket: what one stranger may use, sustained and at once."""
+
+from __future__ import annotations
+
+
+class TokenBucket:
+    """Holds at most `burst` tokens and gains `per_s` each second; it starts full."""
+
+    def __init__(self, per_s: float, burst: float, now_us: int) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._tokens = burst
+        self._at_us = now_us
+
+    def take(self, amount: float, now_us: int) -> bool:
+        """Whether `amount` tokens were there; they are gone then, else nothing is."""
+        self._tokens = min(self._burst, self._tokens + (now_us - self._at_us) * self._per_s / 1_000_000)
+        self._at_us = now_us
+        if self._tokens < amount:
+            return False
+        self._tokens -= amount
+        return True

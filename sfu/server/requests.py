@@ -1,0 +1,289 @@
+"""What a client may ask, as values. `parse` turns one JSON object into one of them. See docs/protocol.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sfu.errors import RequestError
+from sfu.ids import ParticipantId, PublicationId
+from sfu.room.model import Wants
+from sfu.room.permissions import SOURCES, Source
+from sfu.sdp.model import MAX_CHARACTERS as MAX_SDP
+from sfu.sdp.model import MAX_MEDIA
+from sfu.server import validation as v
+from sfu.server.validation import Message
+
+TransportName = Literal["publish", "subscribe"]
+
+MAX_NAME = 64
+MAX_ROOM = 128
+MAX_ID = 64
+MAX_TOKEN = 8192
+MAX_PUBLICATIONS = 1000
+MAX_PIXELS = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeOf:
+    participant: ParticipantId
+    secret: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    version: int
+    room: str
+    name: str
+    token: str
+    wants: Wants
+    client: str
+    resume: ResumeOf | None
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedMedia:
+    """What the client says of one m-line it sends."""
+
+    source: Source
+    name: str
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    sdp: str
+    media: Mapping[str, OfferedMedia]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    seq: int
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Of no use to a server with ICE-lite, which learns addresses from checks: only its form is checked."""
+
+    transport: TransportName
+
+
+@dataclass(frozen=True, slots=True)
+class RestartIce:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    publication: PublicationId
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublish:
+    publication: PublicationId
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    publications: tuple[PublicationId, ...]
+    priority: int | None
+    width: int | None
+    height: int | None
+    paused: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    publications: tuple[PublicationId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    text: str
+    to: ParticipantId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    t: int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    pass
+
+
+Request = (
+    Join
+    | Offer
+    | Answer
+    | Candidate
+    | RestartIce
+    | Mute
+    | Unpublish
+    | Subscribe
+    | Unsubscribe
+    | Chat
+    | Stats
+    | Ping
+    | Leave
+)
+
+
+def parse(message: Message, *, chat_characters: int) -> Request:
+    """Check every member. Raises `RequestError` `bad_request`, `unknown_type` or `too_large` (chat text)."""
+    kind = v.text(message, "type", longest=64)
+    if kind == "chat":
+        return _chat(message, chat_characters)
+    parser = _PARSERS.get(kind)
+    if parser is None:
+        raise RequestError("unknown_type", "no such message type")
+    return parser(message)
+
+
+def request_id(message: Message) -> int | None:
+    """The client's `id`, None without one. Raises `RequestError` `bad_request`."""
+    return v.optional_integer(message, "id", lowest=0, highest=v.LARGEST_ID)
+
+
+def _join(message: Message) -> Join:
+    resume = v.optional_object(message, "resume")
+    return Join(
+        version=v.integer(message, "version", lowest=0, highest=v.LARGEST_ID),
+        room=v.label(message, "room", shortest=1, longest=MAX_ROOM),
+        name=v.label(message, "name", longest=MAX_NAME, default=""),
+        token=v.text(message, "token", longest=MAX_TOKEN, default=""),
+        wants=_wants(v.optional_object(message, "wants") or {}),
+        client=v.label(message, "client", longest=MAX_NAME, default=""),
+        resume=_resume(resume) if resume is not None else None,
+    )
+
+
+def _resume(message: Message) -> ResumeOf:
+    return ResumeOf(
+        ParticipantId(v.text(message, "participant", longest=MAX_ID)),
+        v.text(message, "secret", longest=MAX_ID),
+    )
+
+
+def _wants(message: Message) -> Wants:
+    return Wants(
+        subscribe=v.boolean(message, "subscribe", True),
+        audio=v.boolean(message, "audio", True),
+        video=v.boolean(message, "video", True),
+    )
+
+
+def _offer(message: Message) -> Offer:
+    media: dict[str, OfferedMedia] = {}
+    for entry in v.objects(message, "media", most=MAX_MEDIA):
+        mid = v.text(entry, "mid", shortest=1, longest=MAX_ID)
+        if mid in media:
+            raise v.bad(f"media has mid {mid} twice")
+        media[mid] = OfferedMedia(
+            source=v.choice(entry, "source", SOURCES),
+            name=v.label(entry, "name", longest=MAX_NAME, default=""),
+            muted=v.boolean(entry, "muted", False),
+        )
+    return Offer(v.text(message, "sdp", shortest=1, longest=MAX_SDP), media)
+
+
+def _answer(message: Message) -> Answer:
+    return Answer(
+        v.integer(message, "seq", lowest=0, highest=v.LARGEST_ID),
+        v.text(message, "sdp", shortest=1, longest=MAX_SDP),
+    )
+
+
+def _candidate(message: Message) -> Candidate:
+    candidate = v.optional_object(message, "candidate")
+    if candidate is not None:
+        v.text(candidate, "candidate", longest=1024, default="")
+    return Candidate(v.choice(message, "transport", ("publish", "subscribe")))
+
+
+def _restart_ice(message: Message) -> RestartIce:
+    if v.choice(message, "transport", ("publish", "subscribe")) == "publish":
+        raise RequestError("bad_state", "the publish transport restarts by a client's offer")
+    return RestartIce()
+
+
+def _mute(message: Message) -> Mute:
+    return Mute(_publication(message), v.boolean(message, "muted"))
+
+
+def _unpublish(message: Message) -> Unpublish:
+    return Unpublish(_publication(message))
+
+
+def _subscribe(message: Message) -> Subscribe:
+    return Subscribe(
+        publications=_publications(message),
+        priority=v.optional_integer(message, "priority", lowest=0, highest=255),
+        width=v.optional_integer(message, "width", lowest=0, highest=MAX_PIXELS),
+        height=v.optional_integer(message, "height", lowest=0, highest=MAX_PIXELS),
+        paused=v.optional_boolean(message, "paused"),
+    )
+
+
+def _unsubscribe(message: Message) -> Unsubscribe:
+    return Unsubscribe(_publications(message))
+
+
+def _chat(message: Message, longest: int) -> Chat:
+    text = v.text(message, "text", shortest=1, longest=v.LARGEST_ID)
+    if len(text) > longest:
+        raise RequestError("too_large", f"a chat message has at most {longest} characters")
+    to = None if message.get("to") is None else ParticipantId(v.text(message, "to", longest=MAX_ID))
+    return Chat(text, to)
+
+
+def _stats(message: Message) -> Stats:
+    return Stats()
+
+
+def _ping(message: Message) -> Ping:
+    t = message.get("t")
+    if t is not None and (isinstance(t, bool) or not isinstance(t, (int, float)) or abs(t) > v.LARGEST_ID):
+        raise v.bad("t must be a number")
+    return Ping(t)
+
+
+def _leave(message: Message) -> Leave:
+    v.text(message, "reason", longest=256, default="")
+    return Leave()
+
+
+def _publication(message: Message) -> PublicationId:
+    return PublicationId(v.text(message, "publication", longest=MAX_ID))
+
+
+def _publications(message: Message) -> tuple[PublicationId, ...]:
+    return tuple(
+        PublicationId(each)
+        for each in v.texts(message, "publications", most=MAX_PUBLICATIONS, longest=MAX_ID)
+    )
+
+
+_PARSERS: Mapping[str, Callable[[Message], Request]] = {
+    "join": _join,
+    "offer": _offer,
+    "answer": _answer,
+    "candidate": _candidate,
+    "restart_ice": _restart_ice,
+    "mute": _mute,
+    "unpublish": _unpublish,
+    "subscribe": _subscribe,
+    "unsubscribe": _unsubscribe,
+    "stats": _stats,
+    "ping": _ping,
+    "leave": _leave,
+}

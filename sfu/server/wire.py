@@ -1,0 +1,90 @@
+"""Room values as the JSON objects of docs/protocol.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sfu.room import effects
+from sfu.room.effects import Event, Welcome
+from sfu.room.model import ChatMessage, ParticipantView, Publication
+from sfu.room.permissions import Grants
+
+Json = dict[str, Any]
+
+
+def grants(value: Grants) -> Json:
+    publish = value.publish if isinstance(value.publish, bool) else list(value.publish)
+    return {"publish": publish, "subscribe": value.subscribe, "data": value.data, "chat": value.chat}
+
+
+def publication(value: Publication) -> Json:
+    return {
+        "id": value.id,
+        "participant": value.participant,
+        "kind": value.kind,
+        "source": value.source,
+        "name": value.name,
+        "muted": value.muted,
+        "codec": value.codec,
+        "simulcast": value.simulcast,
+        "width": value.width,
+        "height": value.height,
+    }
+
+
+def participant(value: ParticipantView) -> Json:
+    return {
+        "id": value.id,
+        "name": value.name,
+        "identity": value.identity,
+        "state": value.state,
+        "joined_at_ms": value.joined_at_ms,
+        "grants": grants(value.grants),
+        "publications": [publication(each) for each in value.publications],
+    }
+
+
+def chat_message(value: ChatMessage) -> Json:
+    return {
+        "id": value.id,
+        "from": value.sender,
+        "name": value.name,
+        "text": value.text,
+        "to": value.to,
+        "sent_at_ms": value.sent_at_ms,
+    }
+
+
+def event(value: Event) -> Json:
+    """The message that tells of `value`."""
+    match value:
+        case effects.ParticipantJoined():
+            return {"type": "participant_joined", "participant": participant(value.participant)}
+        case effects.ParticipantUpdated():
+            return {"type": "participant_updated", "participant": participant(value.participant)}
+        case effects.ParticipantLeft():
+            return {"type": "participant_left", "participant": value.participant, "reason": value.reason}
+        case effects.PublicationAdded():
+            return {"type": "publication_added", "publication": publication(value.publication)}
+        case effects.PublicationUpdated():
+            return {"type": "publication_updated", "publication": publication(value.publication)}
+        case effects.PublicationRemoved():
+            return {
+                "type": "publication_removed",
+                "publication": value.publication,
+                "participant": value.participant,
+            }
+        case effects.ChatSent():
+            return {"type": "chat", "message": chat_message(value.message)}
+
+
+def welcome(value: Welcome) -> Json:
+    """The room's part of `joined`."""
+    return {
+        "resumed": value.resumed,
+        "participant": participant(value.participant),
+        "participants": [participant(other) for other in value.others],
+        "room": {"name": value.room},
+        "secret": value.secret,
+        "chat": [chat_message(message) for message in value.chat],
+    }
