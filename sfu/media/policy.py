@@ -1,0 +1,271 @@
+"""What each subscriber should get, decided every tick; how packets get there is the plane's affair.
+
+A tick drains the plane's events, paces keyframe requests, follows the speakers, learns what layers flow and
+sets each subscription's target. A target is a cap: the plane sends the best that flows below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sfu.ids import PublicationKey, SubscriptionKey
+from sfu.media.keyframes import KeyframeThrottle
+from sfu.media.plane import (
+    AudioLevel,
+    EncodingStarted,
+    EncodingStopped,
+    KeyframeWanted,
+    Kind,
+    Layer,
+    MediaPlane,
+    PlaneEvent,
+)
+from sfu.media.speakers import ActiveSpeakers
+
+HIGHEST = Layer(7, 7)
+"""The cap that caps nothing: no codec has more than eight spatial or temporal layers."""
+DEFAULT_PRIORITY = 128
+
+_SURVEY_US = 200_000
+"""How often sizes and layers are read: soon enough for a switch, cheap for hundreds of publications."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationSized:
+    """The size in pixels of a video publication's largest encoding became known or changed."""
+
+    publication: PublicationKey
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionState:
+    """A subscription stopped or began to flow by decision; `reason` is `client` or, not paused, empty."""
+
+    subscription: SubscriptionKey
+    paused: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Speakers:
+    """Audio publications in which somebody speaks, loudest first, with a level of 0 to 1."""
+
+    speakers: tuple[tuple[PublicationKey, float], ...]
+
+
+Notice = PublicationSized | SubscriptionState | Speakers
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a subscriber asks for: a picture of at least this size in pixels (0: any), or none at all."""
+
+    priority: int = DEFAULT_PRIORITY
+    width: int = 0
+    height: int = 0
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SizedLayer:
+    """A layer that flows, with its picture size in pixels (0: not known yet) and bits per second."""
+
+    layer: Layer
+    width: int
+    height: int
+    bitrate_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The cap of one subscription, None to send nothing, and why nothing is sent."""
+
+    target: Layer | None
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _Publication:
+    kind: Kind
+    size: tuple[int, int] = (0, 0)
+    shape: tuple[tuple[Layer, int, int], ...] = ()
+    layers: tuple[SizedLayer, ...] = ()
+    subscriptions: set[SubscriptionKey] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Subscription:
+    publication: PublicationKey
+    wish: Wish
+    applied: Decision | None = None
+
+
+def wished_layer(layers: Sequence[SizedLayer], width: int, height: int) -> Layer:
+    """The cap for a picture of this size: the smallest layer that covers it, else no cap.
+
+    `layers` are those that flow, lowest first. Layers of unknown size cover nothing.
+    """
+    if width or height:
+        for sized in layers:
+            if sized.width and sized.width >= width and sized.height >= height:
+                return Layer(sized.layer.spatial, HIGHEST.temporal)
+    return HIGHEST
+
+
+class Policy:
+    """The decisions of a whole plane. Keys it does not know are ignored: their owner may have left."""
+
+    def __init__(self, plane: MediaPlane, keyframe_interval_us: int) -> None:
+        self._plane = plane
+        self._keyframes = KeyframeThrottle(keyframe_interval_us)
+        self._keyframe_counts: dict[tuple[PublicationKey, str], int] = {}
+        self._speakers = ActiveSpeakers()
+        self._publications: dict[PublicationKey, _Publication] = {}
+        self._subscriptions: dict[SubscriptionKey, _Subscription] = {}
+        self._undecided: set[SubscriptionKey] = set()
+        self._survey_us: int | None = None
+
+    def add_publication(self, publication: PublicationKey, kind: Kind) -> None:
+        """Call after the plane opened it."""
+        self._publications.setdefault(publication, _Publication(kind))
+
+    def remove_publication(self, publication: PublicationKey) -> None:
+        """Its subscriptions go with it."""
+        removed = self._publications.pop(publication, None)
+        if removed is None:
+            return
+        for subscription in tuple(removed.subscriptions):
+            self.remove_subscription(subscription)
+        self._speakers.remove(publication)
+        self._keyframes.forget(publication)
+        for key in [key for key in self._keyframe_counts if key[0] == publication]:
+            del self._keyframe_counts[key]
+
+    def add_subscription(
+        self, subscription: SubscriptionKey, publication: PublicationKey, wish: Wish | None = None
+    ) -> None:
+        """Call after the plane opened it, and again when the plane opened it anew."""
+        owner = self._publications.get(publication)
+        if owner is None:
+            return
+        self.remove_subscription(subscription)
+        self._subscriptions[subscription] = _Subscription(publication, wish or Wish())
+        owner.subscriptions.add(subscription)
+        self._undecided.add(subscription)
+
+    def set_wish(self, subscription: SubscriptionKey, wish: Wish) -> None:
+        """Replace what the subscriber asks for; acted on by the next tick."""
+        known = self._subscriptions.get(subscription)
+        if known is not None:
+            known.wish = wish
+            self._undecided.add(subscription)
+
+    def remove_subscription(self, subscription: SubscriptionKey) -> None:
+        removed = self._subscriptions.pop(subscription, None)
+        if removed is None:
+            return
+        self._undecided.discard(subscription)
+        owner = self._publications.get(removed.publication)
+        if owner is not None:
+            owner.subscriptions.discard(subscription)
+
+    def tick(self, now_us: int) -> list[Notice]:
+        """One round of decisions. Call every 20 to 50 ms while anything is published."""
+        notices: list[Notice] = []
+        for event in self._plane.poll_events():
+            self._observe(event, now_us)
+        self._pace_keyframes(now_us)
+        speakers = self._speakers.tick(now_us)
+        if speakers is not None:
+            notices.append(Speakers(speakers))
+        if self._survey_us is None or now_us - self._survey_us >= _SURVEY_US:
+            self._survey_us = now_us
+            for key, publication in self._publications.items():
+                if publication.kind == "video":
+                    notices.extend(self._survey(key, publication))
+        if self._undecided:
+            decided = {key: self._decide(self._subscriptions[key]) for key in sorted(self._undecided)}
+            self._undecided.clear()
+            notices.extend(self._apply(decided))
+        return notices
+
+    def _observe(self, event: PlaneEvent, now_us: int) -> None:
+        match event:
+            case AudioLevel():
+                if event.publication in self._publications:
+                    self._speakers.observe(event.publication, event.level, now_us)
+            case KeyframeWanted():
+                if event.publication in self._publications:
+                    self._want_keyframe(event.publication, event.rid)
+            case EncodingStarted():
+                self._survey_us = None
+            case EncodingStopped():
+                self._survey_us = None
+                self._keyframes.forget(event.publication, event.rid)
+                self._keyframe_counts.pop((event.publication, event.rid), None)
+
+    def _want_keyframe(self, publication: PublicationKey, rid: str) -> None:
+        if (publication, rid) not in self._keyframe_counts:
+            self._keyframe_counts[publication, rid] = self._count_keyframes(publication).get(rid, 0)
+        self._keyframes.want(publication, rid)
+
+    def _pace_keyframes(self, now_us: int) -> None:
+        for publication, rid in self._keyframes.wishes():
+            count = self._count_keyframes(publication).get(rid, 0)
+            if count > self._keyframe_counts.get((publication, rid), count):
+                self._keyframes.seen(publication, rid)
+                self._keyframe_counts.pop((publication, rid), None)
+        for publication, rid in self._keyframes.due(now_us):
+            self._plane.request_keyframe(publication, rid, now_us)
+
+    def _count_keyframes(self, publication: PublicationKey) -> dict[str, int]:
+        return {stats.rid: stats.keyframes for stats in self._plane.publication_stats(publication)}
+
+    def _survey(self, key: PublicationKey, publication: _Publication) -> list[Notice]:
+        """Read what flows; a changed shape (not a changed bitrate) reopens the decisions."""
+        stats = {entry.rid: entry for entry in self._plane.publication_stats(key)}
+        flowing = self._plane.layers(key)
+        tops: dict[str, int] = {}
+        for layer, rid, _ in flowing:
+            tops[rid] = max(tops.get(rid, 0), layer.spatial)
+        layers = []
+        for layer, rid, bitrate_bps in flowing:
+            width, height = (stats[rid].width, stats[rid].height) if rid in stats else (0, 0)
+            # Within one scalable stream each spatial layer halves the next, as every common mode does.
+            below = tops[rid] - layer.spatial
+            layers.append(SizedLayer(layer, width >> below, height >> below, bitrate_bps))
+        publication.layers = tuple(layers)
+        shape = tuple((sized.layer, sized.width, sized.height) for sized in layers)
+        if shape != publication.shape:
+            publication.shape = shape
+            self._undecided |= publication.subscriptions
+        size = max(((entry.width, entry.height) for entry in stats.values()), default=(0, 0))
+        if size == publication.size or not all(size):
+            return []
+        publication.size = size
+        return [PublicationSized(key, *size)]
+
+    def _decide(self, subscription: _Subscription) -> Decision:
+        wish = subscription.wish
+        if wish.paused:
+            return Decision(None, "client")
+        layers = self._publications[subscription.publication].layers
+        return Decision(wished_layer(layers, wish.width, wish.height))
+
+    def _apply(self, decided: dict[SubscriptionKey, Decision]) -> list[Notice]:
+        notices: list[Notice] = []
+        for key, decision in decided.items():
+            subscription = self._subscriptions[key]
+            before = subscription.applied
+            if decision == before:
+                continue
+            subscription.applied = decision
+            self._plane.set_target(key, decision.target)
+            was_paused = before is not None and before.target is None
+            paused = decision.target is None
+            if paused != was_paused or (before is not None and before.reason != decision.reason):
+                notices.append(SubscriptionState(key, paused, decision.reason))
+        return notices
