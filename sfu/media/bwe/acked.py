@@ -17,7 +17,7 @@ RESET_BACK_US = 1_000_000
 
 
 class AckedBitrate:
-    """Rate over a sliding window of acknowledged packets: the lower of how they were sent and how they arrived.
+    """Rate over a sliding window of acknowledged packets: the lower of how they were sent and arrived.
 
     Taking the lower one discounts packets that a link held back and then released all at once, and it
     means that a receiver which lies about arrival times cannot claim more than it was sent.

@@ -68,7 +68,7 @@ class Groups:
         self._reordered = 0
 
     def add(self, sent_us: int, arrival_us: int) -> tuple[int, int] | None:
-        """Account one packet. Returns (sent delta, arrival delta) in microseconds when a group is complete."""
+        """Account one packet. Returns (sent, arrival) deltas in microseconds when a group is complete."""
         if self._first_sent is None:
             self._open(sent_us, arrival_us)
             return None

@@ -11,10 +11,10 @@ from sfu.media.bwe.aimd import BETA
 LOW_LOSS = 0.02
 HIGH_LOSS = 0.10
 SEVERE_LOSS = 0.25
-"""Loss so heavy that one window is proof enough, and that what arrived is the better guess of the capacity."""
+"""So heavy that one window is proof enough, and what arrived is the better guess of the capacity."""
 WINDOW_US = 400_000
 WINDOW_PACKETS = 25
-"""A window closes when it has lasted this long and holds this many packets: one packet lost of ten is noise."""
+"""A window closes when it has lasted this long and holds this many packets: one lost of ten is noise."""
 LONGEST_WINDOW_US = 1_500_000
 GROWTH_PER_S = 1.08
 GROWTH_OFFSET_BPS = 1_000

@@ -46,7 +46,7 @@ WORTHWHILE = 1.05
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A cluster to send now: at `target_bps`, at least `min_packets` and `min_bytes`, about `duration_us` long.
+    """A cluster to send now at `target_bps`: at least `min_packets` and `min_bytes`, in some `duration_us`.
 
     Media that is due meanwhile counts; padding fills the rest. `cluster_id` (above 0, unique in a
     transport) comes back in `PacketResult.probe_cluster`.
