@@ -104,11 +104,11 @@ def remote_parameters(
 
 
 def bundle(description: SessionDescription) -> tuple[str, ...]:
-    """The mids of the first BUNDLE group, empty where there is none. Spec: RFC 8843 section 7."""
+    """The mids of the first BUNDLE group, each once, empty where there is none. Spec: RFC 8843 section 7."""
     for value in description.all("group"):
         semantics, *mids = value.split(" ")
         if semantics == "BUNDLE":
-            return tuple(mids)
+            return tuple(dict.fromkeys(mids))
     return ()
 
 

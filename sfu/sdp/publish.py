@@ -142,7 +142,7 @@ def answer(
             data = section if section.attributes is not None else data
         else:
             _decide_rtp(section, accept, tagged=mid == (group or named)[0])
-    live = [section.mid for section in sections if section.attributes is not None]
+    live = {section.mid for section in sections if section.attributes is not None}
     order = [mid for mid in group or named[:1] if mid in live]
     by_mid = {section.mid: section.offered for section in sections if section.mid}
     tagged = [by_mid[mid] for mid in (*order, *group) if mid in by_mid]

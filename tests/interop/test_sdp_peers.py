@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -366,6 +366,31 @@ async def test_chromium_receives_every_codec(page: Page, codec: str) -> None:
 
 
 @e2e
+async def test_chromium_receives_red_beside_opus(page: Page) -> None:
+    opus = outgoing("TR_a", 1000, "opus")
+    red = OfferedCodec(name="red", clock_rate=48000, channels=2, fmtp="", ingress_payload_type=63)
+    result = await subscribe(page, SubscribeSession(7), [replace(opus, codecs=(red, *opus.codecs))])
+    assert result.media[0].payload_types == {63: 97, 111: 96}
+
+
+@e2e
+async def test_chromium_publishes_without_max_bundle(page: Page) -> None:
+    await page.evaluate(
+        """() => {
+          pc.close();
+          window.pc = new RTCPeerConnection();
+          pc.createDataChannel('reliable');
+        }"""
+    )
+    publisher = Publisher()
+    assert (await publish(page, publisher)).data_mid == "0"
+    await page.evaluate("() => { pc.addTrack(audio()); pc.addTrack(video()); }")
+    result = await publish(page, publisher)
+    assert [(media.mid, media.kind) for media in result.media] == [("1", "audio"), ("2", "video")]
+    assert await page.evaluate("() => directions()") == ["sendonly", "sendonly"]
+
+
+@e2e
 async def test_chromium_reuses_m_lines_over_many_renegotiations(page: Page) -> None:
     session = SubscribeSession(7)
     await page.evaluate(
@@ -391,24 +416,14 @@ async def test_chromium_reuses_m_lines_over_many_renegotiations(page: Page) -> N
 @e2e
 async def test_chromium_refuses_an_unknown_profile_alone(page: Page) -> None:
     session = SubscribeSession(7)
-    strange = OutgoingMedia(
-        key="TR_x",
-        kind="video",
-        stream_id="PA_a",
-        track_id="TR_x",
-        codecs=(
-            OfferedCodec(
-                name="h264",
-                clock_rate=90000,
-                channels=1,
-                fmtp="packetization-mode=1;profile-level-id=aa001f",
-                ingress_payload_type=100,
-            ),
-        ),
-        ssrc=5000,
-        rtx_ssrc=5001,
-        cname="c",
+    profile = OfferedCodec(
+        name="h264",
+        clock_rate=90000,
+        channels=1,
+        fmtp="packetization-mode=1;profile-level-id=aa001f",
+        ingress_payload_type=100,
     )
+    strange = replace(outgoing("TR_x", 5000, "h264"), codecs=(profile,))
     good = outgoing("TR_v", 2000, "vp8")
     result = await subscribe(page, session, [strange, good])
     assert (result.rejected, [sent.key for sent in result.media]) == (("TR_x",), ["TR_v"])
@@ -427,13 +442,7 @@ async def test_chromium_restarts_ice_when_credentials_change(page: Page) -> None
     session = SubscribeSession(7)
     media = [outgoing("TR_v", 2000, "vp8")]
     before = await subscribe(page, session, media)
-    fresh = LocalParameters(
-        ice_ufrag="freshfrag",
-        ice_pwd="freshpasswordfreshpassword",
-        fingerprint=LOCAL.fingerprint,
-        candidates=LOCAL.candidates,
-        sctp_max_message_size=LOCAL.sctp_max_message_size,
-    )
+    fresh = replace(LOCAL, ice_ufrag="freshfrag", ice_pwd="freshpasswordfreshpassword")
     after = session.apply_answer(await page.evaluate("sdp => reply(sdp)", session.plan(media, fresh).sdp))
     assert after.remote is not None
     assert after.remote.ice_ufrag != before.remote.ice_ufrag
