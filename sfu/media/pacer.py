@@ -96,7 +96,7 @@ class Pacer(Generic[P]):
         return self._queued_bytes
 
     def enqueue(self, now_us: int, packet: P, size_bytes: int, priority: Priority) -> bool:
-        """Offer a packet. True: send it yourself, now. False: it is queued for `due`, or dropped (counted)."""
+        """Offer a packet. True: send it now, yourself. False: queued for `due`, or dropped (counted)."""
         queues = self._queues
         if self._probe is not None:
             self._end_probe()
@@ -166,7 +166,7 @@ class Pacer(Generic[P]):
         return min(max(size, SMALLEST_PADDING), LARGEST_PADDING)
 
     def padded(self, size_bytes: int) -> None:
-        """Account a padding packet of `size_bytes`, just sent. It delays no media: a probe has its own pace."""
+        """Account a padding packet of `size_bytes`, just sent. It delays no media: a probe has its pace."""
         self._probe_bytes += size_bytes
         self._probe_packets += 1
 

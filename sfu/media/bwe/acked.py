@@ -12,6 +12,9 @@ and is short enough for a capacity drop to be measured well inside the second a 
 ENOUGH_PACKETS = 20
 LEAST_PACKETS = 5
 LEAST_SPAN_US = 100_000
+PEAK_SPAN_US = 100_000
+PEAK_PACKETS = 8
+"""Of the latest arrivals whose rate is the capacity while a queue stands: three frames at 30 Hz."""
 RESET_BACK_US = 1_000_000
 """The receiver's clock going back further than this is a new clock."""
 
@@ -64,7 +67,7 @@ class AckedBitrate:
         return min(received, (total - last[2]) * 8_000_000 // span)
 
     def received_bps(self) -> int | None:
-        """The same by arrival alone: the capacity, while a queue is standing."""
+        """The same by arrival alone."""
         packets = self._packets
         if len(packets) < LEAST_PACKETS:
             return None
@@ -73,6 +76,25 @@ class AckedBitrate:
             return None
         total = sum(packet[2] for packet in packets)
         return (total - packets[0][2]) * 8_000_000 // span
+
+    def capacity_bps(self) -> int | None:
+        """What the path carries, asked while a queue is standing: the latest arrivals came at its pace.
+
+        A keyframe after a time of sending little makes a queue too; the average over the whole window
+        would then say what was sent before it.
+        """
+        received_bps = self.received_bps()
+        if received_bps is None:
+            return None
+        packets = self._packets
+        newest_us = packets[-1][0]
+        size = 0
+        for count, (arrival_us, _, packet_size) in enumerate(reversed(packets)):
+            span = newest_us - arrival_us
+            if count >= PEAK_PACKETS and span >= PEAK_SPAN_US:
+                return max(received_bps, size * 8_000_000 // span)
+            size += packet_size
+        return received_bps
 
     def mean_packet_bytes(self) -> float:
         """Mean size of the packets in the window; 1200 while there are none."""

@@ -13,9 +13,12 @@ from sfu.media.bwe.delay import Usage
 
 BETA = 0.85
 """Fraction of the acknowledged bitrate kept on over-use: what is left drains the queue."""
-DRAIN = 0.75
-"""While the queue drains, what is sent limits what is acknowledged, and each further decrease would follow it
-down; below this fraction of what arrives nothing is gained."""
+DRAIN_FROM_US = 150_000
+DRAIN_WITHIN_US = 1_000_000
+DRAIN = 0.5
+"""A deep queue is drained within about this long by sending less for a moment, down to this fraction of what
+arrives: at 0.85 a queue of a second would stand for six."""
+DRAINED_US = 50_000
 GROWTH_PER_S = 1.08
 """Multiplicative increase far from the last known capacity."""
 RESPONSE_MARGIN_US = 100_000
@@ -87,6 +90,7 @@ class AimdRate:
         self._capacity = LinkCapacity()
         self._changed_us: int | None = None
         self._decreased_us: int | None = None
+        self._resume_bps: int | None = None
 
     def update(
         self,
@@ -95,18 +99,22 @@ class AimdRate:
         now_us: int,
         *,
         rtt_us: int,
+        queue_us: int = 0,
         may_increase: bool = True,
     ) -> bool:
         """Move the estimate by the signal of one feedback. Returns whether it was decreased.
 
-        `may_increase` is False while loss forbids growth.
+        `queue_us` is the standing queue to drain. `may_increase` is False while loss forbids growth.
         """
         acked_bps = acked.bitrate_bps()
         self._turn(usage)
+        if self._resume_bps is not None and usage is not Usage.OVERUSE and queue_us < DRAINED_US:
+            self.bps = self._clamp(max(self.bps, self._resume_bps))
+            self._resume_bps = None
         if self.state is RateState.DECREASE:
             self.state = RateState.HOLD
             if self._may_decrease(acked_bps, now_us, rtt_us):
-                self._decrease(acked_bps, acked.received_bps(), now_us)
+                self._decrease(acked.capacity_bps(), queue_us, now_us)
                 return True
         elif self.state is RateState.INCREASE and may_increase and acked_bps is not None:
             self._increase(acked_bps, now_us, rtt_us, acked.mean_packet_bytes())
@@ -116,6 +124,7 @@ class AimdRate:
     def set(self, bps: int, now_us: int, *, proven: bool = False) -> None:
         """Put the estimate to a value measured elsewhere; `proven` when a probe got this much through."""
         self.bps = self._clamp(bps)
+        self._resume_bps = None
         self._changed_us = now_us
         if proven:
             self._capacity.forget()
@@ -138,12 +147,13 @@ class AimdRate:
             return True
         return acked_bps is not None and acked_bps < self.bps // 2
 
-    def _decrease(self, acked_bps: int | None, received_bps: int | None, now_us: int) -> None:
-        if acked_bps is None or received_bps is None:
-            target = BETA * self.bps
-        else:
-            target = max(BETA * acked_bps, DRAIN * received_bps)
-            self._capacity.on_overuse(received_bps)
+    def _decrease(self, capacity_bps: int | None, queue_us: int, now_us: int) -> None:
+        target = BETA * (self.bps if capacity_bps is None else capacity_bps)
+        if capacity_bps is not None:
+            self._capacity.on_overuse(capacity_bps)
+            if queue_us > DRAIN_FROM_US:
+                self._resume_bps = min(int(target), max(self.bps, self._resume_bps or 0))
+                target = max(1 - queue_us / DRAIN_WITHIN_US, DRAIN) * capacity_bps
         self.bps = self._clamp(min(int(target), self.bps))
         self._decreased_us = self._changed_us = now_us
 

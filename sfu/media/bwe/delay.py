@@ -37,6 +37,11 @@ ADAPT_STEP_MS = 100.0
 OVERUSE_MS = 10.0
 """An over-use must last this long, `overuse_time_th` in draft section 5.4."""
 
+DEEP_US = 150_000
+"""More than jitter on a usable path, and where conversation begins to suffer (ITU-T G.114: 150 ms)."""
+GROWING_US = 10_000
+BASE_US = 10_000_000
+
 
 class Usage(Enum):
     """What the delay says of the path."""
@@ -145,6 +150,44 @@ def _slope(points: deque[tuple[float, float]]) -> float | None:
         sxy += x * y
     spread = WINDOW * sxx - sx * sx
     return (WINDOW * sxy - sx * sy) / spread if spread > 0 else None
+
+
+class QueueDelay:
+    """How much longer than the least of late packets take now: the standing queue, whatever its trend.
+
+    The trendline notices slowly when feedback itself is stuck behind a queue that fills within a fraction
+    of a second, and it cannot tell when that queue is gone. Clocks need not agree: only differences count,
+    and the base is at most `2 * BASE_US` old, so that drift and a new route are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self.us = 0
+        self._before = (0, 0)
+        self._base_us: int | None = None
+        self._next_base_us: int | None = None
+        self._turned_us: int | None = None
+
+    def add(self, one_way_us: int, now_us: int) -> None:
+        """Account the least one-way delay (between two clocks) in one feedback report."""
+        if self._turned_us is None or now_us - self._turned_us >= BASE_US:
+            self._base_us, self._next_base_us = self._next_base_us, None
+            self._turned_us = now_us
+        if self._next_base_us is None or one_way_us < self._next_base_us:
+            self._next_base_us = one_way_us
+        if self._base_us is None or one_way_us < self._base_us:
+            self._base_us = one_way_us
+        self._before = (self._before[1], self.us)
+        self.us = min(one_way_us - self._base_us, CLOCK_JUMP_US)
+
+    @property
+    def deep(self) -> bool:
+        """A queue that viewers feel: no estimate may grow over it."""
+        return self.us > DEEP_US
+
+    @property
+    def growing(self) -> bool:
+        """Deep, and deeper than two reports ago by more than noise."""
+        return self.deep and self._before[1] > DEEP_US // 2 and self.us - self._before[0] > GROWING_US
 
 
 class DelayDetector:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from sfu.media.bwe.acked import AckedBitrate
 from sfu.media.bwe.aimd import GROWTH_PER_S, AimdRate
-from sfu.media.bwe.delay import DelayDetector, Usage
+from sfu.media.bwe.delay import DelayDetector, QueueDelay, Usage
 from sfu.media.bwe.loss import HIGH_LOSS, LossController
 from sfu.media.bwe.probe import Probe, ProbeController
 from sfu.media.plane import PacketResult
@@ -44,7 +44,8 @@ class EstimatorStatus:
     """Why the estimate is what it is. Rates in bits per second, None where there is nothing to say.
 
     `reason` names what moved the estimate last or what holds it down now; `rtt_us` is from sending to
-    feedback, with the receiver's reporting interval in it; `loss` is a fraction 0..1 of the last window.
+    feedback, with the receiver's reporting interval in it; `loss` is a fraction 0..1 of the last window,
+    `queue_us` the standing queue on the path.
     """
 
     estimate_bps: int
@@ -54,6 +55,7 @@ class EstimatorStatus:
     acked_bps: int | None
     loss: float
     rtt_us: int
+    queue_us: int
     usage: str
     reason: Reason
 
@@ -72,6 +74,7 @@ class Estimator:
         self._max_bps = max_bps
         self._acked = AckedBitrate()
         self._detector = DelayDetector()
+        self._queue = QueueDelay()
         self._rate = AimdRate(start_bps, min_bps, max_bps)
         self._loss = LossController(min_bps)
         self._probes = ProbeController(start_bps, max_bps)
@@ -107,7 +110,8 @@ class Estimator:
             acked_bps=self._acked.bitrate_bps(),
             loss=self._loss.fraction,
             rtt_us=self._rtt_us,
-            usage=self._detector.usage.value,
+            queue_us=self._queue.us,
+            usage=self._usage().value,
             reason=self._binding(),
         )
 
@@ -122,20 +126,23 @@ class Estimator:
         self._per_packet = True
         if self._before_silence_bps is not None:
             self._detector.restart()
+            self._queue = QueueDelay()
             self._probes.on_feedback_resumed(self._before_silence_bps, now_us)
             self._before_silence_bps = None
         self._waiting_us = None
         self._account(results, now_us)
         acked_bps = self._acked.bitrate_bps()
         before_bps = self.estimate_bps
-        lowered = self._loss.update(self._rate.bps, acked_bps, now_us, self._rtt_us)
+        received_bps = self._acked.received_bps()
+        lowered = self._loss.update(self._rate.bps, received_bps, now_us, self._rtt_us)
         if lowered:
             self._reason = "loss"
         if self._rate.update(
-            self._detector.usage,
+            self._usage(),
             self._acked,
             now_us,
             rtt_us=self._rtt_us,
+            queue_us=self._queue.us,
             may_increase=self._loss.may_increase,
         ):
             self._reason = "delay"
@@ -211,7 +218,7 @@ class Estimator:
         """
         if not self._per_packet or self._before_silence_bps is not None:
             return None
-        calm = self._detector.usage is Usage.NORMAL and self._loss.fraction < HIGH_LOSS
+        calm = self._usage() is Usage.NORMAL and self._loss.fraction < HIGH_LOSS
         return self._probes.next_probe(self.estimate_bps, self._wanted_bps, now_us, calm=calm)
 
     def _account(self, results: Sequence[PacketResult], now_us: int) -> None:
@@ -219,6 +226,7 @@ class Estimator:
         total = 0
         seen_us = self._newest_sent_us
         newest_us: int | None = None
+        least_delay_us: int | None = None
         for result in results:
             sent_us, arrival_us = result.sent_us, result.arrival_us
             late = seen_us is not None and sent_us < seen_us
@@ -232,6 +240,8 @@ class Estimator:
             lost -= late
             total += not late
             newest_us = sent_us if newest_us is None else max(newest_us, sent_us)
+            if least_delay_us is None or arrival_us - sent_us < least_delay_us:
+                least_delay_us = arrival_us - sent_us
             self._acked.add(sent_us, arrival_us, result.size_bytes)
             # A probe fills the queue on purpose: the delay it makes is not the media's.
             if not result.probe_cluster:
@@ -239,14 +249,25 @@ class Estimator:
         last_us = results[-1].sent_us
         self._newest_sent_us = last_us if seen_us is None else max(seen_us, last_us)
         self._loss.add(lost, total, now_us)
+        if least_delay_us is not None:
+            self._queue.add(least_delay_us, now_us)
         if newest_us is not None and now_us > newest_us:
             self._rtt_us += int(RTT_SMOOTHING * (now_us - newest_us - self._rtt_us))
+
+    def _usage(self) -> Usage:
+        """The detector's signal, overruled where a deep queue says more than its trend."""
+        queue = self._queue
+        if queue.growing or (queue.deep and self._loss.fraction > HIGH_LOSS):
+            return Usage.OVERUSE
+        if queue.deep and self._detector.usage is Usage.NORMAL:
+            return Usage.UNDERUSE
+        return self._detector.usage
 
     def _apply_probe(self, now_us: int) -> None:
         result = self._probes.result(now_us)
         if result is None:
             return
-        if result.bps > self.estimate_bps and self._detector.usage is not Usage.OVERUSE:
+        if result.bps > self.estimate_bps and self._usage() is not Usage.OVERUSE:
             self._rate.set(max(result.bps, self._rate.bps), now_us, proven=True)
             self._loss.raise_to(result.bps)
             self._acked.restart(result.started_us)
