@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from sfu.room import effects
@@ -10,6 +11,11 @@ from sfu.room.model import ChatMessage, ParticipantView, Publication
 from sfu.room.permissions import Grants
 
 Json = dict[str, Any]
+
+
+def encode(message: Json) -> str:
+    """A message as it goes over the wire."""
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
 
 
 def grants(value: Grants) -> Json:

@@ -1,0 +1,199 @@
+"""The web server: signalling, page and a small HTTP API on one aiohttp application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections import Counter
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from sfu import clock
+from sfu.config import Config
+from sfu.errors import RequestError
+from sfu.log import peer_address
+from sfu.server import pages, tokens
+from sfu.server.conference import Conference
+from sfu.server.listen import listen
+from sfu.server.session import CLOSE_TIMEOUT_S, Session, Timing
+
+log = logging.getLogger(__name__)
+
+STOP_DEADLINE_S = 5.0
+"""How long sessions may take to end when the server stops."""
+
+
+class Server:
+    """Made by `start`, ended by `stop`."""
+
+    def __init__(self, config: Config, conference: Conference, timing: Timing) -> None:
+        self._config = config
+        self._conference = conference
+        self._timing = timing
+        self._keys = dict(key.split(":", 1) for key in config.auth.keys)
+        self._sessions: set[asyncio.Task[None]] = set()
+        self._per_address: Counter[str] = Counter()
+        self._stopping = False
+        self._runner: web.AppRunner | None = None
+        self._sockets: list[socket.socket] = []
+        self._http_port = 0
+        self._https_port = 0
+
+    @classmethod
+    async def start(
+        cls, config: Config, *, ssl_context: ssl.SSLContext | None = None, timing: Timing | None = None
+    ) -> Server:
+        """Listen on the configured ports; HTTPS only with `ssl_context`. Raises `OSError`: one is taken."""
+        conference = await Conference.open(config)
+        server = cls(config, conference, timing or Timing())
+        try:
+            await server._listen(ssl_context)
+        except BaseException:
+            await server.stop("start failed")
+            raise
+        return server
+
+    @property
+    def http_url(self) -> str:
+        """Root of the plain HTTP server as this machine reaches it, without a slash at the end."""
+        return f"http://{self._url_host()}:{self._http_port}"
+
+    @property
+    def https_url(self) -> str:
+        """Root of the HTTPS server, empty without."""
+        return f"https://{self._url_host()}:{self._https_port}" if self._https_port else ""
+
+    @property
+    def media_port(self) -> int:
+        """UDP (and TCP) port of all media."""
+        return self._conference.media.port
+
+    async def stop(self, reason: str) -> None:
+        """Tell every client, end every session within a deadline, release everything."""
+        log.info("stopping: %s", reason)
+        self._stopping = True
+        self._conference.going_away()
+        if self._sessions:
+            _, late = await asyncio.wait(set(self._sessions), timeout=STOP_DEADLINE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        if self._runner is not None:
+            await self._runner.cleanup()
+        for opened in self._sockets:
+            opened.close()
+        await self._conference.close()
+
+    # --- listening -----------------------------------------------------------------------------
+
+    async def _listen(self, ssl_context: ssl.SSLContext | None) -> None:
+        app = web.Application(client_max_size=65_536)
+        app.router.add_get("/signal", self._signal)
+        app.router.add_get("/healthz", self._health)
+        app.router.add_get("/api/v1/rooms", self._rooms)
+        app.router.add_get("/api/v1/stats", self._stats)
+        app.router.add_routes(pages.Pages(pages.folder()).routes())
+        app.on_response_prepare.append(pages.add_security_headers)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S)
+        await self._runner.setup()
+        server = self._config.server
+        self._http_port = await self._site(self._runner, server.host, server.port, None)
+        if ssl_context is not None and server.https_port >= 0:
+            self._https_port = await self._site(self._runner, server.host, server.https_port, ssl_context)
+
+    async def _site(
+        self, runner: web.AppRunner, host: str, port: int, ssl_context: ssl.SSLContext | None
+    ) -> int:
+        sockets = listen(host, port)
+        self._sockets += sockets
+        for opened in sockets:
+            await web.SockSite(runner, opened, ssl_context=ssl_context).start()
+        return int(sockets[0].getsockname()[1])
+
+    def _url_host(self) -> str:
+        host = self._config.server.host
+        if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+            return "127.0.0.1"
+        return f"[{host}]" if ":" in host else host
+
+    # --- signalling ----------------------------------------------------------------------------
+
+    async def _signal(self, request: web.Request) -> web.StreamResponse:
+        if self._stopping:
+            raise web.HTTPServiceUnavailable
+        if not self._origin_allowed(request):
+            raise web.HTTPForbidden(text="this page may not connect: see server.allowed_origins")
+        limits = self._config.limits
+        address = self._address(request)
+        if self._per_address[address] >= limits.sessions_per_address:
+            log.warning("too many sessions from %s", peer_address(address))
+            raise web.HTTPTooManyRequests
+        socket = web.WebSocketResponse(
+            timeout=CLOSE_TIMEOUT_S, max_msg_size=limits.message_bytes, compress=True, heartbeat=None
+        )
+        task = asyncio.current_task()
+        assert task is not None
+        self._per_address[address] += 1
+        self._sessions.add(task)
+        try:
+            await socket.prepare(request)
+            key = self._conference.new_session_key()
+            session = Session(key, socket, request.transport, self._conference, limits, self._timing)
+            await session.run()
+        finally:
+            self._sessions.discard(task)
+            self._per_address[address] -= 1
+            if not self._per_address[address]:
+                del self._per_address[address]
+        return socket
+
+    def _origin_allowed(self, request: web.Request) -> bool:
+        """Pages of other sites may not use a visitor's network position. Programs send no origin."""
+        origin = request.headers.get("Origin")
+        if origin is None:
+            return True
+        host = request.host
+        if self._config.server.trust_proxy:
+            host = request.headers.get("X-Forwarded-Host", host)
+        allowed = self._config.server.allowed_origins
+        return "*" in allowed or origin in allowed or urlsplit(origin).netloc == host
+
+    def _address(self, request: web.Request) -> str:
+        if self._config.server.trust_proxy:
+            forwarded = request.headers.get("X-Forwarded-For", "")
+            if last := forwarded.rpartition(",")[2].strip():
+                return last
+        return request.remote or ""
+
+    # --- HTTP ----------------------------------------------------------------------------------
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def _rooms(self, request: web.Request) -> web.Response:
+        only = self._room_of_token(request)
+        rooms = [
+            {"name": room.name, "participants": room.participants, "publications": room.publications}
+            for room in self._conference.rooms()
+            if only is None or room.name == only
+        ]
+        return web.json_response({"rooms": rooms})
+
+    async def _stats(self, request: web.Request) -> web.Response:
+        self._room_of_token(request)
+        return web.json_response(self._conference.counts())
+
+    def _room_of_token(self, request: web.Request) -> str | None:
+        """The room that the bearer token opens; None, for every room, in development mode."""
+        if not self._keys:
+            return None
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        try:
+            if scheme.lower() != "bearer":
+                raise RequestError("bad_token", "a bearer token is needed")
+            return tokens.decode(token, self._keys, clock.wall_ms() / 1000).room
+        except RequestError as error:
+            raise web.HTTPUnauthorized(text=error.message, headers={"WWW-Authenticate": "Bearer"}) from None

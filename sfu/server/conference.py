@@ -1,0 +1,398 @@
+"""The conference: requests in, room effects done: sessions told, media opened and closed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import sfu
+from sfu import clock
+from sfu.config import Config
+from sfu.errors import RequestError
+from sfu.ids import ParticipantId, PublicationKey, RoomName, SubscriptionKey
+from sfu.media.policy import Notice, PublicationSized, Speakers, SubscriptionState
+from sfu.room import commands, effects
+from sfu.room.commands import Command
+from sfu.room.effects import Effect
+from sfu.room.model import Instant, LeaveReason, Limits, RoomSummary, SessionKey
+from sfu.room.permissions import Grants
+from sfu.room.registry import Rooms
+from sfu.server import data, requests, tokens, wire
+from sfu.server.media import Media
+from sfu.server.member import Channel, Member
+from sfu.server.wire import Json
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+"""Of the signalling protocol."""
+RETRY_AFTER_MS = 1000
+"""When clients of a stopping server come back: a restart takes about this long."""
+
+_CLOSED_CODE: dict[LeaveReason, str] = {
+    "left": "left",
+    "timeout": "ping_timeout",
+    "replaced": "replaced",
+    "removed": "removed",
+    "shutdown": "going_away",
+    "error": "internal",
+}
+
+
+class Conference:
+    """Made by `open`. Everything but `open` and `close` is synchronous, so that requests never interleave."""
+
+    def __init__(self, config: Config, rng: random.Random) -> None:
+        self._config = config
+        self._rooms = Rooms(_limits(config), rng)
+        self._keys = dict(key.split(":", 1) for key in config.auth.keys)
+        self._members: dict[ParticipantId, Member] = {}
+        self._subscriptions: dict[SubscriptionKey, Member] = {}
+        self._speakers: dict[RoomName, list[Json]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._session_keys = itertools.count(1)
+        self.media: Media
+
+    @classmethod
+    async def open(cls, config: Config, rng: random.Random | None = None) -> Conference:
+        """Bind the media port. Raises `OSError` where it is taken."""
+        rng = rng or random.SystemRandom()
+        conference = cls(config, rng)
+        conference.media = await Media.open(config, rng, conference._on_notices)
+        return conference
+
+    def new_session_key(self) -> SessionKey:
+        return SessionKey(next(self._session_keys))
+
+    def going_away(self) -> None:
+        """Tell everybody that the server stops, and end their sessions."""
+        for member in list(self._members.values()):
+            member.send({"type": "going_away", "retry_after_ms": RETRY_AFTER_MS})
+            member.close("going_away", "the server stops")
+
+    async def close(self) -> None:
+        """Release everything."""
+        self.going_away()
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.media.close()
+
+    # --- sessions ------------------------------------------------------------------------------
+
+    def join(self, channel: Channel, request: requests.Join) -> tuple[Member, Json]:
+        """Make the session a participant's; returns its `joined`. Raises `RequestError`."""
+        if request.version != VERSION:
+            raise RequestError("bad_request", f"this server speaks version {VERSION}")
+        identity, name, grants = self._authorise(request)
+        command: Command
+        if request.resume is not None:
+            command = commands.Resume(
+                session=channel.key,
+                room=RoomName(request.room),
+                participant=request.resume.participant,
+                secret=request.resume.secret,
+                identity=identity,
+            )
+        else:
+            command = commands.Join(
+                session=channel.key,
+                room=RoomName(request.room),
+                name=name,
+                identity=identity,
+                grants=grants,
+                wants=request.wants,
+            )
+        done = self._rooms.apply(command, _now())
+        welcome = next(effect for effect in done if isinstance(effect, effects.Welcome))
+        member = self._members.get(welcome.participant.id) or self._new_member(welcome)
+        if member.channel is not None:
+            member.channel.close("replaced", "a newer session has taken over")
+        member.attach(channel)
+        self._execute(done)
+        how = "resumed" if welcome.resumed else "joined"
+        log.info("%s with %s", how, request.client or "an unnamed client", extra=member.context())
+        return member, self._joined(member, welcome)
+
+    def disconnect(self, member: Member, session: SessionKey) -> None:
+        """A session's connection has ended, with or without a word."""
+        if member.channel is not None and member.channel.key == session:
+            member.detach()
+            log.info("session dropped", extra=member.context())
+        self.apply(commands.Disconnect(member.id, session))
+
+    def leave(self, member: Member, reason: LeaveReason) -> None:
+        """The membership ends at once."""
+        self.apply(commands.Leave(member.id, reason))
+
+    def fail(self, member: Member, code: str, message: str) -> None:
+        """End a membership that broke the protocol, or that a bug of ours broke."""
+        if member.channel is not None:
+            member.channel.close(code, message)
+        self.leave(member, "error")
+
+    def request(self, member: Member, request: requests.Request) -> Json:
+        """Do what a participant asks and return the answer. Raises `RequestError` or `ProtocolError`."""
+        match request:
+            case requests.Offer():
+                return member.publish.negotiate(request)
+            case requests.Answer():
+                member.subscribe.answer(request.seq, request.sdp)
+            case requests.RestartIce():
+                member.subscribe.restart_ice()
+            case requests.Mute():
+                self.apply(commands.Mute(member.id, request.publication, request.muted))
+            case requests.Unpublish():
+                self.apply(commands.Unpublish(member.id, request.publication))
+            case requests.Subscribe():
+                self.apply(
+                    commands.Subscribe(
+                        participant=member.id,
+                        publications=request.publications,
+                        priority=request.priority,
+                        width=request.width,
+                        height=request.height,
+                        paused=request.paused,
+                    )
+                )
+            case requests.Unsubscribe():
+                self.apply(commands.Unsubscribe(member.id, request.publications))
+            case requests.Chat():
+                return self._chat(member, request)
+            case requests.Stats():
+                return self._stats(member)
+        return {"type": "ok"}
+
+    def rooms(self) -> list[RoomSummary]:
+        """Every room with its counts."""
+        return self._rooms.summaries()
+
+    def counts(self) -> Json:
+        """Of the whole server."""
+        sessions = sum(member.channel is not None for member in self._members.values())
+        return {
+            "rooms": len(self._rooms.summaries()),
+            "participants": len(self._members),
+            "sessions": sessions,
+            "publications": len(self.media.published),
+            **self.media.counts(),
+        }
+
+    # --- room effects --------------------------------------------------------------------------
+
+    def apply(self, command: Command) -> list[Effect]:
+        """Apply a command to its room and do what follows. Raises `RequestError`."""
+        done = self._rooms.apply(command, _now())
+        self._execute(done)
+        if isinstance(command, (commands.Disconnect, commands.Leave)):
+            self._arm()
+        return done
+
+    def _arm(self) -> None:
+        """Wake up for the next end of a grace period or of an empty room."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline_us = self._rooms.deadline_us()
+        if deadline_us is not None:
+            delay_s = max(0, deadline_us - clock.now_us()) / 1_000_000
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
+
+    def _tick(self) -> None:
+        self._execute(self._rooms.tick(_now()))
+        self._arm()
+
+    def _execute(self, done: Iterable[Effect]) -> None:
+        for effect in done:
+            match effect:
+                case effects.Announce():
+                    self._announce(effect.to, wire.event(effect.event))
+                case effects.PublicationMuted():
+                    self._mute(effect)
+                case effects.PublicationClosed():
+                    self._members[effect.participant].forget_publication(effect.publication)
+                case effects.SubscriptionOpened():
+                    self._open_subscription(effect)
+                case effects.SubscriptionAdjusted():
+                    self._members[effect.subscription.subscriber].subscribe.adjust(effect.subscription)
+                case effects.SubscriptionClosed():
+                    self._close_subscription(effect)
+                case effects.ParticipantClosed():
+                    self._close_participant(effect)
+                case effects.RoomOpened(room):
+                    log.info("room opened", extra={"room": room})
+                case effects.RoomClosed(room):
+                    self._speakers.pop(room, None)
+                    log.info("room closed", extra={"room": room})
+                case effects.Welcome() | effects.SessionReplaced() | effects.PublicationOpened():
+                    # Done by who applied the command: `join`, and the publish leg.
+                    pass
+
+    def _announce(self, to: Iterable[ParticipantId], message: Json) -> None:
+        text = wire.encode(message)
+        for participant in to:
+            member = self._members.get(participant)
+            if member is not None and member.channel is not None:
+                member.channel.send(text)
+
+    def _mute(self, effect: effects.PublicationMuted) -> None:
+        self.media.set_muted(effect.publication, effect.muted)
+        publication = self._rooms.publication(effect.publication)
+        room = self._rooms.room_of(publication.participant) if publication else None
+        for participant in room.participants if room else ():
+            if member := self._members.get(participant):
+                member.subscribe.set_muted(effect.publication, effect.muted)
+
+    def _open_subscription(self, effect: effects.SubscriptionOpened) -> None:
+        subscription = effect.subscription
+        publication = self._rooms.publication(subscription.publication)
+        if publication is not None:
+            member = self._members[subscription.subscriber]
+            key = member.subscribe.subscribe(subscription, publication.kind, muted=publication.muted)
+            self._subscriptions[key] = member
+
+    def _close_subscription(self, effect: effects.SubscriptionClosed) -> None:
+        key = self._members[effect.subscriber].subscribe.unsubscribe(effect.publication, tell=effect.asked)
+        if key is not None:
+            del self._subscriptions[key]
+
+    def _close_participant(self, effect: effects.ParticipantClosed) -> None:
+        member = self._members.pop(effect.participant)
+        log.info("left: %s", effect.reason, extra=member.context())
+        member.close(_CLOSED_CODE[effect.reason], effect.reason)
+
+    # --- policy's notices ----------------------------------------------------------------------
+
+    def _on_notices(self, notices: list[Notice]) -> None:
+        for notice in notices:
+            match notice:
+                case PublicationSized():
+                    if published := self.media.publication_of(notice.publication):
+                        self.apply(commands.Describe(published.id, notice.width, notice.height))
+                case SubscriptionState():
+                    if member := self._subscriptions.get(notice.subscription):
+                        reason = notice.reason if notice.paused else ""
+                        member.subscribe.set_paused(notice.subscription, reason)
+                case Speakers():
+                    self._tell_speakers(notice.speakers)
+
+    def _tell_speakers(self, speakers: Iterable[tuple[PublicationKey, float]]) -> None:
+        """Each room hears of its own speakers, where they have changed."""
+        by_room: dict[RoomName, list[Json]] = {room: [] for room in self._speakers}
+        for key, level in speakers:
+            published = self.media.publication_of(key)
+            member = self._members.get(published.participant) if published else None
+            if member is not None:
+                heard = by_room.setdefault(member.room, [])
+                if all(entry["participant"] != member.id for entry in heard):
+                    heard.append({"participant": member.id, "level": round(level, 3)})
+        for room, heard in by_room.items():
+            if self._speakers.get(room) != heard:
+                in_room = [member.id for member in self._members.values() if member.room == room]
+                self._announce(in_room, {"type": "speakers", "speakers": heard})
+        self._speakers = {room: heard for room, heard in by_room.items() if heard}
+
+    # --- data channels -------------------------------------------------------------------------
+
+    def relay(self, member: Member, label: str, message: bytes) -> None:
+        """Pass a data-channel message on to whom it is for."""
+        now_us = clock.now_us()
+        topic = ""
+        try:
+            received = data.unpack(message)
+            topic = received.topic
+            member.data_limits.check(len(message), allowed=member.grants.data, now_us=now_us)
+        except RequestError as error:
+            if member.data_limits.error_due(now_us):
+                member.send_data(label, data.pack({"error": error.code, "topic": topic}))
+            return
+        header = {
+            "topic": received.topic,
+            "from": member.id,
+            "text": received.text,
+            "sent_at_ms": clock.wall_ms(),
+        }
+        packed = data.pack(header, received.payload)
+        room = self._rooms.room_of(member.id)
+        for participant in room.participants if room else ():
+            if participant != member.id and (received.to is None or participant in received.to):
+                self._members[participant].send_data(label, packed)
+
+    # --- shared --------------------------------------------------------------------------------
+
+    def _authorise(self, request: requests.Join) -> tuple[str | None, str, Grants]:
+        """Identity (None: make one), name and grants of who joins. Raises `RequestError`."""
+        if not self._keys:
+            return None, request.name, Grants()
+        if not request.token:
+            raise RequestError("bad_token", "this server asks for a token")
+        claims = tokens.verify(request.token, self._keys, request.room, clock.wall_ms() / 1000)
+        return claims.identity, claims.name or request.name, claims.grants
+
+    def _new_member(self, welcome: effects.Welcome) -> Member:
+        participant = welcome.participant.id
+        member = Member(
+            participant=participant,
+            room=welcome.room,
+            grants=welcome.participant.grants,
+            config=self._config,
+            media=self.media,
+            owner=self,
+            apply=self.apply,
+            refusal=lambda source, kind, beside: self._rooms.refusal(participant, source, kind, beside),
+        )
+        self._members[participant] = member
+        return member
+
+    def _joined(self, member: Member, welcome: effects.Welcome) -> Json:
+        return {
+            "type": "joined",
+            "version": VERSION,
+            **wire.welcome(welcome),
+            "ice_servers": member.ice_servers(),
+            "grace_s": self._config.room.grace_s,
+            "max_publications": self._config.room.max_publications,
+            "server": f"pysfu/{sfu.__version__}",
+        }
+
+    def _chat(self, member: Member, request: requests.Chat) -> Json:
+        done = self.apply(commands.SendChat(member.id, request.text, request.to))
+        sent = next(
+            effect.event.message
+            for effect in done
+            if isinstance(effect, effects.Announce) and isinstance(effect.event, effects.ChatSent)
+        )
+        return {"type": "ok", "message": wire.chat_message(sent)}
+
+    def _stats(self, member: Member) -> Json:
+        participant = self._rooms.participant(member.id)
+        publications = {
+            publication: [asdict(encoding) for encoding in self.media.publication_stats(publication)]
+            for publication in (participant.publications if participant else ())
+        }
+        transports = [each for each in (member.publish.stats(), member.subscribe.stats()) if each]
+        return {
+            "type": "stats",
+            "publications": publications,
+            "subscriptions": member.subscribe.subscription_stats(),
+            "transports": transports,
+        }
+
+
+def _now() -> Instant:
+    return Instant(clock.now_us(), clock.wall_ms())
+
+
+def _limits(config: Config) -> Limits:
+    room = config.room
+    return Limits(
+        grace_us=round(room.grace_s * 1_000_000),
+        empty_us=round(room.empty_s * 1_000_000),
+        max_rooms=room.max_rooms,
+        max_participants=room.max_participants,
+        max_publications=room.max_publications,
+        chat_history=room.chat_history,
+    )

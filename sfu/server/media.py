@@ -1,0 +1,237 @@
+"""Media of the whole server: one port, one plane, one policy, and the tick that drives them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sfu import clock
+from sfu.config import Config
+from sfu.ids import ParticipantId, PublicationId, PublicationKey, SubscriptionKey, TransportKey
+from sfu.media.plane import EncodingStats, PublicationConfig, SubscriptionConfig, SubscriptionStats
+from sfu.media.policy import Notice, Policy, Wish
+from sfu.media.python_plane import PythonPlane
+from sfu.sdp.negotiate import LocalParameters
+from sfu.sdp.publish import ReceivedMedia
+from sfu.transport.peer import PeerTransport, TransportObserver
+from sfu.transport.port import TransportPort
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.02
+"""The plane's timers: RTCP, NACKs and feedback are due within this."""
+
+
+@dataclass(slots=True)
+class Published:
+    """A publication as the plane knows it, with what was negotiated for it."""
+
+    id: PublicationId
+    participant: ParticipantId
+    key: PublicationKey
+    transport: TransportKey
+    received: ReceivedMedia
+
+
+class Media:
+    """Made by `open`. Publications and subscriptions get their plane keys here.
+
+    `on_notices` is called from the tick with what policy decided, when it decided anything.
+    """
+
+    def __init__(
+        self, config: Config, rng: random.Random, on_notices: Callable[[list[Notice]], None]
+    ) -> None:
+        self.rng = rng
+        self.published: dict[PublicationId, Published] = {}
+        self._config = config
+        self._on_notices = on_notices
+        self._keys = itertools.count(1)
+        self._by_key: dict[PublicationKey, Published] = {}
+        self._transports: set[PeerTransport] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._ticking: asyncio.Task[None] | None = None
+        self._port: TransportPort
+        self._plane: PythonPlane
+        self._policy: Policy
+
+    @classmethod
+    async def open(
+        cls, config: Config, rng: random.Random, on_notices: Callable[[list[Notice]], None]
+    ) -> Media:
+        """Bind the media port. Raises `OSError` where it is taken."""
+        media = cls(config, rng, on_notices)
+        media._port = await TransportPort.open(config.rtc, media._receive)
+        media._plane = PythonPlane(media._port, rng=rng, cache_packets=config.media.cache_packets)
+        media._policy = Policy(media._plane, config.media.keyframe_interval_ms * 1000)
+        return media
+
+    @property
+    def port(self) -> int:
+        """The media port's number."""
+        return self._port.port
+
+    async def close(self) -> None:
+        """End every transport and release the port."""
+        for transport in list(self._transports):
+            self.close_transport(transport)
+        if self._ticking is not None:
+            self._ticking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._ticking
+        while self._closing:
+            await asyncio.wait(set(self._closing))
+        await self._port.close()
+
+    # --- transports ----------------------------------------------------------------------------
+
+    def open_transport(self, observer: TransportObserver) -> PeerTransport:
+        """A new transport, and the tick if it is the first."""
+        transport = self._port.create(observer)
+        self._transports.add(transport)
+        if self._ticking is None:
+            self._ticking = asyncio.create_task(self._tick())
+        return transport
+
+    def start_srtp(self, transport: PeerTransport) -> None:
+        """The DTLS handshake has ended: give the plane its keys."""
+        if transport in self._transports and transport.srtp_keys is not None:
+            self._plane.open_transport(transport.key, transport.srtp_keys)
+
+    def close_transport(self, transport: PeerTransport) -> None:
+        """End a transport; its DTLS goodbye goes out in the background."""
+        if transport not in self._transports:
+            return
+        self._transports.remove(transport)
+        self._plane.close_transport(transport.key)
+        task = asyncio.create_task(transport.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closed)
+
+    def local_parameters(self, transport: PeerTransport) -> LocalParameters:
+        """The server's side of a transport as descriptions carry it."""
+        return LocalParameters(
+            ice_ufrag=transport.ice_ufrag,
+            ice_pwd=transport.ice_pwd,
+            fingerprint=self._port.local_fingerprint,
+            candidates=self._port.candidates(),
+            sctp_max_message_size=self._config.limits.data_bytes,
+        )
+
+    # --- publications and subscriptions --------------------------------------------------------
+
+    def publish(
+        self,
+        publication: PublicationId,
+        participant: ParticipantId,
+        transport: TransportKey,
+        received: ReceivedMedia,
+    ) -> None:
+        """Start receiving what was negotiated."""
+        key = PublicationKey(next(self._keys))
+        published = Published(publication, participant, key, transport, received)
+        self.published[publication] = self._by_key[key] = published
+        self._plane.open_publication(key, _publication_config(published))
+        self._policy.add_publication(key, received.kind)
+
+    def renegotiate(self, publication: PublicationId, received: ReceivedMedia) -> None:
+        """A new description of a publication whose codecs stayed the same."""
+        published = self.published[publication]
+        if published.received != received:
+            published.received = received
+            self._plane.open_publication(published.key, _publication_config(published))
+
+    def unpublish(self, publication: PublicationId) -> None:
+        published = self.published.pop(publication, None)
+        if published is not None:
+            del self._by_key[published.key]
+            self._policy.remove_publication(published.key)
+            self._plane.close_publication(published.key)
+
+    def set_muted(self, publication: PublicationId, muted: bool) -> None:
+        if published := self.published.get(publication):
+            self._plane.set_muted(published.key, muted)
+
+    def publication_of(self, key: PublicationKey) -> Published | None:
+        """The publication with that plane key, None when it is gone."""
+        return self._by_key.get(key)
+
+    def new_subscription_key(self) -> SubscriptionKey:
+        return SubscriptionKey(next(self._keys))
+
+    def subscribe(self, key: SubscriptionKey, config: SubscriptionConfig, wish: Wish) -> None:
+        self._plane.open_subscription(key, config)
+        self._policy.add_subscription(key, config.publication, wish)
+
+    def set_wish(self, key: SubscriptionKey, wish: Wish) -> None:
+        self._policy.set_wish(key, wish)
+
+    def unsubscribe(self, key: SubscriptionKey) -> None:
+        self._policy.remove_subscription(key)
+        self._plane.close_subscription(key)
+
+    # --- what is known -------------------------------------------------------------------------
+
+    def publication_stats(self, publication: PublicationId) -> list[EncodingStats]:
+        published = self.published.get(publication)
+        return self._plane.publication_stats(published.key) if published else []
+
+    def subscription_stats(self, key: SubscriptionKey) -> SubscriptionStats | None:
+        return self._plane.subscription_stats(key)
+
+    def counts(self) -> dict[str, object]:
+        """Counters of the plane, for an overview."""
+        counters = self._plane.counters()
+        return {
+            "transports": len(self._transports),
+            "packets_received": counters.received,
+            "packets_forwarded": counters.forwarded,
+            "packets_dropped": dict(counters.dropped),
+        }
+
+    # --- driving -------------------------------------------------------------------------------
+
+    def _receive(self, transport: TransportKey, packet: bytes, now_us: int) -> None:
+        self._plane.receive(transport, packet, now_us)
+
+    async def _tick(self) -> None:
+        """Runs while there are transports, on an even beat that a late wake-up does not shift."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while self._transports:
+            try:
+                now_us = clock.now_us()
+                self._plane.tick(now_us, clock.ntp_now())
+                if notices := self._policy.tick(now_us):
+                    self._on_notices(notices)
+                self._port.flush()
+            except Exception:
+                log.exception("the media tick failed")
+            due = max(due + TICK_S, loop.time())
+            await asyncio.sleep(due - loop.time())
+        self._ticking = None
+
+    def _closed(self, task: asyncio.Task[None]) -> None:
+        self._closing.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a transport did not close cleanly", exc_info=error)
+
+
+def _publication_config(published: Published) -> PublicationConfig:
+    received = published.received
+    return PublicationConfig(
+        transport=published.transport,
+        kind=received.kind,
+        mid=received.mid,
+        codecs=received.codecs,
+        extensions=received.extensions,
+        rids=received.rids,
+        ssrcs=received.ssrcs,
+        nack=received.nack,
+        transport_cc=received.transport_cc,
+    )

@@ -1,0 +1,198 @@
+"""A participant as the server serves it: its session, its two transports, its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from sfu import clock
+from sfu.config import Config
+from sfu.errors import ProtocolError
+from sfu.ids import ParticipantId, PublicationId, RoomName
+from sfu.room.model import SessionKey
+from sfu.room.permissions import Grants
+from sfu.server import wire
+from sfu.server.data import LABELS, MAX_BUFFERED_BYTES, DataLimits
+from sfu.server.ice_servers import ice_servers, renewal_s
+from sfu.server.publish_leg import Apply, PublishLeg, Refusal
+from sfu.server.subscribe_leg import SubscribeLeg
+from sfu.server.wire import Json
+
+if TYPE_CHECKING:
+    from sfu.server.media import Media
+    from sfu.transport.peer import PeerTransport
+
+log = logging.getLogger(__name__)
+
+
+class Channel(Protocol):
+    """A session as the conference sees it."""
+
+    key: SessionKey
+
+    def send(self, text: str) -> None: ...
+
+    def close(self, code: str, message: str = "") -> None: ...
+
+
+class Owner(Protocol):
+    """What a member tells the conference."""
+
+    def fail(self, member: Member, code: str, message: str) -> None:
+        """The participant broke the protocol, or a bug of ours broke it: it ends."""
+
+    def relay(self, member: Member, label: str, message: bytes) -> None:
+        """A data-channel message has arrived."""
+
+
+class Member:
+    """Observes both transports; an exception in what they cause closes only this participant."""
+
+    def __init__(
+        self,
+        participant: ParticipantId,
+        room: RoomName,
+        grants: Grants,
+        config: Config,
+        media: Media,
+        owner: Owner,
+        apply: Apply,
+        refusal: Refusal,
+    ) -> None:
+        self.id = participant
+        self.room = room
+        self.grants = grants
+        self.channel: Channel | None = None
+        self.data_limits = DataLimits(
+            config.limits.data_bytes, config.limits.data_bytes_per_s, clock.now_us()
+        )
+        self.publish = PublishLeg(participant, media, self, apply, refusal)
+        self.subscribe = SubscribeLeg(media, self, self.send, self._broke_protocol)
+        self._config = config
+        self._media = media
+        self._owner = owner
+        self._publish_lost_untold = False
+        self._catching_up: asyncio.Handle | None = None
+        self._renewal: asyncio.TimerHandle | None = None
+
+    def context(self) -> dict[str, str]:
+        """For log records."""
+        return {"room": self.room, "participant": self.id}
+
+    # --- session -------------------------------------------------------------------------------
+
+    def attach(self, channel: Channel) -> None:
+        """The participant has a session; what it must hear follows its `joined`."""
+        self._stop_timers()
+        self.subscribe.detach()
+        self.channel = channel
+        loop = asyncio.get_running_loop()
+        self._catching_up = loop.call_soon(self._catch_up)
+        if (after := renewal_s(self._config.ice)) is not None:
+            self._renewal = loop.call_later(after, self._renew_ice_servers, after)
+
+    def detach(self) -> None:
+        """The session is gone; media runs on."""
+        self._stop_timers()
+        self.channel = None
+        self.subscribe.detach()
+
+    def send(self, message: Json) -> None:
+        """Queue a message; without a session it is nobody's."""
+        if self.channel is not None:
+            self.channel.send(wire.encode(message))
+
+    def ice_servers(self) -> list[Json]:
+        return ice_servers(self._config.ice, self.id, clock.wall_ms() / 1000)
+
+    def close(self, code: str, message: str) -> None:
+        """The membership has ended: transports and session end."""
+        self._stop_timers()
+        self.publish.close()
+        self.subscribe.close()
+        if self.channel is not None:
+            self.channel.close(code, message)
+            self.channel = None
+
+    def _catch_up(self) -> None:
+        self._catching_up = None
+        if self._publish_lost_untold:
+            self._say_publish_lost()
+        self.subscribe.attach()
+
+    def _renew_ice_servers(self, after_s: float) -> None:
+        self.send({"type": "ice_servers", "ice_servers": self.ice_servers()})
+        loop = asyncio.get_running_loop()
+        self._renewal = loop.call_later(after_s, self._renew_ice_servers, after_s)
+
+    def _stop_timers(self) -> None:
+        for timer in (self._catching_up, self._renewal):
+            if timer is not None:
+                timer.cancel()
+        self._catching_up = self._renewal = None
+
+    # --- media ---------------------------------------------------------------------------------
+
+    def forget_publication(self, publication: PublicationId) -> None:
+        self.publish.forget(publication)
+        self._media.unpublish(publication)
+
+    def send_data(self, label: str, message: bytes) -> None:
+        """Send on the participant's data channel; it misses the message where it does not keep up."""
+        transport = self.publish.transport
+        if transport is not None and transport.buffered_bytes(label) + len(message) <= MAX_BUFFERED_BYTES:
+            transport.send_data(label, message)
+
+    def _say_publish_lost(self) -> None:
+        self._publish_lost_untold = False
+        self.send({"type": "transport_lost", "transport": "publish"})
+
+    def _broke_protocol(self, error: ProtocolError) -> None:
+        self._owner.fail(self, error.code, error.message)
+
+    # --- observer of the transports ------------------------------------------------------------
+
+    def on_connected(self, transport: PeerTransport) -> None:
+        with self._guarded():
+            self._media.start_srtp(transport)
+            log.info("transport connected", extra=self._transport_context(transport))
+
+    def on_disconnected(self, transport: PeerTransport) -> None:
+        log.info("transport disconnected", extra=self._transport_context(transport))
+
+    def on_reconnected(self, transport: PeerTransport) -> None:
+        log.info("transport reconnected", extra=self._transport_context(transport))
+
+    def on_closed(self, transport: PeerTransport, reason: str) -> None:
+        with self._guarded():
+            log.info("transport lost: %s", reason, extra=self._transport_context(transport))
+            if transport is self.publish.transport:
+                self.publish.lost()
+                self._publish_lost_untold = True
+                if self.channel is not None:
+                    self._say_publish_lost()
+            elif transport is self.subscribe.transport:
+                self.subscribe.lost()
+
+    def on_data(self, transport: PeerTransport, label: str, message: bytes) -> None:
+        with self._guarded():
+            if transport is self.publish.transport and label in LABELS:
+                self._owner.relay(self, label, message)
+
+    def on_data_ready(self, transport: PeerTransport, label: str) -> None:
+        """Nothing waits here for a channel to drain: see `send_data`."""
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            log.exception("an event of a transport failed", extra=self.context())
+            self._owner.fail(self, "internal", "an error of the server")
+
+    def _transport_context(self, transport: PeerTransport) -> dict[str, str]:
+        name = "publish" if transport is self.publish.transport else "subscribe"
+        return self.context() | {"transport": name}

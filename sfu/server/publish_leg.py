@@ -1,0 +1,198 @@
+"""A participant's publish transport: the client offers, what it sends becomes publications."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from sfu.errors import ParseError, RequestError
+from sfu.ids import ParticipantId, PublicationId
+from sfu.room import commands
+from sfu.room.effects import Effect, PublicationOpened
+from sfu.room.permissions import Source
+from sfu.rtp.parameters import Kind
+from sfu.sdp import media as rtp_media
+from sfu.sdp import model, publish
+from sfu.sdp.model import SessionDescription
+from sfu.sdp.negotiate import RemoteParameters
+from sfu.sdp.publish import PublishAnswer, ReceivedMedia
+from sfu.server.requests import Offer, OfferedMedia
+from sfu.server.wire import Json
+
+if TYPE_CHECKING:
+    from sfu.server.media import Media
+    from sfu.transport.peer import PeerTransport, TransportObserver
+
+Apply = Callable[[commands.Command], list[Effect]]
+Refusal = Callable[[Source, Kind, int], str | None]
+"""Why the room refuses one more publication: source, kind, and how many are about to be added beside it."""
+
+
+@dataclass(slots=True)
+class _Line:
+    """An m-line that sends, and its publication."""
+
+    publication: PublicationId
+    source: Source
+    received: ReceivedMedia
+
+
+class PublishLeg:
+    """Negotiation of one publish transport, which is made by the first offer."""
+
+    def __init__(
+        self,
+        participant: ParticipantId,
+        media: Media,
+        observer: TransportObserver,
+        apply: Apply,
+        refusal: Refusal,
+    ) -> None:
+        self.transport: PeerTransport | None = None
+        self._participant = participant
+        self._media = media
+        self._observer = observer
+        self._apply = apply
+        self._refusal = refusal
+        self._remote: RemoteParameters | None = None
+        self._session_id = media.rng.getrandbits(62)
+        self._version = 0
+        self._lines: dict[str, _Line] = {}
+
+    def negotiate(self, request: Offer) -> Json:
+        """Take an offer and return `answer`. Raises `RequestError` `bad_sdp`; nothing has changed then."""
+        try:
+            offer = model.parse(request.sdp)
+            return self._negotiate(offer, request)
+        except ParseError as error:
+            raise RequestError("bad_sdp", f"the offer cannot be used: {error.reason}") from None
+
+    def close(self) -> None:
+        """End the transport; its publications are the room's to remove."""
+        if self.transport is not None:
+            self._media.close_transport(self.transport)
+        self.transport = None
+        self._remote = None
+        self._lines.clear()
+
+    def forget(self, publication: PublicationId) -> None:
+        """The publication has ended; its m-line may be offered for another."""
+        for mid, line in list(self._lines.items()):
+            if line.publication == publication:
+                del self._lines[mid]
+
+    def lost(self) -> None:
+        """The transport died: its publications end, and the next offer makes a new one."""
+        for line in list(self._lines.values()):
+            self._apply(commands.Unpublish(self._participant, line.publication))
+        self.close()
+
+    def stats(self) -> Json | None:
+        return {"transport": "publish", **asdict(self.transport.stats())} if self.transport else None
+
+    # --- one offer -----------------------------------------------------------------------------
+
+    def _negotiate(self, offer: SessionDescription, request: Offer) -> Json:
+        fresh = self._media.open_transport(self._observer) if self.transport is None else None
+        transport = self.transport or fresh
+        assert transport is not None
+        try:
+            answer = self._answer(offer, request, transport)
+            if self._remote is not None and self._remote.fingerprints != answer.remote.fingerprints:
+                # Another peer connection: DTLS starts anew, and so does everything on top of it.
+                self.lost()
+                return self._negotiate(offer, request)
+            if self._remote is not None and self._remote.ice_ufrag != answer.remote.ice_ufrag:
+                transport.restart_ice()
+                answer = self._answer(offer, request, transport)
+        except ParseError:
+            if fresh is not None:
+                self._media.close_transport(fresh)
+            raise
+        self.transport = transport
+        self._connect(transport, answer.remote)
+        accepted = self._publish(transport, answer, request)
+        refused = [{"mid": mid, "error": code} for mid, code in answer.rejected]
+        return {"type": "answer", "sdp": model.format(answer.description), "media": accepted + refused}
+
+    def _answer(self, offer: SessionDescription, request: Offer, transport: PeerTransport) -> PublishAnswer:
+        staying = {
+            rtp_media.mid(media)
+            for media in offer.media
+            if rtp_media.sends(media) and self._continues(rtp_media.mid(media), request)
+        }
+        added = -(len(self._lines) - len(staying))
+
+        def accept(mid: str, kind: Kind) -> str | None:
+            nonlocal added
+            wanted = request.media.get(mid)
+            if wanted is None:
+                return "bad_request"
+            if mid in staying:
+                return None
+            code = self._refusal(wanted.source, kind, added)
+            added += code is None
+            return code
+
+        self._version += 1
+        return publish.answer(
+            offer,
+            self._media.local_parameters(transport),
+            session_id=self._session_id,
+            version=self._version,
+            accept=accept,
+        )
+
+    def _continues(self, mid: str, request: Offer) -> bool:
+        line, wanted = self._lines.get(mid), request.media.get(mid)
+        return line is not None and wanted is not None and line.source == wanted.source
+
+    def _connect(self, transport: PeerTransport, remote: RemoteParameters) -> None:
+        if self._remote is None:
+            sctp = None if remote.sctp_port is None else (remote.sctp_port, remote.max_message_size)
+            transport.start(remote.ice_ufrag, remote.ice_pwd, remote.fingerprints, sctp)
+        elif self._remote.ice_ufrag != remote.ice_ufrag:
+            transport.update_remote(remote.ice_ufrag, remote.ice_pwd)
+        self._remote = remote
+
+    def _publish(self, transport: PeerTransport, answer: PublishAnswer, request: Offer) -> list[Json]:
+        """Make the publications what the answer says; the accepted ones as `answer.media` lists them."""
+        received = {media.mid: media for media in answer.media}
+        for mid, line in list(self._lines.items()):
+            media = received.get(mid)
+            if media is None or not self._continues(mid, request) or not _same_codecs(line.received, media):
+                self._apply(commands.Unpublish(self._participant, line.publication))
+        accepted: list[Json] = []
+        for mid, media in received.items():
+            known = self._lines.get(mid)
+            if known is not None:
+                known.received = media
+                self._media.renegotiate(known.publication, media)
+            line = known or self._add(transport, media, request.media[mid])
+            self._lines[mid] = line
+            accepted.append({"mid": mid, "publication": line.publication})
+        return accepted
+
+    def _add(self, transport: PeerTransport, received: ReceivedMedia, wanted: OfferedMedia) -> _Line:
+        done = self._apply(
+            commands.Publish(
+                participant=self._participant,
+                kind=received.kind,
+                source=wanted.source,
+                name=wanted.name,
+                muted=wanted.muted,
+                codec=next(codec.name for codec in received.codecs if codec.name != "red"),
+                simulcast=len(received.rids) > 1,
+            )
+        )
+        publication = next(e.publication.id for e in done if isinstance(e, PublicationOpened))
+        self._media.publish(publication, self._participant, transport.key, received)
+        if wanted.muted:
+            self._media.set_muted(publication, True)
+        return _Line(publication, wanted.source, received)
+
+
+def _same_codecs(before: ReceivedMedia, after: ReceivedMedia) -> bool:
+    """Whether subscribers' payload type maps still hold."""
+    return before.kind == after.kind and before.offered_codecs() == after.offered_codecs()

@@ -1,0 +1,223 @@
+"""One signalling connection: framing, limits, liveness. What messages mean is the conference's affair."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from dataclasses import dataclass
+
+from aiohttp import WSMsgType, web
+
+from sfu import clock
+from sfu.config import LimitsConfig
+from sfu.errors import ProtocolError, RequestError
+from sfu.room.model import SessionKey
+from sfu.server import requests
+from sfu.server.conference import Conference
+from sfu.server.member import Member
+from sfu.server.rates import TokenBucket
+from sfu.server.validation import bad, parse_object
+from sfu.server.wire import Json, encode
+
+log = logging.getLogger(__name__)
+
+MAX_RATE_LIMITED = 10
+"""Refusals by rate in a row after which a session is closed: who does not slow down never will."""
+MAX_QUEUED_BYTES = 4 * 1024 * 1024
+"""What may wait for a client that does not read; a full room's `joined` is far smaller."""
+CLOSE_TIMEOUT_S = 2.0
+"""How long a client may take to read what is left and to close, before it is cut off."""
+
+_WEBSOCKET_CODE = {"left": 1000, "replaced": 1000, "removed": 1000, "going_away": 1001, "internal": 1011}
+_COMES_BACK = frozenset({"ping_timeout", "going_away", "internal"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How long a session may take, seconds. A client is silent for at most 3 x `ping_interval_s`."""
+
+    join_timeout_s: float = 10.0
+    ping_interval_s: float = 10.0
+
+
+class Session:
+    """Reads until the connection or the membership ends; writes from a bounded queue."""
+
+    def __init__(
+        self,
+        key: SessionKey,
+        socket: web.WebSocketResponse,
+        transport: asyncio.BaseTransport | None,
+        conference: Conference,
+        limits: LimitsConfig,
+        timing: Timing,
+    ) -> None:
+        self.key = key
+        self._socket = socket
+        self._transport = transport
+        self._conference = conference
+        self._limits = limits
+        self._timing = timing
+        self._member: Member | None = None
+        self._bucket = TokenBucket(limits.messages_per_s, limits.message_burst, clock.now_us())
+        self._rate_limited = 0
+        self._queue: deque[str] = deque()
+        self._queued_bytes = 0
+        self._wake = asyncio.Event()
+        self._closed: str | None = None
+        self._cut_off: asyncio.TimerHandle | None = None
+
+    # --- what the conference calls -------------------------------------------------------------
+
+    def send(self, text: str) -> None:
+        """Queue one encoded message. A client that does not read is disconnected, and may resume."""
+        if self._closed is not None:
+            return
+        self._queued_bytes += len(text)
+        if self._queued_bytes > MAX_QUEUED_BYTES:
+            log.warning("a client does not read its messages", extra=self._context())
+            self._queue.clear()
+            self.close("internal", "you do not read your messages")
+            return
+        self._queue.append(text)
+        self._wake.set()
+
+    def close(self, code: str, message: str = "") -> None:
+        """Send `closed` after what is queued, then close the WebSocket. Later calls change nothing."""
+        if self._closed is not None:
+            return
+        reconnect = code in _COMES_BACK
+        self._queue.append(
+            encode({"type": "closed", "code": code, "message": message, "reconnect": reconnect})
+        )
+        self._closed = code
+        self._wake.set()
+        self._cut_off = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._abort)
+
+    # --- the connection ------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve the connection until it ends, for whatever reason."""
+        writer = asyncio.create_task(self._write())
+        try:
+            await self._read()
+        finally:
+            if self._member is not None:
+                self._conference.disconnect(self._member, self.key)
+            self._wake.set()
+            if self._closed is None:
+                writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await writer
+            if self._cut_off is not None:
+                self._cut_off.cancel()
+
+    async def _read(self) -> None:
+        silence_s = 3 * self._timing.ping_interval_s
+        deadline = asyncio.get_running_loop().time() + self._timing.join_timeout_s
+        while self._closed is None:
+            timeout = silence_s
+            if self._member is None:
+                timeout = max(0.001, deadline - asyncio.get_running_loop().time())
+            try:
+                frame = await self._socket.receive(timeout)
+            except TimeoutError:
+                self.close("join_timeout" if self._member is None else "ping_timeout")
+                break
+            if frame.type is WSMsgType.TEXT:
+                self._receive(frame.data)
+            elif frame.type is WSMsgType.BINARY:
+                self._reply(None, _error(bad("messages are text")))
+            else:
+                return
+        # What arrives while the last messages go out is read, so that the closing handshake can end.
+        while not self._socket.closed:
+            await self._socket.receive()
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                while self._queue:
+                    text = self._queue.popleft()
+                    self._queued_bytes -= len(text)
+                    await self._socket.send_str(text)
+                if self._closed is not None:
+                    await self._socket.close(code=_WEBSOCKET_CODE.get(self._closed, 1008))
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+        except (ConnectionError, RuntimeError):
+            # The connection went away while writing: reading ends too, and says so.
+            self._abort()
+
+    def _abort(self) -> None:
+        if isinstance(self._transport, asyncio.WriteTransport):
+            self._transport.abort()
+
+    # --- messages ------------------------------------------------------------------------------
+
+    def _receive(self, text: str) -> None:
+        request_id: int | None = None
+        try:
+            message = parse_object(text)
+            request_id = requests.request_id(message)
+            self._check_rate()
+            request = requests.parse(message, chat_characters=self._limits.chat_characters)
+            if isinstance(request, requests.Leave) and self._member is not None:
+                self._reply(request_id, {"type": "ok"})
+                self._conference.leave(self._member, "left")
+            else:
+                self._reply(request_id, self._dispatch(request))
+        except RequestError as error:
+            self._reply(request_id, _error(error))
+            if self._member is None and error.code != "resume_failed":
+                self.close("protocol_error", error.message)
+        except ProtocolError as error:
+            self._reply(request_id, _error(error))
+            self._end(error.code, error.message)
+        except Exception:
+            log.exception("a message could not be handled", extra=self._context())
+            self._end("internal", "an error of the server")
+
+    def _dispatch(self, request: requests.Request) -> Json:
+        if isinstance(request, requests.Ping):
+            return {"type": "pong", "t": request.t}
+        if isinstance(request, requests.Join):
+            if self._member is not None:
+                raise RequestError("bad_state", "joined already")
+            self._member, joined = self._conference.join(self, request)
+            return joined | {"ping_interval_s": self._timing.ping_interval_s}
+        if self._member is None:
+            raise RequestError("bad_state", "join first")
+        return self._conference.request(self._member, request)
+
+    def _check_rate(self) -> None:
+        if self._bucket.take(1, clock.now_us()):
+            self._rate_limited = 0
+            return
+        self._rate_limited += 1
+        if self._rate_limited >= MAX_RATE_LIMITED:
+            raise ProtocolError("too_many_errors", "too many messages a second")
+        raise RequestError("rate_limited", "too many messages a second")
+
+    def _reply(self, request_id: int | None, message: Json) -> None:
+        if request_id is not None:
+            message["id"] = request_id
+        elif message["type"] == "ok":
+            return
+        self.send(encode(message))
+
+    def _end(self, code: str, message: str) -> None:
+        """The participant ends with its session: it broke the protocol, or our bug broke it."""
+        if self._member is not None:
+            self._conference.fail(self._member, code, message)
+        self.close(code, message)
+
+    def _context(self) -> dict[str, str]:
+        return self._member.context() if self._member is not None else {}
+
+
+def _error(error: RequestError | ProtocolError) -> Json:
+    return {"type": "error", "code": error.code, "message": error.message}

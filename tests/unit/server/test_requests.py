@@ -1,0 +1,183 @@
+"""Every member of every message is checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sfu.errors import RequestError
+from sfu.room.model import Wants
+from sfu.server import requests
+from sfu.server.validation import LARGEST_ID, parse_object
+
+JOIN = {"type": "join", "version": 1, "room": "r", "name": "Ann"}
+OFFER = {"type": "offer", "sdp": "v=0", "media": [{"mid": "0", "source": "camera"}]}
+SUBSCRIBE = {"type": "subscribe", "publications": ["TR_1"]}
+
+
+def parse(message: dict[str, Any]) -> requests.Request:
+    return requests.parse(message, chat_characters=10)
+
+
+def code(message: dict[str, Any]) -> str:
+    with pytest.raises(RequestError) as caught:
+        parse(message)
+    return caught.value.code
+
+
+def test_join_with_its_defaults() -> None:
+    assert parse(JOIN) == requests.Join(
+        version=1, room="r", name="Ann", token="", wants=Wants(), client="", resume=None
+    )
+
+
+def test_join_with_everything() -> None:
+    message = JOIN | {
+        "room": " r ",
+        "token": "t",
+        "wants": {"subscribe": True, "video": False},
+        "client": "web/0.1",
+        "resume": {"participant": "PA_1", "secret": "s"},
+        "unknown": [],
+    }
+    joined = parse(message)
+    assert isinstance(joined, requests.Join)
+    assert joined.room == "r"
+    assert joined.wants == Wants(video=False)
+    assert joined.resume == requests.ResumeOf("PA_1", "s")  # type: ignore[arg-type]
+
+
+def test_offer() -> None:
+    media = [
+        {"mid": "0", "source": "camera", "name": "front", "muted": True},
+        {"mid": "1", "source": "other"},
+    ]
+    offer = parse(OFFER | {"media": media})
+    assert offer == requests.Offer(
+        "v=0",
+        {
+            "0": requests.OfferedMedia("camera", "front", True),
+            "1": requests.OfferedMedia("other", "", False),
+        },
+    )
+
+
+def test_the_rest() -> None:
+    assert parse({"type": "answer", "seq": 3, "sdp": "v=0"}) == requests.Answer(3, "v=0")
+    for candidate in (None, {"candidate": ""}, {"candidate": "candidate:1 1 udp 1 192.0.2.1 9 typ host"}):
+        message = {"type": "candidate", "transport": "publish", "candidate": candidate}
+        assert parse(message) == requests.Candidate("publish")
+    assert parse({"type": "restart_ice", "transport": "subscribe"}) == requests.RestartIce()
+    assert parse({"type": "mute", "publication": "TR_1", "muted": True}) == requests.Mute("TR_1", True)  # type: ignore[arg-type]
+    assert parse({"type": "unpublish", "publication": "TR_1"}) == requests.Unpublish("TR_1")  # type: ignore[arg-type]
+    assert parse(SUBSCRIBE) == requests.Subscribe(("TR_1",), None, None, None, None)  # type: ignore[arg-type]
+    assert parse({"type": "unsubscribe", "publications": ["TR_1"]}) == requests.Unsubscribe(("TR_1",))  # type: ignore[arg-type]
+    assert parse({"type": "chat", "text": "hi"}) == requests.Chat("hi", None)
+    assert parse({"type": "stats"}) == requests.Stats()
+    assert parse({"type": "ping", "t": 1.5}) == requests.Ping(1.5)
+    assert parse({"type": "leave", "reason": "bye"}) == requests.Leave()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"type": 1},
+        {"type": "x" * 65},
+        JOIN | {"version": "1"},
+        JOIN | {"version": True},
+        JOIN | {"room": ""},
+        JOIN | {"room": "  "},
+        JOIN | {"room": "x" * 129},
+        JOIN | {"room": "a\u0000b"},
+        JOIN | {"name": None},
+        JOIN | {"name": "\ud800"},
+        JOIN | {"name": "x" * 65},
+        JOIN | {"wants": []},
+        JOIN | {"wants": {"video": 1}},
+        JOIN | {"token": 5},
+        JOIN | {"resume": []},
+        JOIN | {"resume": {}},
+        JOIN | {"resume": {"participant": "PA"}},
+        OFFER | {"sdp": ""},
+        OFFER | {"sdp": None},
+        OFFER | {"media": {}},
+        OFFER | {"media": ["0"]},
+        OFFER | {"media": [{"mid": "0", "source": "kamera"}]},
+        OFFER | {"media": [{"mid": "0", "source": []}]},
+        OFFER | {"media": [{"mid": "", "source": "camera"}]},
+        OFFER | {"media": [{"source": "camera"}]},
+        OFFER | {"media": [{"mid": "0", "source": "camera"}] * 2},
+        OFFER | {"media": [{"mid": str(n), "source": "camera"} for n in range(201)]},
+        OFFER | {"media": [{"mid": "0", "source": "camera", "muted": "no"}]},
+        {"type": "answer", "sdp": "v=0"},
+        {"type": "answer", "sdp": "v=0", "seq": -1},
+        {"type": "answer", "sdp": "v=0", "seq": 2**60},
+        {"type": "answer", "seq": 1},
+        {"type": "candidate", "transport": "both"},
+        {"type": "candidate", "transport": "publish", "candidate": "x"},
+        {"type": "candidate", "transport": "publish", "candidate": {"candidate": 1}},
+        {"type": "restart_ice"},
+        {"type": "mute", "publication": "TR_1"},
+        {"type": "mute", "publication": 1, "muted": True},
+        {"type": "unpublish"},
+        {"type": "subscribe"},
+        SUBSCRIBE | {"publications": []},
+        SUBSCRIBE | {"publications": [""]},
+        SUBSCRIBE | {"publications": [1]},
+        SUBSCRIBE | {"publications": "TR_1"},
+        SUBSCRIBE | {"publications": ["x"] * 1001},
+        SUBSCRIBE | {"priority": 256},
+        SUBSCRIBE | {"priority": -1},
+        SUBSCRIBE | {"priority": 1.0},
+        SUBSCRIBE | {"width": 100_000},
+        SUBSCRIBE | {"height": "9"},
+        SUBSCRIBE | {"paused": 0},
+        {"type": "chat"},
+        {"type": "chat", "text": ""},
+        {"type": "chat", "text": "\udfff"},
+        {"type": "chat", "text": "x", "to": 3},
+        {"type": "ping", "t": "now"},
+        {"type": "ping", "t": True},
+        {"type": "ping", "t": float("inf")},
+        {"type": "leave", "reason": 1},
+    ],
+)
+def test_bad_requests(message: dict[str, Any]) -> None:
+    assert code(message) == "bad_request"
+
+
+def test_codes_of_their_own() -> None:
+    assert code({"type": "dance"}) == "unknown_type"
+    assert code({"type": "chat", "text": "x" * 11}) == "too_large"
+    assert code({"type": "restart_ice", "transport": "publish"}) == "bad_state"
+
+
+def test_request_id() -> None:
+    assert requests.request_id({}) is None
+    assert requests.request_id({"id": LARGEST_ID}) == LARGEST_ID
+    for wrong in ("1", 1.0, -1, LARGEST_ID + 1, True, [], {}):
+        with pytest.raises(RequestError, match="bad_request"):
+            requests.request_id({"id": wrong})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "[]",
+        "1",
+        '"x"',
+        "null",
+        '{"a":NaN}',
+        '{"a":Infinity}',
+        "[" * 100_000,
+        '{"a":' + "1" * 5000 + "}",
+    ],
+    ids=lambda text: text[:12],
+)
+def test_only_json_objects(text: str) -> None:
+    with pytest.raises(RequestError, match="bad_request"):
+        parse_object(text)
