@@ -37,7 +37,7 @@ _HEADER = struct.Struct("!BH")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The state at one moment; `queue_ms` is what waits at the bottleneck, `received_bps` over the last 100 ms."""
+    """One moment; `queue_ms` is what waits at the bottleneck, `received_bps` over the last 100 ms."""
 
     time_s: float
     capacity_bps: int

@@ -34,6 +34,11 @@ that it can leave zero."""
 CAPACITY_SMOOTHING = 0.05
 
 
+APPLICATION_LIMITED = 0.65
+"""Below this fraction of the estimate, what got through says what was sent, not what the path carries. Over-use
+then lowers the estimate step by step; a jump to what was sent waits for a queue that leaves no doubt."""
+
+
 class RateState(Enum):
     """The states of draft figure 1."""
 
@@ -151,6 +156,8 @@ class AimdRate:
         target = BETA * (self.bps if capacity_bps is None else capacity_bps)
         if capacity_bps is not None:
             self._capacity.on_overuse(capacity_bps)
+            if capacity_bps < APPLICATION_LIMITED * self.bps and queue_us <= DRAIN_FROM_US:
+                target = BETA * self.bps
             if queue_us > DRAIN_FROM_US:
                 self._resume_bps = min(int(target), max(self.bps, self._resume_bps or 0))
                 target = max(1 - queue_us / DRAIN_WITHIN_US, DRAIN) * capacity_bps

@@ -40,6 +40,9 @@ OVERUSE_MS = 10.0
 DEEP_US = 150_000
 """More than jitter on a usable path, and where conversation begins to suffer (ITU-T G.114: 150 ms)."""
 GROWING_US = 10_000
+NOISE_SMOOTHING = 1 / 32
+NOISE_FACTOR = 5.0
+NOISE_MOST_US = 100_000
 BASE_US = 10_000_000
 
 
@@ -162,6 +165,7 @@ class QueueDelay:
 
     def __init__(self) -> None:
         self.us = 0
+        self.jitter_us = 0.0
         self._before = (0, 0)
         self._base_us: int | None = None
         self._next_base_us: int | None = None
@@ -178,11 +182,22 @@ class QueueDelay:
             self._base_us = one_way_us
         self._before = (self._before[1], self.us)
         self.us = min(one_way_us - self._base_us, CLOCK_JUMP_US)
+        change_us = min(abs(self.us - self._before[1]), DEEP_US)
+        self.jitter_us += NOISE_SMOOTHING * (change_us - self.jitter_us)
 
     @property
     def deep(self) -> bool:
         """A queue that viewers feel: no estimate may grow over it."""
         return self.us > DEEP_US
+
+    @property
+    def noise(self) -> bool:
+        """Whether the queue is no larger than what the delay jumps about from report to report.
+
+        A queue builds up steadily; jitter does not. Where little is sent, a trend over few packets alone
+        would take every swing of the jitter for congestion.
+        """
+        return self.us < min(NOISE_FACTOR * self.jitter_us, NOISE_MOST_US)
 
     @property
     def growing(self) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sfu.media.bwe.acked import AckedBitrate
-from sfu.media.bwe.aimd import GROWTH_PER_S, AimdRate
+from sfu.media.bwe.aimd import APPLICATION_LIMITED, GROWTH_PER_S, AimdRate
 from sfu.media.bwe.delay import DelayDetector, QueueDelay, Usage
 from sfu.media.bwe.loss import HIGH_LOSS, LossController
 from sfu.media.bwe.probe import Probe, ProbeController
@@ -31,8 +31,6 @@ REMB_VALID_US = 10_000_000
 REMB_FALL = 0.95
 REPORT_HOLD_US = 10_000_000
 """Without feedback per packet a climb is blind: after a fall none is tried for this long."""
-APPLICATION_LIMITED = 0.65
-"""Below this fraction of the estimate, what got through says what was sent, not what the path carries."""
 START_RTT_US = 100_000
 RTT_SMOOTHING = 0.125
 
@@ -219,7 +217,9 @@ class Estimator:
         if not self._per_packet or self._before_silence_bps is not None:
             return None
         calm = self._usage() is Usage.NORMAL and self._loss.fraction < HIGH_LOSS
-        return self._probes.next_probe(self.estimate_bps, self._wanted_bps, now_us, calm=calm)
+        return self._probes.next_probe(
+            self.estimate_bps, self._wanted_bps, now_us, calm=calm, jitter_us=int(self._queue.jitter_us)
+        )
 
     def _account(self, results: Sequence[PacketResult], now_us: int) -> None:
         lost = 0
@@ -255,13 +255,16 @@ class Estimator:
             self._rtt_us += int(RTT_SMOOTHING * (now_us - newest_us - self._rtt_us))
 
     def _usage(self) -> Usage:
-        """The detector's signal, overruled where a deep queue says more than its trend."""
+        """The detector's signal, overruled where the standing queue says more than its trend."""
         queue = self._queue
         if queue.growing or (queue.deep and self._loss.fraction > HIGH_LOSS):
             return Usage.OVERUSE
-        if queue.deep and self._detector.usage is Usage.NORMAL:
+        usage = self._detector.usage
+        if queue.deep and usage is Usage.NORMAL:
             return Usage.UNDERUSE
-        return self._detector.usage
+        if usage is Usage.OVERUSE and queue.noise:
+            return Usage.NORMAL
+        return usage
 
     def _apply_probe(self, now_us: int) -> None:
         result = self._probes.result(now_us)

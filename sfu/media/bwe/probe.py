@@ -15,6 +15,7 @@ FURTHER_FACTOR = 2
 PROVEN = 0.7
 """A result of this fraction of the target is a success: try higher at once."""
 DURATION_US = 15_000
+JITTER_FACTOR = 5
 LONGEST_US = 60_000
 """A cluster that failed is sent again twice as long, up to this: jitter blurs a short one."""
 MIN_PACKETS = 5
@@ -38,10 +39,10 @@ RECOVERY_US = 1_500_000
 """Wait after the delay is normal again before asking whether what was lost is back."""
 LEAST_TARGET_BPS = 120_000
 """Five small packets within 15 ms are more than this anyhow."""
-HEADROOM = 1.1
+HEADROOM = 1.25
 """A probe for all that is wanted aims a little higher, for its result comes in a little below its target."""
-WORTHWHILE = 1.05
-"""Less than this above the estimate is reached by increase soon enough."""
+CLIMBED = 1.05
+"""A success that lifted the estimate by less than this is not worth another at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,24 +140,28 @@ class ProbeController:
         self._retry_us = RETRY_US
         self._duration_us = DURATION_US
 
-    def next_probe(self, estimate_bps: int, wanted_bps: int, now_us: int, *, calm: bool) -> Probe | None:
+    def next_probe(
+        self, estimate_bps: int, wanted_bps: int, now_us: int, *, calm: bool, jitter_us: int = 0
+    ) -> Probe | None:
         """The probe to send now, or None.
 
         `wanted_bps` is what would satisfy every subscription: nothing is probed beyond it. `calm` is False
-        while the path shows over-use or loss, when nothing is probed at all.
+        while the path shows over-use or loss, when nothing is probed at all. `jitter_us` is how much the
+        delay jumps about: a cluster is made longer than that.
         """
         if self._cluster is not None:
             if now_us - self._cluster.started_us < RESULT_TIMEOUT_US:
                 return None
             self._settle(self._cluster)
         ceiling = min(int(wanted_bps * HEADROOM), self._max_bps)
-        if not calm or min(wanted_bps, self._max_bps) < estimate_bps * WORTHWHILE:
+        if not calm or min(wanted_bps, self._max_bps) <= estimate_bps:
             return None
         target = self._target(estimate_bps, now_us)
         if target is None:
             return None
         target = max(min(target, ceiling), LEAST_TARGET_BPS)
-        return self._start(target, estimate_bps, now_us)
+        duration_us = min(max(self._duration_us, JITTER_FACTOR * jitter_us), LONGEST_US)
+        return self._start(target, estimate_bps, duration_us, now_us)
 
     def add(self, cluster_id: int, sent_us: int, arrival_us: int | None, size: int) -> None:
         """Account one acknowledged or lost packet of a cluster; of an older cluster it is ignored."""
@@ -202,9 +207,9 @@ class ProbeController:
             return max(target, FURTHER_FACTOR * estimate_bps)
         return FURTHER_FACTOR * estimate_bps
 
-    def _start(self, target_bps: int, estimate_bps: int, now_us: int) -> Probe:
-        size = target_bps * self._duration_us // 8_000_000
-        probe = Probe(self._next_id, target_bps, MIN_PACKETS, size, self._duration_us)
+    def _start(self, target_bps: int, estimate_bps: int, duration_us: int, now_us: int) -> Probe:
+        size = target_bps * duration_us // 8_000_000
+        probe = Probe(self._next_id, target_bps, MIN_PACKETS, size, duration_us)
         self._next_id += 1
         self._cluster = _Cluster(probe, now_us, estimate_bps)
         return probe
@@ -218,7 +223,7 @@ class ProbeController:
             self._further_bps = FURTHER_FACTOR * rate
             self._duration_us = DURATION_US
             self._retry_us = RETRY_US
-            climbed = rate > WORTHWHILE * cluster.estimate_bps
+            climbed = rate > CLIMBED * cluster.estimate_bps
             self._next_us = now_us + (SPACING_US if climbed else RETRY_US)
         else:
             self._initial.clear()
