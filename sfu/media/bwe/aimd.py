@@ -33,10 +33,9 @@ ACKED_OFFSET_BPS = 10_000
 that it can leave zero."""
 CAPACITY_SMOOTHING = 0.05
 
-
 APPLICATION_LIMITED = 0.65
-"""Below this fraction of the estimate, what got through says what was sent, not what the path carries. Over-use
-then lowers the estimate step by step; a jump to what was sent waits for a queue that leaves no doubt."""
+"""Below this fraction of the estimate, what got through says what was sent, not what the path carries.
+Over-use then lowers the estimate step by step; a jump to what was sent waits for a queue beyond doubt."""
 
 
 class RateState(Enum):

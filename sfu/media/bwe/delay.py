@@ -178,10 +178,10 @@ class QueueDelay:
             self._turned_us = now_us
         if self._next_base_us is None or one_way_us < self._next_base_us:
             self._next_base_us = one_way_us
-        if self._base_us is None or one_way_us < self._base_us:
+        if self._base_us is None or not 0 <= one_way_us - self._base_us < CLOCK_JUMP_US:
             self._base_us = one_way_us
         self._before = (self._before[1], self.us)
-        self.us = min(one_way_us - self._base_us, CLOCK_JUMP_US)
+        self.us = one_way_us - self._base_us
         change_us = min(abs(self.us - self._before[1]), DEEP_US)
         self.jitter_us += NOISE_SMOOTHING * (change_us - self.jitter_us)
 
