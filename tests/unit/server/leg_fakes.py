@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,3 +127,10 @@ def answer_to(offer: str, *, ufrag: str = "cli0", fingerprint: str = FINGERPRINT
     text = re.sub("a=fingerprint:.*", f"a=fingerprint:sha-256 {fingerprint}\r", text)
     text = text.replace("a=setup:actpass", "a=setup:active").replace("a=ice-lite\r\n", "")
     return text.replace("a=sendonly", "a=recvonly")
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until `condition` holds, at most five seconds."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.001)

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from leg_fakes import FakeMedia, answer_to
+from leg_fakes import FakeMedia, answer_to, until
 
 from sfu.errors import ProtocolError, RequestError
 from sfu.ids import ParticipantId, PublicationId
@@ -40,6 +40,9 @@ class Subscriber:
         subscription = Subscription(subscriber=BEN, publication=publication, paused=paused)
         self.leg.subscribe(subscription, kind, muted=muted)  # type: ignore[arg-type]
         return publication
+
+    def offered(self) -> int:
+        return sum(message["type"] == "offer" for message in self.messages)
 
     async def offers(self) -> list[dict[str, Any]]:
         """The offers so far, after everything due now has run."""
@@ -179,8 +182,7 @@ async def test_no_answer_breaks_the_protocol(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(subscribe_leg, "ANSWER_TIMEOUT_S", 0.01)
     ben = Subscriber()
     ben.wants("TR_a")
-    while not ben.failures:
-        await asyncio.sleep(0.005)
+    await until(lambda: ben.failures)
     assert ben.failures[0].code == "protocol_error"
     ben.close()
 
@@ -241,8 +243,7 @@ async def test_a_lost_transport_is_made_anew(monkeypatch: pytest.MonkeyPatch, at
     if not attached:
         assert ben.messages[-1]["type"] != "transport_lost"
         ben.leg.attach()
-    while len(await ben.offers()) < 2:
-        await asyncio.sleep(0.001)
+    await until(lambda: ben.offered() == 2)
     assert [m["type"] for m in ben.messages[-2:]] == ["transport_lost", "offer"]
     assert ben.media.transports != [old]
     await ben.answer(ufrag="cli9")
@@ -261,8 +262,7 @@ async def test_an_answer_of_another_peer_connection_makes_a_new_transport(
     ben.wants("TR_b")
     await ben.answer(fingerprint=":".join(["CD"] * 32))
     assert ben.messages[-1] == {"type": "transport_lost", "transport": "subscribe"}
-    while len(await ben.offers()) < 3:
-        await asyncio.sleep(0.001)
+    await until(lambda: ben.offered() == 3)
     await ben.answer(fingerprint=":".join(["CD"] * 32))
     assert [s for s in ben.states() if s[0] == "TR_b"] == [("TR_b", "active", "")]
     ben.close()
