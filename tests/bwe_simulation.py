@@ -89,14 +89,8 @@ class Bottleneck:
     def send(self, flow: int, seq: int, size: int) -> None:
         self._send(_HEADER.pack(flow, seq) + bytes(size - _HEADER.size))
 
-    def blackout(self, on: bool) -> None:
-        self._send.link.loss = 1.0 if on else 0.0
-
     def _change(self, capacity_bps: int) -> None:
-        # What waits keeps its place: only from now on it leaves at the new rate.
-        waiting = self._send.link.queued_bytes(self.clock.now_us)
         self._send.link.capacity_bps = capacity_bps
-        self._send.link._free_us = self.clock.now_us + waiting * 8e6 / capacity_bps
 
     def _route(self, packet: bytes) -> None:
         flow, seq = _HEADER.unpack_from(packet)

@@ -110,18 +110,17 @@ class AimdRate:
 
         `queue_us` is the standing queue to drain. `may_increase` is False while loss forbids growth.
         """
-        acked_bps = acked.bitrate_bps()
         self._turn(usage)
         if self._resume_bps is not None and usage is not Usage.OVERUSE and queue_us < DRAINED_US:
             self.bps = self._clamp(max(self.bps, self._resume_bps))
             self._resume_bps = None
         if self.state is RateState.DECREASE:
             self.state = RateState.HOLD
-            if self._may_decrease(acked_bps, now_us, rtt_us):
+            if self._may_decrease(acked, now_us, rtt_us):
                 self._decrease(acked.capacity_bps(), queue_us, now_us)
                 return True
-        elif self.state is RateState.INCREASE and may_increase and acked_bps is not None:
-            self._increase(acked_bps, now_us, rtt_us, acked.mean_packet_bytes())
+        elif self.state is RateState.INCREASE and may_increase:
+            self._increase(acked, now_us, rtt_us)
         self._changed_us = now_us
         return False
 
@@ -142,13 +141,14 @@ class AimdRate:
         else:
             self.state = RateState.INCREASE
 
-    def _may_decrease(self, acked_bps: int | None, now_us: int, rtt_us: int) -> bool:
+    def _may_decrease(self, acked: AckedBitrate, now_us: int, rtt_us: int) -> bool:
         """A decrease shows in the feedback one round trip later; until then only a collapse counts."""
         if self._decreased_us is None:
             return True
         wait_us = min(max(rtt_us, 10_000), 200_000)
         if now_us - self._decreased_us >= wait_us:
             return True
+        acked_bps = acked.bitrate_bps()
         return acked_bps is not None and acked_bps < self.bps // 2
 
     def _decrease(self, capacity_bps: int | None, queue_us: int, now_us: int) -> None:
@@ -163,11 +163,14 @@ class AimdRate:
         self.bps = self._clamp(min(int(target), self.bps))
         self._decreased_us = self._changed_us = now_us
 
-    def _increase(self, acked_bps: int, now_us: int, rtt_us: int, packet_bytes: float) -> None:
+    def _increase(self, acked: AckedBitrate, now_us: int, rtt_us: int) -> None:
+        acked_bps = acked.bitrate_bps()
+        if acked_bps is None:
+            return
         elapsed_s = 0.0 if self._changed_us is None else min((now_us - self._changed_us) / 1e6, 1.0)
         if self._capacity.is_near(acked_bps):
             response_s = (rtt_us + RESPONSE_MARGIN_US) / 1e6
-            per_s = min(4 * packet_bytes / response_s, MOST_ADDITIVE_PER_S * self.bps)
+            per_s = min(4 * acked.mean_packet_bytes() / response_s, MOST_ADDITIVE_PER_S * self.bps)
             grown = self.bps + max(per_s, LEAST_ADDITIVE_BPS) * elapsed_s
         else:
             grown = max(self.bps * GROWTH_PER_S**elapsed_s, self.bps + 1000 * elapsed_s)

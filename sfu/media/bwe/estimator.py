@@ -129,10 +129,8 @@ class Estimator:
             self._before_silence_bps = None
         self._waiting_us = None
         self._account(results, now_us)
-        acked_bps = self._acked.bitrate_bps()
         before_bps = self.estimate_bps
-        received_bps = self._acked.received_bps()
-        lowered = self._loss.update(self._rate.bps, received_bps, now_us, self._rtt_us)
+        lowered = self._loss.update(self._rate.bps, self._acked, now_us, self._rtt_us)
         if lowered:
             self._reason = "loss"
         if self._rate.update(
@@ -146,6 +144,7 @@ class Estimator:
             self._reason = "delay"
             lowered = True
         if lowered and self.estimate_bps < before_bps:
+            acked_bps = self._acked.bitrate_bps()
             limited = acked_bps is not None and acked_bps < APPLICATION_LIMITED * before_bps
             self._probes.on_decrease(before_bps, now_us, application_limited=limited)
         self._apply_probe(now_us)

@@ -6,6 +6,7 @@ the ceiling vanishes only once it stands above the delay-based estimate.
 
 from __future__ import annotations
 
+from sfu.media.bwe.acked import AckedBitrate
 from sfu.media.bwe.aimd import BETA
 
 LOW_LOSS = 0.02
@@ -48,10 +49,10 @@ class LossController:
         self._lost += lost
         self._total += total
 
-    def update(self, estimate_bps: int, received_bps: int | None, now_us: int, rtt_us: int) -> bool:
+    def update(self, estimate_bps: int, acked: AckedBitrate, now_us: int, rtt_us: int) -> bool:
         """Close the window when it is full and move the ceiling. Returns whether it was lowered.
 
-        `estimate_bps` is the estimate without this ceiling, `received_bps` the rate of arrivals.
+        `estimate_bps` is the estimate without this ceiling.
         """
         if self.limit_bps is not None and self.may_increase:
             self._grow(estimate_bps, now_us)
@@ -69,19 +70,20 @@ class LossController:
         self._opened_us = now_us
         self._bad_windows = self._bad_windows + 1 if self.fraction > HIGH_LOSS else 0
         needed = 1 if self.fraction > SEVERE_LOSS and not few else 2
-        return self._bad_windows >= needed and self._lower(estimate_bps, received_bps, now_us, rtt_us)
+        return self._bad_windows >= needed and self._lower(estimate_bps, acked, now_us, rtt_us)
 
     def raise_to(self, bps: int) -> None:
         """A probe got this much through: the ceiling is not lower."""
         if self.limit_bps is not None:
             self.limit_bps = max(self.limit_bps, bps)
 
-    def _lower(self, estimate_bps: int, received_bps: int | None, now_us: int, rtt_us: int) -> bool:
+    def _lower(self, estimate_bps: int, acked: AckedBitrate, now_us: int, rtt_us: int) -> bool:
         if self._decreased_us is not None and now_us - self._decreased_us < DECREASE_INTERVAL_US + rtt_us:
             return False
         current = estimate_bps if self.limit_bps is None else min(self.limit_bps, estimate_bps)
         lowered = current * (1 - 0.5 * self.fraction)
-        if self.fraction > SEVERE_LOSS and received_bps is not None:
+        received_bps = acked.received_bps() if self.fraction > SEVERE_LOSS else None
+        if received_bps is not None:
             # What got through is the capacity; the delay may have lowered the rate to it already.
             lowered = max(min(lowered, received_bps), min(current, BETA * received_bps))
         self.limit_bps = max(int(lowered), self._min_bps)

@@ -180,7 +180,7 @@ def run_loss(controller: LossController, lost_of_100: int, begin_s: int, seconds
     for step in range(seconds * 10):
         now_us = begin_s * S + step * 100_000
         controller.add(lost_of_100 * (step % 2) // 5, 20, now_us)
-        controller.update(1_000_000, 900_000, now_us, 50_000)
+        controller.update(1_000_000, AckedBitrate(), now_us, 50_000)
 
 
 def test_loss_has_three_zones() -> None:
@@ -193,15 +193,19 @@ def test_loss_has_three_zones() -> None:
     assert lowered is not None
     assert lowered < 900_000
     run_loss(controller, 0, 6, 2)
-    assert controller.limit_bps is None or controller.limit_bps > lowered
-    run_loss(controller, 0, 8, 30)
+    recovering = controller.limit_bps
+    assert recovering is not None
+    run_loss(controller, 0, 8, 2)
+    assert controller.limit_bps is not None
+    assert controller.limit_bps > 1.1 * recovering
+    run_loss(controller, 0, 10, 30)
     assert controller.limit_bps is None
 
 
 def test_one_bad_window_is_forgiven() -> None:
     controller = LossController(30_000)
     controller.add(6, 40, 0)
-    controller.update(1_000_000, 900_000, 500_000, 50_000)
+    controller.update(1_000_000, AckedBitrate(), 500_000, 50_000)
     run_loss(controller, 0, 1, 2)
     assert controller.limit_bps is None
 
