@@ -30,7 +30,8 @@ class Wish(Generic[K]):
 
     `layers` are those that flow now with their bits per second, lowest first, each including the layers
     it depends on; empty while nothing flows. `max_layer` is the best one worth having (by the size it is
-    shown at), None without limit. `current` is what it has now, None if nothing. Speakers and screens are
+    shown at), None without limit. `current` is what it has now, None if nothing; for one
+    that has just begun, its lowest layer, for a first picture needs no margin. Speakers and screens are
     preferred by a higher `priority`; equals go by their place in the sequence.
     """
 
