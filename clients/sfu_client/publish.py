@@ -45,11 +45,18 @@ class LocalPublication:
         self.muted = False
         self.id = ""
         """The server's id, empty while the server does not know the track; a new one after a reconnection."""
+        self.on_ended: Callable[[], None] | None = None
         self.accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def kind(self) -> str:
         return str(self.track.kind)
+
+    def forget_end(self) -> None:
+        """Stop listening to the track's end."""
+        if self.on_ended is not None and self.track.readyState == "live":
+            self.track.remove_listener("ended", self.on_ended)
+        self.on_ended = None
 
 
 class _Outlet(MediaStreamTrack):

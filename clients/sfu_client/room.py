@@ -245,7 +245,8 @@ class Room:
         chosen = source or ("camera" if track.kind == "video" else "microphone")
         publication = LocalPublication(track, chosen, name, codec, bitrate_bps)
         self._local.append(publication)
-        track.on("ended", lambda: self._spawn(self.unpublish(publication)))
+        publication.on_ended = lambda: self._spawn(self.unpublish(publication))
+        track.on("ended", publication.on_ended)
         self._connection.publications_changed()
         try:
             await asyncio.shield(publication.accepted)
@@ -259,6 +260,7 @@ class Room:
         if publication not in self._local:
             return
         self._local.remove(publication)
+        publication.forget_end()
         if publication.id and self.connected:
             with contextlib.suppress(ClientError):
                 await self._connection.request("unpublish", publication=publication.id)
@@ -327,6 +329,8 @@ class Room:
 
     def on_closed(self, reason: ClosedError) -> None:
         """Called by the connection."""
+        for publication in self._local:
+            publication.forget_end()
         self._emit(events.Closed(reason.code, reason.message))
         for reader in list(self._readers):
             reader.end()

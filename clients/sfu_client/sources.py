@@ -178,6 +178,12 @@ class AudioSource(MediaStreamTrack):
             self.dropped += excess
             self._samples = joined[excess:]
 
+    @property
+    def buffered_s(self) -> float:
+        """Seconds of sound that wait to be sent."""
+        with self._lock:
+            return len(self._samples) / self.rate
+
     async def recv(self) -> AudioFrame:
         """The next 20 ms to encode (called by the sender)."""
         if self.readyState != "live":
