@@ -1,0 +1,85 @@
+"""Which addresses clients are told, and as what candidates."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+
+import ifaddr
+
+from sfu.errors import ParseError
+from sfu.transport import stun
+from sfu.transport.ice import priority
+
+HOST_PREFERENCE = 126
+"""Spec: RFC 8445 section 5.1.2.2."""
+STUN_TRIES = 3
+STUN_WAIT_S = 1.0
+
+
+def announced(bound: list[str], configured: tuple[str, ...]) -> list[str]:
+    """Addresses for candidates: the configured ones, else those the bound sockets are reached at.
+
+    Loopback is announced only where nothing else is, or where it was bound by name.
+    """
+    if configured:
+        return list(configured)
+    found: list[str] = []
+    for host in bound:
+        address = ipaddress.ip_address(host)
+        if not address.is_unspecified:
+            found.append(host)
+            continue
+        own = machine_addresses(address.version)
+        found += own or (["127.0.0.1"] if address.version == 4 else [])
+    return list(dict.fromkeys(found))
+
+
+def machine_addresses(version: int) -> list[str]:
+    """This machine's addresses of one IP version, without loopback and link-local ones."""
+    found = []
+    for adapter in ifaddr.get_adapters():
+        for ip in adapter.ips:
+            text = ip.ip if isinstance(ip.ip, str) else ip.ip[0]
+            address = ipaddress.ip_address(text.partition("%")[0])
+            if address.version == version and not (address.is_loopback or address.is_link_local):
+                found.append(str(address))
+    return found
+
+
+def candidates(hosts: list[str], port: int, *, tcp: bool) -> tuple[str, ...]:
+    """Candidate attributes without `candidate:`, UDP first. Spec: RFC 8839 5.1, RFC 6544 4.5."""
+    lines = []
+    for number, host in enumerate(hosts):
+        lines.append(f"{number + 1} 1 udp {priority(HOST_PREFERENCE, 65535 - number)} {host} {port} typ host")
+    if tcp:
+        for number, host in enumerate(hosts):
+            # Direction preference 4 (passive), and below every UDP candidate. RFC 6544 section 4.2.
+            rank = priority(HOST_PREFERENCE - 36, (4 << 13) + 8191 - number)
+            lines.append(f"{number + 101} 1 tcp {rank} {host} {port} typ host tcptype passive")
+    return tuple(lines)
+
+
+async def discover_public_address(server: str, sock: socket.socket) -> str:
+    """Our address as the STUN server at `host:port` sees it. Raises `OSError` when it does not answer."""
+    host, _, port = server.rpartition(":")
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host.strip("[]"), int(port), family=sock.family, type=socket.SOCK_DGRAM)
+    for _ in range(STUN_TRIES):
+        transaction = os.urandom(12)
+        await loop.sock_sendto(sock, stun.build(stun.BINDING_REQUEST, transaction, []), found[0][4])
+        try:
+            async with asyncio.timeout(STUN_WAIT_S):
+                while True:
+                    answer = await loop.sock_recv(sock, stun.MAX_SIZE)
+                    try:
+                        message = stun.parse(answer)
+                        if message.transaction_id == transaction:
+                            return stun.mapped_address(message)[0]
+                    except ParseError:
+                        continue
+        except TimeoutError:
+            continue
+    raise OSError(f"the STUN server {server} does not answer")

@@ -1,0 +1,121 @@
+"""DTLS by aiortc over our own ICE. The one file of the server that touches aiortc's private names.
+
+Used of aiortc 1.16: `RTCDtlsTransport._setup_srtp`, `._set_role`, `._set_state`, `._ssl`, `._role`,
+`._srtp_profiles`, the ICE transport's `_recv` and `_send`, `rtcdtlstransport.SRTP_PROFILES` and `State`.
+Held by `tests/contract/test_aiortc_private.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from aiortc import RTCCertificate, RTCDtlsParameters, RTCDtlsTransport
+from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCDtlsFingerprint, State
+
+from sfu.media.plane import SrtpKeys, SrtpProfile
+
+QUEUE_DATAGRAMS = 64
+"""A handshake flight is a handful of datagrams; SCTP's bursts are paced by its receive window."""
+
+_NAMES: dict[bytes, SrtpProfile] = {
+    b"SRTP_AEAD_AES_128_GCM": "AEAD_AES_128_GCM",
+    b"SRTP_AEAD_AES_256_GCM": "AEAD_AES_256_GCM",
+    b"SRTP_AES128_CM_SHA1_80": "AES128_CM_SHA1_80",
+}
+_PREFERENCE = list(_NAMES)
+"""AES-128-GCM first: it costs least for each packet."""
+
+
+class IceEnd:
+    """What aiortc's DTLS needs of an ICE transport: a bounded inbox, a way out, a role."""
+
+    role = "controlled"
+    state = "completed"
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE_DATAGRAMS)
+        self._send_datagram = send
+        self._closed = False
+
+    def push(self, data: bytes) -> bool:
+        """Queue one DTLS datagram; False when the queue is full."""
+        try:
+            self._inbox.put_nowait(data)
+        except asyncio.QueueFull:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Whoever waits for a datagram gets `ConnectionError` from now on."""
+        self._closed = True
+        if self._inbox.full():
+            self._inbox.get_nowait()
+        self._inbox.put_nowait(None)
+
+    async def _recv(self) -> bytes:
+        if self._closed:
+            raise ConnectionError
+        data = await self._inbox.get()
+        if data is None:
+            raise ConnectionError
+        return data
+
+    async def _send(self, data: bytes) -> None:
+        if self._closed:
+            raise ConnectionError
+        self._send_datagram(data)
+
+
+class DtlsEnd(RTCDtlsTransport):
+    """aiortc's DTLS as server, which hands the SRTP keys out instead of using them."""
+
+    def __init__(self, ice: IceEnd, certificate: RTCCertificate) -> None:
+        super().__init__(ice, [certificate])  # type: ignore[arg-type]
+        self.srtp_keys: SrtpKeys | None = None
+        self._srtp_profiles = sorted(
+            (each for each in SRTP_PROFILES if each.openssl_profile in _NAMES),
+            key=lambda each: _PREFERENCE.index(each.openssl_profile),
+        )
+        self._set_role("server")
+
+    async def handshake(self, fingerprints: tuple[tuple[str, str], ...]) -> bool:
+        """Wait for the client's handshake and check its certificate; False where either fails."""
+        await self.start(
+            RTCDtlsParameters(
+                fingerprints=[RTCDtlsFingerprint(algorithm=a, value=v) for a, v in fingerprints]
+            )
+        )
+        return bool(self.state == "connected")
+
+    def _setup_srtp(self) -> None:
+        """Derive the keys. Spec: RFC 5764 section 4.2."""
+        assert self._ssl is not None
+        selected = self._ssl.get_selected_srtp_profile()
+        for profile in self._srtp_profiles:
+            if profile.openssl_profile == selected:
+                break
+        else:
+            self._set_state(State.FAILED)
+            return
+        material = self._ssl.export_keying_material(
+            b"EXTRACTOR-dtls_srtp", 2 * (profile.key_length + profile.salt_length)
+        )
+        self.srtp_keys = SrtpKeys(
+            profile=_NAMES[profile.openssl_profile],
+            receive=bytes(profile.get_key_and_salt(material, 0)),
+            send=bytes(profile.get_key_and_salt(material, 1)),
+        )
+
+
+def make_certificate() -> RTCCertificate:
+    """A fresh ECDSA certificate for this process."""
+    return RTCCertificate.generateCertificate()
+
+
+def fingerprint(certificate: RTCCertificate) -> str:
+    """`sha-256 AA:BB:...` as `a=fingerprint` carries it."""
+    for each in certificate.getFingerprints():
+        if each.algorithm == "sha-256":
+            return f"sha-256 {each.value}"
+    raise AssertionError("aiortc makes SHA-256 fingerprints")

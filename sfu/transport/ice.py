@@ -1,0 +1,124 @@
+"""An ICE-lite agent, sans-IO: it answers connectivity checks and knows which address a peer has proven.
+
+Spec: RFC 8445 (lite implementations), RFC 7675 (consent).
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sfu.transport import stun
+from sfu.transport.path import Path
+
+MAX_PATHS = 16
+"""Addresses remembered for one peer; a phone with Wi-Fi, mobile and IPv6 uses a handful."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """One side's `ice-ufrag` and `ice-pwd`."""
+
+    ufrag: str
+    pwd: str
+
+
+class Verdict(NamedTuple):
+    """What a check came to. `answer` is None where it deserves none; `proven` says that the path counts.
+
+    `evicted` is the path that had to be forgotten for it.
+    """
+
+    answer: bytes | None = None
+    proven: bool = False
+    evicted: Path | None = None
+
+
+REFUSED = Verdict()
+
+
+class IceAgent:
+    """The server's end of one ICE association.
+
+    `selected` is the path to send on: the last nominated one, before any nomination the first proven.
+    `paths` are all proven ones; datagrams from any of them belong to this peer.
+    """
+
+    def __init__(self, local: Credentials, consent_timeout_us: int) -> None:
+        self.local = local
+        self.previous: Credentials | None = None
+        self.remote: Credentials | None = None
+        self.selected: Path | None = None
+        self.paths: dict[Path, int] = {}
+        self._consent_timeout_us = consent_timeout_us
+        self._consent_us: int | None = None
+
+    def restart(self, local: Credentials) -> None:
+        """New local credentials; the old ones keep working until the new ones are used."""
+        self.previous, self.local = self.local, local
+
+    def credentials(self, ufrag: str) -> Credentials | None:
+        """Those of ours that `ufrag` names."""
+        for known in (self.local, self.previous):
+            if known is not None and hmac.compare_digest(known.ufrag.encode(), ufrag.encode()):
+                return known
+        return None
+
+    def check(self, message: stun.StunMessage, path: Path, now_us: int) -> Verdict:
+        """Judge a binding request on `path`.
+
+        Only a request whose integrity and fingerprint hold is answered or changes anything, so that
+        nothing is ever sent to an address that merely appears in a forged datagram.
+        """
+        ours, theirs = message.username()
+        credentials = self.credentials(ours)
+        if credentials is None or message.message_type != stun.BINDING_REQUEST:
+            return REFUSED
+        if self.remote is not None and theirs != self.remote.ufrag and credentials is self.local:
+            return REFUSED
+        if not message.fingerprint_is_valid() or not message.integrity_is_valid(credentials.pwd):
+            return REFUSED
+        if stun.ICE_CONTROLLED in message.attributes:
+            # A lite agent is always controlled, so the peer must take the other role. RFC 8445 7.3.1.1.
+            conflict = [(stun.ERROR_CODE, stun.error_code(487, "Role Conflict"))]
+            return Verdict(stun.build(stun.BINDING_ERROR, message.transaction_id, conflict, credentials.pwd))
+        if credentials is self.local:
+            self.previous = None
+        evicted = self._prove(path, now_us, nominated=stun.USE_CANDIDATE in message.attributes)
+        mapped = stun.xor_address(path.host, path.port, message.transaction_id)
+        answer = stun.build(
+            stun.BINDING_SUCCESS, message.transaction_id, [(stun.XOR_MAPPED_ADDRESS, mapped)], credentials.pwd
+        )
+        return Verdict(answer, proven=True, evicted=evicted)
+
+    def forget(self, path: Path) -> None:
+        """A path is gone (its TCP connection closed)."""
+        self.paths.pop(path, None)
+        if self.selected == path:
+            self.selected = max(self.paths, key=lambda each: self.paths[each], default=None)
+
+    def expired(self, now_us: int) -> bool:
+        """Whether consent was given once and has run out. Spec: RFC 7675 section 5.1."""
+        return self._consent_us is not None and now_us - self._consent_us > self._consent_timeout_us
+
+    def silent_us(self, now_us: int) -> int:
+        """How long ago the last valid check came, 0 before the first."""
+        return 0 if self._consent_us is None else now_us - self._consent_us
+
+    def _prove(self, path: Path, now_us: int, *, nominated: bool) -> Path | None:
+        self._consent_us = now_us
+        self.paths[path] = now_us
+        if nominated or self.selected is None:
+            self.selected = path
+        if len(self.paths) <= MAX_PATHS:
+            return None
+        others = (each for each in self.paths if each not in (self.selected, path))
+        oldest = min(others, key=lambda each: self.paths[each])
+        del self.paths[oldest]
+        return oldest
+
+
+def priority(type_preference: int, local_preference: int, component: int = 1) -> int:
+    """A candidate's priority. Spec: RFC 8445 section 5.1.2.1."""
+    return (type_preference << 24) | (local_preference << 8) | (256 - component)

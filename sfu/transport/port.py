@@ -1,0 +1,359 @@
+"""The one media port: UDP over IPv4 and IPv6, and ICE-TCP on the same number."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import itertools
+import logging
+import socket
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from aiortc import RTCCertificate
+
+from sfu import clock
+from sfu.config import RtcConfig
+from sfu.errors import ParseError
+from sfu.ids import TransportKey
+from sfu.transport import addresses, stun
+from sfu.transport.dtls import fingerprint, make_certificate
+from sfu.transport.ice import IceAgent
+from sfu.transport.path import Path
+from sfu.transport.peer import PeerTransport, TransportObserver, new_credentials
+from sfu.transport.tcp import TcpPath
+
+log = logging.getLogger(__name__)
+
+DRAIN_DATAGRAMS = 128
+"""Datagrams taken in one wake-up; then timers and signalling get their turn."""
+DATAGRAM_BYTES = 2048
+"""More than any path MTU lets through; a longer datagram is cut and fails its authentication."""
+WATCH_S = 1.0
+MAX_TCP_CONNECTIONS = 2000
+MAX_TCP_PER_HOST = 64
+
+OnPacket = Callable[[TransportKey, bytes, int], None]
+
+
+class UdpPath:
+    """A remote UDP address on one of our sockets."""
+
+    __slots__ = ("_drop", "_send", "key")
+    protocol = "udp"
+
+    def __init__(self, sock: socket.socket, address: Any, drop: Callable[[str], None]) -> None:
+        self.key = address
+        self._send = sock.sendto
+        self._drop = drop
+
+    @property
+    def host(self) -> str:
+        return str(self.key[0])
+
+    @property
+    def port(self) -> int:
+        return int(self.key[1])
+
+    def send(self, data: bytes) -> bool:
+        try:
+            self._send(data, self.key)
+        except OSError as error:
+            full = error.errno in (errno.EAGAIN, errno.ENOBUFS)
+            self._drop("send-buffer-full" if full else "send-error")
+            return False
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UdpPath) and other.key == self.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+class TransportPort:
+    """Made by `open`. Implements `sfu.media.plane.Egress`.
+
+    `counters` counts what was dropped, by reason.
+    """
+
+    def __init__(self, config: RtcConfig, on_packet: OnPacket, on_drained: Callable[[], None] | None) -> None:
+        self.certificate: RTCCertificate = make_certificate()
+        self.local_fingerprint = fingerprint(self.certificate)
+        self.counters: Counter[str] = Counter()
+        self.port = 0
+        self._config = config
+        self._on_packet = on_packet
+        self._on_drained = on_drained
+        self._consent_timeout_us = int(config.consent_timeout_s * 1_000_000)
+        self._keys = itertools.count(1)
+        self._sockets: list[socket.socket] = []
+        self._tcp_servers: list[asyncio.Server] = []
+        self._tcp_paths: set[TcpPath] = set()
+        self._candidates: tuple[str, ...] = ()
+        self._peers: dict[TransportKey, PeerTransport] = {}
+        self._by_ufrag: dict[str, PeerTransport] = {}
+        self._by_address: dict[Any, PeerTransport] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watching: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls, config: RtcConfig, on_packet: OnPacket, on_drained: Callable[[], None] | None = None
+    ) -> TransportPort:
+        """Bind every configured address. Raises `OSError` where the port is taken.
+
+        `on_packet(key, datagram, now_us)` gets every SRTP and SRTCP datagram from a proven address,
+        `on_drained()` follows each batch.
+        """
+        port = cls(config, on_packet, on_drained)
+        try:
+            port._bind()
+            if config.tcp:
+                await port._listen()
+            await port._announce()
+        except BaseException:
+            await port.close()
+            raise
+        loop = asyncio.get_running_loop()
+        for sock in port._sockets:
+            loop.add_reader(sock.fileno(), port._drain, sock)
+        port._watching = asyncio.create_task(port._watch())
+        return port
+
+    async def close(self) -> None:
+        """Close every transport and release the port."""
+        await asyncio.gather(*(peer.close() for peer in list(self._peers.values())))
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+        for server in self._tcp_servers:
+            server.close()
+        for path in list(self._tcp_paths):
+            path.close()
+        for server in self._tcp_servers:
+            await server.wait_closed()
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            loop.remove_reader(sock.fileno())
+            sock.close()
+        self._sockets.clear()
+
+    def candidates(self) -> tuple[str, ...]:
+        """Candidate attributes (the text after `candidate:`) for every description."""
+        return self._candidates
+
+    def create(self, observer: TransportObserver) -> PeerTransport:
+        """A new transport, reachable by its `ice_ufrag` once it is started."""
+        key = TransportKey(next(self._keys))
+        peer = PeerTransport(self, key, observer, IceAgent(new_credentials(), self._consent_timeout_us))
+        self._peers[key] = peer
+        self._by_ufrag[peer.ice_ufrag] = peer
+        return peer
+
+    def send(self, transport: TransportKey, packet: bytes) -> None:
+        """Send a protected packet to the transport's selected address; dropped where there is none."""
+        peer = self._peers.get(transport)
+        if peer is None:
+            return
+        path = peer.agent.selected
+        if path is not None and path.send(packet):
+            peer.bytes_sent += len(packet)
+
+    def flush(self) -> None:
+        """End of a batch of `send`: nothing is held back here."""
+
+    # --- called by transports ------------------------------------------------------------------
+
+    def restart(self, peer: PeerTransport) -> None:
+        """Give a transport new local ICE credentials; at most one older pair stays valid."""
+        if peer.agent.previous is not None:
+            self._by_ufrag.pop(peer.agent.previous.ufrag, None)
+        peer.agent.restart(new_credentials())
+        self._by_ufrag[peer.ice_ufrag] = peer
+
+    def forget(self, peer: PeerTransport) -> None:
+        """Nothing is received for, or sent by, this transport any more."""
+        self._peers.pop(peer.key, None)
+        for credentials in (peer.agent.local, peer.agent.previous):
+            if credentials is not None:
+                self._by_ufrag.pop(credentials.ufrag, None)
+        for path in peer.agent.paths:
+            if self._by_address.get(path.key) is peer:
+                del self._by_address[path.key]
+            if isinstance(path, TcpPath):
+                path.close()
+        peer.agent.paths.clear()
+        peer.agent.selected = None
+
+    def release_later(self, release: Coroutine[Any, Any, None]) -> None:
+        """Run a transport's release beside everything else; `close` waits for it."""
+        task = asyncio.create_task(release)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- receiving -----------------------------------------------------------------------------
+
+    def _drain(self, sock: socket.socket) -> None:
+        """Take what waits on a socket, at most `DRAIN_DATAGRAMS`."""
+        receive, owners, on_packet = sock.recvfrom, self._by_address, self._on_packet
+        now_us = clock.now_us()
+        for _ in range(DRAIN_DATAGRAMS):
+            try:
+                data, address = receive(DATAGRAM_BYTES)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                # An ICMP error of an earlier send surfaces here; the socket itself is fine.
+                self.counters["receive-error"] += 1
+                continue
+            if data and 127 < data[0] < 192:
+                peer = owners.get(address)
+                if peer is None:
+                    self.counters["unknown-address"] += 1
+                    continue
+                peer.bytes_received += len(data)
+                on_packet(peer.key, data, now_us)
+            else:
+                self._other(UdpPath(sock, address, self._count), data, now_us)
+        if self._on_drained is not None:
+            self._on_drained()
+
+    def _framed(self, path: TcpPath, data: bytes) -> None:
+        """One frame of a TCP connection."""
+        now_us = clock.now_us()
+        if 127 < data[0] < 192:
+            peer = self._by_address.get(path)
+            if peer is None:
+                self.counters["unknown-address"] += 1
+                return
+            peer.bytes_received += len(data)
+            self._on_packet(peer.key, data, now_us)
+            if self._on_drained is not None:
+                self._on_drained()
+        else:
+            self._other(path, data, now_us)
+
+    def _other(self, path: Path, data: bytes, now_us: int) -> None:
+        """Everything that is not SRTP. Spec: RFC 7983 section 7."""
+        first = data[0] if data else 255
+        if first < 4:
+            self._stun(path, data, now_us)
+        elif 19 < first < 64:
+            peer = self._by_address.get(path.key)
+            if peer is None:
+                self.counters["unknown-address"] += 1
+            elif not peer.dtls_received(data):
+                self.counters["dtls-queue-full"] += 1
+        else:
+            self.counters["unknown-datagram"] += 1
+
+    def _stun(self, path: Path, data: bytes, now_us: int) -> None:
+        try:
+            message = stun.parse(data)
+        except ParseError as error:
+            self.counters[error.reason] += 1
+            return
+        if message.message_type == stun.BINDING_INDICATION:
+            return
+        ufrag = message.username()[0]
+        peer = self._by_ufrag.get(ufrag)
+        if peer is None:
+            self.counters["stun-unknown-ufrag"] += 1
+            return
+        verdict = peer.agent.check(message, path, now_us)
+        if verdict.answer is None:
+            self.counters["stun-refused"] += 1
+            return
+        if verdict.proven:
+            self._learn(peer, path)
+            if verdict.evicted is not None:
+                self._by_address.pop(verdict.evicted.key, None)
+            peer.checked()
+        path.send(verdict.answer)
+
+    def _learn(self, peer: PeerTransport, path: Path) -> None:
+        """An authenticated check has proven `path`: what comes from there is this peer's."""
+        owner = self._by_address.get(path.key)
+        if owner is not None and owner is not peer:
+            owner.agent.forget(path)
+        self._by_address[path.key] = peer
+        if isinstance(path, TcpPath):
+            path.proven = True
+
+    def _count(self, reason: str) -> None:
+        self.counters[reason] += 1
+
+    # --- opening -------------------------------------------------------------------------------
+
+    def _bind(self) -> None:
+        for host in self._config.bind:
+            version = ipaddress.ip_address(host).version
+            try:
+                sock = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+            except OSError:
+                if version == 4:
+                    raise
+                continue
+            try:
+                if version == 6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._config.receive_buffer_bytes)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._config.send_buffer_bytes)
+                sock.setblocking(False)
+                sock.bind((host, self.port or self._config.port))
+            except OSError as error:
+                sock.close()
+                if version == 6 and error.errno == errno.EADDRNOTAVAIL:
+                    continue
+                raise
+            self.port = sock.getsockname()[1]
+            self._sockets.append(sock)
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            server = await loop.create_server(
+                lambda: TcpPath(self._framed, self._tcp_opened, self._tcp_closed),
+                sock.getsockname()[0],
+                self.port,
+                family=sock.family,
+            )
+            self._tcp_servers.append(server)
+
+    async def _announce(self) -> None:
+        hosts = addresses.announced([sock.getsockname()[0] for sock in self._sockets], self._config.announce)
+        if self._config.stun_server:
+            try:
+                public = await addresses.discover_public_address(self._config.stun_server, self._sockets[0])
+                hosts = list(dict.fromkeys([*hosts, public]))
+            except OSError as error:
+                log.warning("no public address found: %s", error)
+        self._candidates = addresses.candidates(hosts, self.port, tcp=self._config.tcp)
+
+    def _tcp_opened(self, path: TcpPath) -> bool:
+        from_host = sum(1 for each in self._tcp_paths if each.host == path.host)
+        if len(self._tcp_paths) >= MAX_TCP_CONNECTIONS or from_host >= MAX_TCP_PER_HOST:
+            self.counters["tcp-refused"] += 1
+            return False
+        self._tcp_paths.add(path)
+        return True
+
+    def _tcp_closed(self, path: TcpPath) -> None:
+        self._tcp_paths.discard(path)
+        peer = self._by_address.pop(path, None)
+        if peer is not None:
+            peer.agent.forget(path)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_S)
+            now_us = clock.now_us()
+            for peer in list(self._peers.values()):
+                peer.watch(now_us)

@@ -1,0 +1,84 @@
+"""ICE over TCP, passive: for networks that let no UDP out. Spec: RFC 6544, framing RFC 4571."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+FRAME_HEADER = 2
+MAX_BUFFERED_BYTES = 1_048_576
+"""Half a second of 16 Mbps; beyond it packets are dropped as a full queue would."""
+PROOF_TIMEOUT_S = 5.0
+"""A connection that has not passed a connectivity check by then is closed."""
+
+
+class TcpPath(asyncio.Protocol):
+    """One accepted connection, a path like a UDP address is."""
+
+    protocol = "tcp"
+
+    def __init__(self, received: Callable[[TcpPath, bytes], None], opened: Callable[[TcpPath], bool],
+                 closed: Callable[[TcpPath], None]) -> None:  # fmt: skip
+        self.host = ""
+        self.port = 0
+        self.proven = False
+        self._received = received
+        self._opened = opened
+        self._closed = closed
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def key(self) -> TcpPath:
+        return self
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.host, self.port = transport.get_extra_info("peername")[:2]
+        if not self._opened(self):
+            transport.abort()
+            return
+        self._deadline = asyncio.get_running_loop().call_later(PROOF_TIMEOUT_S, self._late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._transport = None
+        self._closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Cut the stream into frames; a frame longer than a datagram can be ends the connection."""
+        buffer = self._buffer
+        buffer += data
+        at = 0
+        while len(buffer) - at >= FRAME_HEADER:
+            size = int.from_bytes(buffer[at : at + FRAME_HEADER], "big")
+            end = at + FRAME_HEADER + size
+            if len(buffer) < end:
+                break
+            if size:
+                self._received(self, bytes(buffer[at + FRAME_HEADER : end]))
+            at = end
+        del buffer[:at]
+
+    def send(self, data: bytes) -> bool:
+        transport = self._transport
+        if (
+            transport is None
+            or transport.is_closing()
+            or transport.get_write_buffer_size() > MAX_BUFFERED_BYTES
+        ):
+            return False
+        transport.write(len(data).to_bytes(FRAME_HEADER, "big") + data)
+        return True
+
+    def close(self) -> None:
+        """Drop the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _late(self) -> None:
+        if not self.proven:
+            self.close()

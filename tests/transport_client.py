@@ -1,0 +1,102 @@
+"""A real aiortc peer connection against a bare `TransportPort`, without any server around it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiortc import RTCBundlePolicy, RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+
+from sfu.config import RtcConfig
+from sfu.ids import TransportKey
+from sfu.sdp import model, publish
+from sfu.sdp.negotiate import LocalParameters
+from sfu.transport.peer import PeerTransport
+from sfu.transport.port import TransportPort
+from sfu_client.remote_sdp import adapt
+
+
+class Observer:
+    """Notes everything, as (what, detail)."""
+
+    def __init__(self) -> None:
+        self.events: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        self.messages: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+        self.connected = asyncio.Event()
+        self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.ready: set[str] = set()
+
+    def on_connected(self, transport: PeerTransport) -> None:
+        self.connected.set()
+
+    def on_disconnected(self, transport: PeerTransport) -> None:
+        self.events.put_nowait(("disconnected", None))
+
+    def on_reconnected(self, transport: PeerTransport) -> None:
+        self.events.put_nowait(("reconnected", None))
+
+    def on_closed(self, transport: PeerTransport, reason: str) -> None:
+        self.closed.set_result(reason)
+
+    def on_data(self, transport: PeerTransport, label: str, message: bytes) -> None:
+        self.messages.put_nowait((label, message))
+
+    def on_data_ready(self, transport: PeerTransport, label: str) -> None:
+        self.ready.add(label)
+
+
+class Packets(list[tuple[TransportKey, bytes, int]]):
+    """What the port handed on as SRTP or SRTCP."""
+
+    def take(self, transport: TransportKey, packet: bytes, now_us: int) -> None:
+        self.append((transport, packet, now_us))
+
+
+@contextlib.asynccontextmanager
+async def open_port(packets: Packets | None = None, **settings: Any) -> AsyncIterator[TransportPort]:
+    """A port on loopback with a free number."""
+    config = RtcConfig(**({"port": 0, "bind": ("127.0.0.1",)} | settings))
+    port = await TransportPort.open(config, (packets if packets is not None else Packets()).take)
+    try:
+        yield port
+    finally:
+        await port.close()
+
+
+def new_client() -> RTCPeerConnection:
+    return RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+
+
+async def connect(
+    port: TransportPort, observer: Observer, client: RTCPeerConnection
+) -> tuple[PeerTransport, dict[str, RTCDataChannel]]:
+    """Negotiate with data channels and whatever `client` already sends; does not wait for anything."""
+    channels = {
+        "reliable": client.createDataChannel("reliable"),
+        "lossy": client.createDataChannel("lossy", ordered=False, maxRetransmits=0),
+    }
+    transport = port.create(observer)
+    await client.setLocalDescription(await client.createOffer())
+    local = LocalParameters(
+        ice_ufrag=transport.ice_ufrag,
+        ice_pwd=transport.ice_pwd,
+        fingerprint=port.local_fingerprint,
+        candidates=port.candidates(),
+        sctp_max_message_size=65536,
+    )
+    answer = publish.answer(
+        model.parse(client.localDescription.sdp),
+        local,
+        session_id=1,
+        version=1,
+        accept=lambda mid, kind: None,
+    )
+    remote = answer.remote
+    sctp = None if remote.sctp_port is None else (remote.sctp_port, remote.max_message_size)
+    transport.start(remote.ice_ufrag, remote.ice_pwd, remote.fingerprints, sctp)
+    await client.setRemoteDescription(
+        RTCSessionDescription(adapt(model.format(answer.description)), "answer")
+    )
+    return transport, channels

@@ -1,0 +1,181 @@
+"""Transports against a real aiortc client over loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import socket
+
+import pylibsrtp
+import pytest
+from aiortc import RTCDataChannel
+from aiortc.mediastreams import AudioStreamTrack
+from transport_client import Observer, Packets, connect, new_client, open_port
+
+from sfu.transport.peer import PeerTransport
+from sfu.transport.port import TransportPort
+
+
+async def until(check, timeout_s: float = 10) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not check():
+            await asyncio.sleep(0.01)
+
+
+async def opened(channel: RTCDataChannel) -> None:
+    await until(lambda: channel.readyState == "open")
+
+
+async def test_connects_and_carries_data_both_ways() -> None:
+    async with open_port() as port:
+        observer, client = Observer(), new_client()
+        transport, channels = await connect(port, observer, client)
+        try:
+            await asyncio.wait_for(observer.connected.wait(), 10)
+            assert transport.state == "connected"
+            assert transport.srtp_keys is not None
+            assert transport.srtp_keys.profile == "AEAD_AES_128_GCM"
+            for channel in channels.values():
+                await opened(channel)
+            await until(lambda: observer.ready == {"reliable", "lossy"})
+            got: asyncio.Queue[bytes] = asyncio.Queue()
+            for label, channel in channels.items():
+                channel.on("message", got.put_nowait)
+                channel.send(label.encode())
+                assert await asyncio.wait_for(observer.messages.get(), 10) == (label, label.encode())
+                assert transport.send_data(label, b"back")
+                assert await asyncio.wait_for(got.get(), 10) == b"back"
+            stats = transport.stats()
+            assert stats.protocol == "udp"
+            assert stats.bytes_received > 0
+            assert stats.bytes_sent > 0
+        finally:
+            await client.close()
+        assert await asyncio.wait_for(observer.closed, 10) == "closed-by-peer"
+
+
+async def test_srtp_keys_fit_the_clients() -> None:
+    packets = Packets()
+    async with open_port(packets) as port:
+        observer, client = Observer(), new_client()
+        client.addTrack(AudioStreamTrack())
+        transport, _ = await connect(port, observer, client)
+        try:
+            await asyncio.wait_for(observer.connected.wait(), 10)
+            await until(lambda: any(data[0] > 127 and not 191 < data[1] < 224 for _, data, _ in packets))
+            keys = transport.srtp_keys
+            assert keys is not None
+            session = pylibsrtp.Session(
+                pylibsrtp.Policy(
+                    key=keys.receive,
+                    ssrc_type=pylibsrtp.Policy.SSRC_ANY_INBOUND,
+                    srtp_profile=pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
+                )
+            )
+            key, data, _ = next(each for each in packets if not 191 < each[1][1] < 224)
+            assert key == transport.key
+            assert len(session.unprotect(data)) == len(data) - 16
+        finally:
+            await client.close()
+
+
+async def test_wrong_fingerprint_is_refused() -> None:
+    async with open_port() as port:
+        observer, client = Observer(), new_client()
+        original = PeerTransport.start
+
+        def forged(self: PeerTransport, ufrag: str, pwd: str, fingerprints: object, sctp: object) -> None:
+            original(self, ufrag, pwd, (("sha-256", ":".join(["AB"] * 32)),), None)
+
+        PeerTransport.start = forged  # type: ignore[method-assign, assignment]
+        try:
+            transport, _ = await connect(port, observer, client)
+        finally:
+            PeerTransport.start = original  # type: ignore[method-assign]
+        try:
+            assert await asyncio.wait_for(observer.closed, 10) == "dtls-failed"
+            assert transport.srtp_keys is None
+        finally:
+            await client.close()
+
+
+async def test_garbage_does_not_disturb_a_live_transport() -> None:
+    async with open_port() as port:
+        observer, client = Observer(), new_client()
+        transport, channels = await connect(port, observer, client)
+        try:
+            await asyncio.wait_for(observer.connected.wait(), 10)
+            await opened(channels["reliable"])
+            rng = random.Random(1)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+                for first in [0, 1, 3, 20, 22, 63, 64, 128, 144, 191, 192, 255] * 20:
+                    stranger.sendto(
+                        bytes([first]) + rng.randbytes(rng.randrange(200)), ("127.0.0.1", port.port)
+                    )
+                stranger.sendto(b"", ("127.0.0.1", port.port))
+                channels["reliable"].send(b"still here")
+                assert await asyncio.wait_for(observer.messages.get(), 10) == ("reliable", b"still here")
+                stranger.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    stranger.recv(1)  # Nothing is sent to an address that has proven nothing.
+            assert sum(port.counters.values()) > 100
+            assert transport.state == "connected"
+        finally:
+            await client.close()
+
+
+async def test_a_busy_channel_says_no_instead_of_growing() -> None:
+    async with open_port() as port:
+        observer, client = Observer(), new_client()
+        transport, channels = await connect(port, observer, client)
+        try:
+            await opened(channels["reliable"])
+            await until(lambda: "reliable" in observer.ready)
+            observer.ready.clear()
+            taken = 0
+            while transport.send_data("reliable", bytes(60_000)):
+                taken += 1
+                assert taken < 100
+            await until(lambda: "reliable" in observer.ready, 30)
+            assert transport.send_data("reliable", b"again")
+        finally:
+            await client.close()
+
+
+async def test_strange_channels_are_closed() -> None:
+    async with open_port() as port:
+        observer, client = Observer(), new_client()
+        stranger = client.createDataChannel("stranger")
+        _, channels = await connect(port, observer, client)
+        try:
+            await opened(channels["reliable"])
+            await until(lambda: stranger.readyState == "closed")
+        finally:
+            await client.close()
+
+
+async def test_nothing_is_left_after_many_transports() -> None:
+    async def round_trip(port: TransportPort) -> None:
+        observer, client = Observer(), new_client()
+        transport, _ = await connect(port, observer, client)
+        await asyncio.wait_for(observer.connected.wait(), 10)
+        await client.close()
+        await transport.close()
+
+    async with open_port() as port:
+        await round_trip(port)
+        gc.collect()
+        tasks, objects = len(asyncio.all_tasks()), _count_transports()
+        for _ in range(10):
+            await round_trip(port)
+        await until(lambda: len(asyncio.all_tasks()) <= tasks)
+        gc.collect()
+        assert _count_transports() == objects
+        assert not port._peers
+        assert not port._by_address
+        assert not port._by_ufrag
+
+
+def _count_transports() -> int:
+    return sum(isinstance(each, PeerTransport) for each in gc.get_objects())
