@@ -6,6 +6,7 @@ import asyncio
 import gc
 import random
 import socket
+from collections.abc import Callable
 
 import pylibsrtp
 import pytest
@@ -17,7 +18,7 @@ from sfu.transport.peer import PeerTransport
 from sfu.transport.port import TransportPort
 
 
-async def until(check, timeout_s: float = 10) -> None:
+async def until(check: Callable[[], bool], timeout_s: float = 10) -> None:
     async with asyncio.timeout(timeout_s):
         while not check():
             await asyncio.sleep(0.01)

@@ -1,0 +1,181 @@
+"""The port as a network sees it: sockets, framing, addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+from transport_client import Observer, Packets, connect, new_client, open_port
+
+from sfu.config import RtcConfig
+from sfu.transport import addresses, stun
+from sfu.transport.peer import PeerTransport
+from sfu.transport.port import TransportPort
+
+
+def a_check(transport: PeerTransport, *, nominate: bool = True) -> bytes:
+    attributes = [(stun.USERNAME, f"{transport.ice_ufrag}:peer".encode()), (stun.ICE_CONTROLLING, bytes(8))]
+    if nominate:
+        attributes.append((stun.USE_CANDIDATE, b""))
+    return stun.build(stun.BINDING_REQUEST, bytes(12), attributes, transport.ice_pwd)
+
+
+def started(port: TransportPort) -> PeerTransport:
+    transport = port.create(Observer())
+    transport.start("peer", "q" * 24, (("sha-256", "AA"),), None)
+    return transport
+
+
+async def frame(reader: asyncio.StreamReader) -> bytes:
+    size = int.from_bytes(await asyncio.wait_for(reader.readexactly(2), 5), "big")
+    return await asyncio.wait_for(reader.readexactly(size), 5)
+
+
+async def test_candidates_name_the_bound_address_over_udp_and_tcp() -> None:
+    async with open_port() as port:
+        udp, tcp = port.candidates()
+        assert f"127.0.0.1 {port.port} typ host" in udp
+        assert tcp.endswith("tcptype passive")
+        assert int(udp.split()[3]) > int(tcp.split()[3])
+
+
+async def test_announced_addresses_replace_the_machines_own() -> None:
+    async with open_port(announce=("203.0.113.9",), tcp=False) as port:
+        assert [line.split()[4] for line in port.candidates()] == ["203.0.113.9"]
+
+
+async def test_a_taken_port_is_an_error() -> None:
+    async with open_port() as port:
+        with pytest.raises(OSError, match="in use"):
+            await TransportPort.open(RtcConfig(port=port.port, bind=("127.0.0.1",)), lambda *_: None)
+
+
+async def test_ipv6_is_served_on_the_same_number() -> None:
+    async with open_port(bind=("127.0.0.1", "::1")) as port:
+        transport = started(port)
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.connect(("::1", port.port))
+            sock.send(a_check(transport))
+            answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 1500), 5)
+            assert stun.mapped_address(stun.parse(answer))[0] == "::1"
+
+
+async def test_the_peer_moves_to_another_address() -> None:
+    packets = Packets()
+    async with open_port(packets) as port:
+        transport = started(port)
+        loop = asyncio.get_running_loop()
+        socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+        for sock in socks:
+            sock.setblocking(False)
+            sock.connect(("127.0.0.1", port.port))
+            sock.send(a_check(transport))
+            assert await asyncio.wait_for(loop.sock_recv(sock, 1500), 5)
+            port.send(transport.key, b"\x80media")
+            assert await asyncio.wait_for(loop.sock_recv(sock, 1500), 5) == b"\x80media"
+            sock.send(b"\x80" + bytes(20))
+        async with asyncio.timeout(5):
+            while len(packets) < 2:
+                await asyncio.sleep(0.01)
+        assert {key for key, _, _ in packets} == {transport.key}
+        for sock in socks:
+            sock.close()
+
+
+async def test_media_from_an_unproven_address_is_dropped() -> None:
+    packets = Packets()
+    async with open_port(packets) as port:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"\x80" + bytes(20), ("127.0.0.1", port.port))
+            async with asyncio.timeout(5):
+                while not port.counters["unknown-address"]:
+                    await asyncio.sleep(0.01)
+        assert packets == []
+
+
+async def test_tcp_carries_checks_and_media_in_frames() -> None:
+    packets = Packets()
+    async with open_port(packets) as port:
+        transport = started(port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port.port)
+        check = a_check(transport)
+        framed = len(check).to_bytes(2, "big") + check
+        writer.write(framed[:7])
+        await writer.drain()
+        writer.write(framed[7:] + b"\x00\x15\x80" + bytes(20))
+        answer = stun.parse(await frame(reader))
+        assert answer.message_type == stun.BINDING_SUCCESS
+        port.send(transport.key, b"\x80media")
+        assert await frame(reader) == b"\x80media"
+        assert transport.stats().protocol == "tcp"
+        assert [data for _, data, _ in packets] == [b"\x80" + bytes(20)]
+        writer.close()
+        await writer.wait_closed()
+        async with asyncio.timeout(5):
+            while transport.agent.selected is not None:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_silent_tcp_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sfu.transport.tcp.PROOF_TIMEOUT_S", 0.05)
+    async with open_port() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port.port)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await asyncio.wait_for(reader.readexactly(1), 5)
+        writer.close()
+
+
+async def test_consent_that_runs_out_ends_the_transport() -> None:
+    async with open_port() as port:
+        observer, client = Observer(), new_client()
+        transport, _ = await connect(port, observer, client)
+        await asyncio.wait_for(observer.connected.wait(), 10)
+        last = transport.agent.paths[transport.agent.selected]  # type: ignore[index]
+        transport.watch(last + 9_000_000)
+        assert transport.state == "disconnected"
+        transport.checked()
+        assert transport.state == "connected"
+        transport.watch(last + 60_000_000)
+        assert await asyncio.wait_for(observer.closed, 5) == "consent-expired"
+        assert transport.state == "failed"
+        await client.close()
+
+
+async def test_public_address_is_found_by_stun() -> None:
+    class Server(asyncio.DatagramProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+            request = stun.parse(data)
+            seen = stun.xor_address("203.0.113.77", 4000, request.transaction_id)
+            self.transport.sendto(b"\x01\x01garbage", addr)  # type: ignore[attr-defined]
+            self.transport.sendto(  # type: ignore[attr-defined]
+                stun.build(stun.BINDING_SUCCESS, request.transaction_id, [(stun.XOR_MAPPED_ADDRESS, seen)]),
+                addr,
+            )
+
+    loop = asyncio.get_running_loop()
+    server, _ = await loop.create_datagram_endpoint(Server, ("127.0.0.1", 0))
+    try:
+        where = server.get_extra_info("sockname")
+        async with open_port(stun_server=f"127.0.0.1:{where[1]}") as port:
+            assert any(" 203.0.113.77 " in line for line in port.candidates())
+    finally:
+        server.close()
+
+
+async def test_a_stun_server_that_is_silent_does_not_stop_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "STUN_WAIT_S", 0.01)
+    async with open_port(stun_server="127.0.0.1:9") as port:
+        assert port.candidates()
+
+
+def test_loopback_is_announced_only_where_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "machine_addresses", lambda version: ["192.0.2.5"] if version == 4 else [])
+    assert addresses.announced(["0.0.0.0", "::"], ()) == ["192.0.2.5"]
+    monkeypatch.setattr(addresses, "machine_addresses", lambda version: [])
+    assert addresses.announced(["0.0.0.0", "::"], ()) == ["127.0.0.1"]
+    assert addresses.announced(["127.0.0.1"], ()) == ["127.0.0.1"]
