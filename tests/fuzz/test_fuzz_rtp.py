@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rtp_peers import Rtp
 
 from sfu.errors import ParseError
 from sfu.rtp import av1, dependency_descriptor, h264, payload, rtcp, vp8, vp9
+from sfu.rtp.extensions import parse_extensions
+from sfu.rtp.packet import parse_packet
 from sfu.rtp.rtcp import (
     FullIntraRequest,
     Goodbye,
@@ -69,6 +72,10 @@ def _with_structure(data: bytes) -> Any:
 
 
 PARSERS: dict[str, Parser] = {
+    "rtp": parse_packet,
+    "rtp-extended": lambda data: parse_packet(b"\xb3" + data),
+    "extensions-one-byte": partial(parse_extensions, 0xBEDE),
+    "extensions-two-byte": partial(parse_extensions, 0x1000),
     "rtcp": rtcp.parse_compound,
     "vp8": vp8.parse_descriptor,
     "vp9": vp9.parse_descriptor,
@@ -141,6 +148,22 @@ def mutations(seed: bytes, rng: random.Random) -> bytes:
                 position = rng.randrange(len(data) + 1)
                 data[position:position] = rng.randbytes(rng.randrange(1, 5))
     return bytes(data)
+
+
+def test_mutations_of_valid_rtp() -> None:
+    rng = random.Random(10)
+    seeds = [
+        Rtp(96, 1, 2, 3, bytes(40), True, {1: b"a", 3: b"\0\1", 14: bytes(16)}).pack(),
+        Rtp(111, 65535, 2, 3, bytes(4)).pack(),
+    ]
+    accepted = 0
+    for _ in range(4000):
+        packet = survive(parse_packet, mutations(rng.choice(seeds), rng))
+        if packet is not None:
+            accepted += 1
+            assert len(packet.csrcs) % 4 == 0
+            assert all(0 < identifier <= 255 for identifier in packet.extensions)
+    assert accepted > 300
 
 
 def test_mutations_of_valid_rtcp() -> None:
