@@ -110,11 +110,14 @@ class RemoteTrack(Generic[F]):
         try:
             while True:
                 frame: Any = await self._track.recv()
-                self.received += 1
-                for reader in list(self._readers):
-                    reader.put(frame)
+                self._deliver(frame)
         except MediaStreamError:
             self._finish()
+
+    def _deliver(self, frame: F) -> None:
+        self.received += 1
+        for reader in list(self._readers):
+            reader.put(frame)
 
     def _finish(self) -> None:
         self._ended = True
