@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 
@@ -41,11 +42,11 @@ async def run(args: argparse.Namespace) -> int:
     key = args.key or next(iter(keys))
     if key not in keys:
         raise ConfigError([f"auth.keys has no key {key}"])
-    publish: bool | list[str] = {"all": True, "none": False}.get(args.publish) or args.publish.split(",")
-    if args.publish == "none":
-        publish = False
-    print(
-        tokens.mint(
+    publish: bool | list[str] = args.publish == "all"
+    if args.publish not in ("all", "none"):
+        publish = args.publish.split(",")
+    try:
+        token = tokens.mint(
             key,
             keys[key],
             identity=args.identity,
@@ -58,7 +59,10 @@ async def run(args: argparse.Namespace) -> int:
             data=not args.no_data,
             chat=not args.no_chat,
         )
-    )
+    except ValueError as error:
+        print(f"sfu token: --publish: {error}", file=sys.stderr)
+        return os.EX_USAGE
+    print(token)
     if sys.stdout.isatty():
         print("# keep it secret; in a link it goes after '#token='", file=sys.stderr)
     return 0

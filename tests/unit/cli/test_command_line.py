@@ -69,5 +69,11 @@ def test_token_refuses_an_unknown_key() -> None:
     assert main(arguments) == os.EX_CONFIG
 
 
+def test_token_refuses_an_unknown_source(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["token", "--set", "auth.keys=k:s", "--room", "r", "--identity", "cam", "--publish", "smell"]
+    assert main(arguments) == os.EX_USAGE
+    assert "smell" in capsys.readouterr().err
+
+
 def test_parser_is_reusable() -> None:
     assert parser().parse_args(["config"]).command == "config"
