@@ -98,7 +98,7 @@ class _Camera:
                 args.server,
                 args.room,
                 name=args.name,
-                token=args.token,
+                token=common.token(args),
                 insecure=args.insecure,
                 relay=args.relay,
                 auto_subscribe=False,

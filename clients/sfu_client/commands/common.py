@@ -22,17 +22,18 @@ def add_connection(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--server", metavar="URL", default=DEFAULT_SERVER, help="the server's address")
     parser.add_argument("--room", metavar="NAME", default="demo", help="the room to join")
     parser.add_argument("--name", default=name, help="name shown to others")
-    parser.add_argument(
-        "--token",
-        default=os.environ.get("SFU_TOKEN"),
-        help=argparse.SUPPRESS if os.environ.get("SFU_TOKEN") else "access token (or SFU_TOKEN)",
-    )
+    parser.add_argument("--token", help="access token; SFU_TOKEN in the environment is the safer place")
     parser.add_argument("--insecure", action="store_true", help="accept a self-signed certificate")
     parser.add_argument("--relay", action="store_true", help="send media through TURN only")
     parser.add_argument(
         "--duration", metavar="SECONDS", type=seconds, default=None, help="stop by itself after this long"
     )
     parser.add_argument("--verbose", "-v", action="store_true", help="say more")
+
+
+def token(args: argparse.Namespace) -> str | None:
+    """The access token given, None without one."""
+    return args.token or os.environ.get("SFU_TOKEN") or None
 
 
 def size(text: str) -> tuple[int, int]:
@@ -138,6 +139,8 @@ async def until_stopped(work: Coroutine[Any, Any, int], duration_s: float | None
         say(f"sfu: {error}")
         return os.EX_UNAVAILABLE
     finally:
-        stopping.cancel()
+        for pending in (task, stopping):
+            pending.cancel()
+        await asyncio.gather(task, stopping, return_exceptions=True)
         for number in numbers:
             loop.remove_signal_handler(number)

@@ -107,6 +107,7 @@ class _Recorder:
         self._suffix = suffix
         self._open: dict[tuple[str, str], list[_Take]] = {}
         self._pumps: set[asyncio.Task[None]] = set()
+        self._finishing: set[asyncio.Task[None]] = set()
         self._finished_files = 0
         self._finished_bytes = 0
 
@@ -121,8 +122,9 @@ class _Recorder:
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
-        takes = [(key, take) for key, waiting in self._open.items() for take in waiting]
-        await asyncio.gather(*(self._finish(key, take) for key, take in takes))
+        for key, take in [(key, take) for key, waiting in self._open.items() for take in waiting]:
+            self._finish(key, take)
+        await asyncio.gather(*self._finishing)
 
     def summary(self) -> tuple[int, int]:
         """Files and bytes so far."""
@@ -144,13 +146,19 @@ class _Recorder:
         if take is not None:
             take.active -= 1
             if take.active == 0:
-                await self._finish(key, take)
+                self._finish(key, take)
 
-    async def _finish(self, key: tuple[str, str], take: _Take) -> None:
+    def _finish(self, key: tuple[str, str], take: _Take) -> None:
+        """Take a file out of those that grow; what is left to write is written in the background."""
         takes = self._open[key]
         takes.remove(take)
         if not takes:
             del self._open[key]
+        finishing = asyncio.create_task(self._write_end(take))
+        self._finishing.add(finishing)
+        finishing.add_done_callback(self._finishing.discard)
+
+    async def _write_end(self, take: _Take) -> None:
         await asyncio.to_thread(take.close)
         if take.recording is not None:
             self._finished_files += 1
@@ -201,7 +209,7 @@ async def _record(args: argparse.Namespace) -> int:
             args.server,
             args.room,
             name=args.name,
-            token=args.token,
+            token=common.token(args),
             insecure=args.insecure,
             relay=args.relay,
         ) as room:

@@ -202,7 +202,7 @@ async def _watch(args: argparse.Namespace, sinks: list[Sink]) -> int:
             args.server,
             args.room,
             name=args.name,
-            token=args.token,
+            token=common.token(args),
             insecure=args.insecure,
             relay=args.relay,
             auto_subscribe=False,
