@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 RETRY_US = 80_000
-"""Between requests of one packet. Round trips beyond this get a few needless answers, which duplicates show."""
+"""Between requests of one packet. Round trips beyond this get a few needless answers."""
 MOST_TRIES = 10
 _REORDER_US = 5_000
 """A gap this young may be a reordering on the path."""

@@ -1,4 +1,4 @@
-"""Reception statistics and the mapping of RTP timestamps to the publisher's clock. Spec: RFC 3550 section 6."""
+"""Reception statistics, and RTP timestamps on the publisher's clock. Spec: RFC 3550 section 6."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Reception:
         self.sender_report: SenderClock | None = None
 
     def accept(self, seq: int) -> int:
-        """The unwrapped number of a packet that is new, else `DUPLICATE` or `RESTARTED`. Never given twice."""
+        """The unwrapped number of a packet that is new, else `DUPLICATE` or `RESTARTED`. Never twice."""
         highest = self.highest
         if highest < 0:
             # One cycle up, so that what was reordered before the first packet does not become negative.

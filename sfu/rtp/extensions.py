@@ -1,4 +1,4 @@
-"""RTP header extensions: the one-byte and the two-byte form, and a leg's way of writing them. Spec: RFC 8285."""
+"""RTP header extensions: both forms read, and a leg's own set written. Spec: RFC 8285."""
 
 from __future__ import annotations
 

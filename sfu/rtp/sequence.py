@@ -1,4 +1,4 @@
-"""Sequence arithmetic: unwrapping counters of any width, and carrying numbers over from one space to another."""
+"""Sequence arithmetic: unwrapping counters, and carrying numbers over from one space to another."""
 
 from __future__ import annotations
 

@@ -1,0 +1,365 @@
+"""Sending one publication to one subscriber: which encoding, and every number of its packets rewritten."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from sfu.ids import SubscriptionKey
+from sfu.media.egress_transport import EgressTransport
+from sfu.media.ingress import Encoding, MediaPacket, Publication
+from sfu.media.plane import (
+    CurrentLayerChanged,
+    KeyframeWanted,
+    Layer,
+    PlaneEvent,
+    SubscriptionConfig,
+    SubscriptionStats,
+)
+from sfu.media.reports import round_trip_us
+from sfu.media.run import Run
+from sfu.media.srtp import OutgoingStream
+from sfu.rtp.extensions import ExtensionLayout
+from sfu.rtp.rtcp import ReportBlock, SenderReport, SourceDescription, serialize
+from sfu.rtp.sequence import unwrap
+
+_HIGHEST = Layer(7, 7)
+_RUNS = 4
+_REPORT_US = 1_000_000
+_REMIND_US = 1_000_000
+_RATE_US = 500_000
+_RESEND_US = 10_000
+"""A packet is not sent again within this: a hostile list of NACKs must not multiply."""
+_RESENT_KEPT = 1024
+_REPORTS_KEPT = 4
+
+
+class Subscription:
+    """One subscriber's receipt of one publication."""
+
+    def __init__(
+        self,
+        key: SubscriptionKey,
+        config: SubscriptionConfig,
+        transport: EgressTransport,
+        publication: Publication,
+        layout: ExtensionLayout,
+        emit: Callable[[PlaneEvent], None],
+        rng: random.Random,
+    ) -> None:
+        self.key = key
+        self.transport = transport
+        self.publication = publication
+        self.stats = SubscriptionStats()
+        self.target: Layer | None = _HIGHEST
+        self._emit = emit
+        self._run: Run | None = None
+        self._runs: deque[Run] = deque(maxlen=_RUNS)
+        self._wanted: Encoding | None = None
+        self._wanted_us = -1
+        self._temporal = self._temporal_cap = _HIGHEST.temporal
+        # Below 2^15 a receiver that misses the first packets still guesses the rollover counter right.
+        known = transport.continuations
+        self._next_out = known.pop(config.ssrc, rng.randrange(0x8000))
+        self._rtx_next = known.pop(config.rtx_ssrc or 0, rng.randrange(0x8000))
+        self._stream: OutgoingStream | None = None
+        self._rtx_stream: OutgoingStream | None = None
+        self._resent_us: dict[int, int] = {}
+        self._report_us = -1
+        self._reports: dict[int, int] = {}
+        self._fir_seq = -1
+        self._rate_bytes = 0
+        self._rate_us = -1
+        self.configure(config, layout)
+        self.connect()
+
+    # --- lifecycle -----------------------------------------------------------------------------
+
+    def configure(self, config: SubscriptionConfig, layout: ExtensionLayout) -> None:
+        """Take over a configuration of the same SSRCs."""
+        self.config = config
+        self._layout = layout
+        self._ssrc = config.ssrc
+        self._payload_types = dict(config.payload_types)
+
+    def connect(self) -> None:
+        """The transport has keys, or new ones. Under new keys the rollover counter begins anew."""
+        sender = self.transport.sender
+        if sender is None:
+            return
+        if self._stream is not None:
+            self._stop()
+            self._runs.clear()
+            self._next_out &= 0x7FFF
+            self._rtx_next &= 0x7FFF
+        self._stream = sender.stream(self._ssrc)
+        if self.config.rtx_ssrc is not None:
+            self._rtx_stream = sender.stream(self.config.rtx_ssrc)
+        self._wanted = None
+        self.choose()
+
+    def close(self) -> None:
+        """Remember on the transport where the SSRCs ended."""
+        self._stop()
+        self.transport.end(self._ssrc, self._next_out)
+        if self.config.rtx_ssrc is not None:
+            self.transport.end(self.config.rtx_ssrc, self._rtx_next)
+
+    # --- what is to flow -----------------------------------------------------------------------
+
+    def set_target(self, target: Layer | None) -> None:
+        self.target = target
+        self.choose()
+
+    def choose(self) -> None:
+        """Decide anew which encoding should flow, after its inputs changed."""
+        publication, target = self.publication, self.target
+        if target is None or publication.muted:
+            self._stop()
+            self._wanted = None
+            return
+        flowing = publication.flowing
+        if not flowing:
+            # What stopped may go on where it stopped; whoever else begins is chosen then.
+            self._wanted = self._run.encoding if self._run is not None else None
+            return
+        wanted = flowing[0]
+        for encoding in flowing:
+            if encoding.spatial <= target.spatial:
+                wanted = encoding
+        self._temporal_cap = target.temporal if wanted.spatial >= target.spatial else _HIGHEST.temporal
+        if wanted is not self._wanted:
+            self._wanted = wanted
+            self._ask()
+
+    def _ask(self) -> None:
+        """A switch that waits for a keyframe says so."""
+        self._wanted_us = -1
+        wanted, run = self._wanted, self._run
+        if wanted is None or self.publication.config.kind == "audio":
+            return
+        if run is None or run.encoding is not wanted:
+            reason: Literal["join", "switch"] = "switch" if self._runs else "join"
+            self._emit(KeyframeWanted(self.publication.key, wanted.stats.rid, reason))
+
+    def _stop(self) -> None:
+        run = self._run
+        if run is not None:
+            self._next_out = run.end()
+            self._run = None
+
+    # --- packets -------------------------------------------------------------------------------
+
+    def forward(self, packet: MediaPacket, now_us: int) -> None:
+        """Send the packet if it is of what flows, or if what should flow can begin with it."""
+        run = self._run
+        stream = self._stream
+        if stream is None:
+            return
+        if run is None or packet.encoding is not run.encoding:
+            run = self._other_run(packet, now_us)
+            if run is None:
+                return
+        payload_type = self._payload_types.get(packet.payload_type)
+        sequence = run.sequence
+        ext_seq = packet.ext_seq
+        payload: bytes | None
+        if payload_type is None or not packet.payload:
+            payload = b""
+        elif packet.temporal and self._leaves_out(packet, ext_seq > sequence.highest):
+            if run.pictures is not None and packet.ext_picture_id >= 0:
+                run.pictures.drop(packet.ext_picture_id)
+            payload = b""
+        else:
+            payload = packet.payload
+            if run.pictures is not None:
+                payload = run.payload(packet)
+                if payload is None:
+                    return
+        if not payload and sequence.drop(ext_seq):
+            return
+        out = sequence.map(ext_seq)
+        if out is None:
+            return
+        if payload_type is None:
+            payload_type = next(iter(self._payload_types.values()), 0)
+        key = (self._layout, run.frame_offset)
+        block = packet.blocks.get(key)
+        if block is None:
+            block = packet.blocks[key] = run.block(packet, self._layout, now_us)
+        self.transport.transmit(
+            stream,
+            self._ssrc,
+            payload_type | 0x80 if packet.marker and payload else payload_type,
+            out,
+            packet.timestamp + run.ts_offset & 0xFFFFFFFF,
+            block,
+            packet.csrcs,
+            payload,
+            now_us,
+        )
+        stats = self.stats
+        stats.packets += 1
+        stats.bytes += len(payload)
+
+    def _leaves_out(self, packet: MediaPacket, newest: bool) -> bool:
+        """Temporal layers change where a frame begins: downwards at once, upwards at a layer sync."""
+        if newest and packet.info.start_of_frame:
+            cap, temporal = self._temporal_cap, packet.temporal
+            if cap < self._temporal:
+                self._temporal = cap
+            elif self._temporal < temporal <= cap and packet.info.layer_sync:
+                self._temporal = temporal
+        return packet.temporal > self._temporal
+
+    def _other_run(self, packet: MediaPacket, now_us: int) -> Run | None:
+        """The run of a packet that is not of the current one, None where nobody waits for it.
+
+        Either a new run begins with it, or it is a late packet of a run that ended before it came.
+        """
+        if self._wanted is None:
+            return None
+        encoding = packet.encoding
+        if encoding is self._wanted:
+            if self.publication.config.kind == "video" and not packet.info.keyframe:
+                return None
+            if self.publication.config.kind == "audio" and not packet.payload:
+                return None
+            self._begin(packet, now_us)
+            return None
+        for run in self._runs:
+            if run.encoding is encoding and packet.ext_seq <= run.sequence.highest:
+                return run
+        return None
+
+    def _begin(self, packet: MediaPacket, now_us: int) -> None:
+        """Begin a run, send its first packet, and what overtook that packet."""
+        self._stop()
+        encoding = packet.encoding
+        run = Run(packet, self._next_out, self._runs[-1] if self._runs else None, now_us)
+        self._run = run
+        self._runs.append(run)
+        self._temporal = self._temporal_cap
+        self.forward(packet, now_us)
+        for ext_seq in range(packet.ext_seq + 1, encoding.reception.highest + 1):
+            overtook = encoding.cache.get(ext_seq)
+            if overtook is not None:
+                self.forward(overtook, now_us)
+
+    # --- feedback and timers -------------------------------------------------------------------
+
+    def retransmit(self, lost: Iterable[int], now_us: int) -> None:
+        """Answer a NACK by RTX. Spec: RFC 4588 section 4."""
+        rtx_ssrc, stream = self.config.rtx_ssrc, self._rtx_stream
+        newest = self._run.sequence.highest_out if self._run is not None else self._next_out - 1
+        for seq in lost:
+            self.stats.nacks_received += 1
+            if rtx_ssrc is None or stream is None:
+                continue
+            out = unwrap(seq, newest)
+            if now_us - self._resent_us.get(out, -_RESEND_US) < _RESEND_US:
+                continue
+            found = self._find(out)
+            if found is None:
+                self.stats.retransmit_missed += 1
+                continue
+            run, packet = found
+            media_type = self._payload_types.get(packet.payload_type, -1)
+            payload_type = self.config.rtx_payload_types.get(media_type)
+            payload = run.payload(packet)
+            if payload_type is None or payload is None:
+                continue
+            self._resent_us[out] = now_us
+            if len(self._resent_us) > _RESENT_KEPT:
+                del self._resent_us[next(iter(self._resent_us))]
+            self.transport.transmit(
+                stream,
+                rtx_ssrc,
+                payload_type | 0x80 if packet.marker else payload_type,
+                self._rtx_next,
+                packet.timestamp + run.ts_offset & 0xFFFFFFFF,
+                run.block(packet, self._layout, now_us),
+                packet.csrcs,
+                seq.to_bytes(2, "big") + payload,
+                now_us,
+            )
+            self._rtx_next += 1
+            self.stats.retransmitted += 1
+
+    def _find(self, out: int) -> tuple[Run, MediaPacket] | None:
+        for run in reversed(self._runs):
+            ext_seq = run.sequence.source_of(out)
+            if ext_seq is not None:
+                packet = run.encoding.cache.get(ext_seq)
+                return None if packet is None else (run, packet)
+        return None
+
+    def wants_keyframe(self, reason: Literal["pli", "fir"], fir_seq: int = -1) -> None:
+        """The subscriber asked for one. A repeated FIR is the same one. Spec: RFC 5104 section 4.3.1.2."""
+        if reason == "fir":
+            if fir_seq == self._fir_seq:
+                return
+            self._fir_seq = fir_seq
+        self.stats.plis_received += 1
+        if self._wanted is not None:
+            self._emit(KeyframeWanted(self.publication.key, self._wanted.stats.rid, reason))
+
+    def reported(self, block: ReportBlock, now_us: int) -> None:
+        """A reception report of this SSRC arrived. Spec: RFC 3550 section 6.4.1."""
+        stats = self.stats
+        stats.fraction_lost = block.fraction_lost / 256
+        stats.lost = block.lost
+        stats.jitter_ms = block.jitter * 1000 / self.publication.config.codecs[0].clock_rate
+        sent_us = self._reports.get(block.lsr)
+        if sent_us is not None:
+            stats.rtt_ms = round_trip_us(block, sent_us, now_us) / 1000
+
+    def tick(self, now_us: int) -> None:
+        """Sender reports, reminders of a waiting switch, rates, and what flows now."""
+        wanted, run = self._wanted, self._run
+        if wanted is not None and (run is None or run.encoding is not wanted):
+            if self._wanted_us < 0:
+                self._wanted_us = now_us
+            elif now_us - self._wanted_us >= _REMIND_US:
+                self._ask()
+        current = self._current()
+        if current != self.stats.current:
+            self.stats.current = current
+            self.stats.current_rid = run.encoding.stats.rid if run is not None and current is not None else ""
+            self._emit(CurrentLayerChanged(self.key, current))
+        if self._rate_us < 0:
+            self._rate_us = now_us
+        elapsed_us = now_us - self._rate_us
+        if elapsed_us >= _RATE_US:
+            self.stats.bitrate_bps = (self.stats.bytes - self._rate_bytes) * 8_000_000 // elapsed_us
+            self._rate_bytes, self._rate_us = self.stats.bytes, now_us
+        if run is not None and (self._report_us < 0 or now_us - self._report_us >= _REPORT_US):
+            self._report(run, now_us)
+
+    def _current(self) -> Layer | None:
+        run = self._run
+        if run is None or not run.encoding.stats.active:
+            return None
+        return Layer(run.encoding.spatial, min(self._temporal, run.encoding.top_temporal))
+
+    def _report(self, run: Run, now_us: int) -> None:
+        """The publisher's own clock carried over: its audio and video stay in step. Spec: RFC 3550 6.4.1."""
+        clock = run.encoding.reception.sender_report
+        if clock is None:
+            return
+        self._report_us = now_us
+        ntp, rtp_ts = clock.at(now_us, run.encoding.clock_rate)
+        report = SenderReport(
+            self._ssrc,
+            ntp,
+            rtp_ts + run.ts_offset & 0xFFFFFFFF,
+            self.stats.packets & 0xFFFFFFFF,
+            self.stats.bytes & 0xFFFFFFFF,
+        )
+        self._reports[ntp >> 16 & 0xFFFFFFFF] = now_us
+        if len(self._reports) > _REPORTS_KEPT:
+            del self._reports[next(iter(self._reports))]
+        cname = SourceDescription(((self._ssrc, self.config.cname),))
+        self.transport.send_rtcp(serialize([report, cname]))

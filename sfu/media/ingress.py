@@ -1,0 +1,393 @@
+"""Receiving publications: which stream a packet belongs to, and what became of it on the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from sfu.errors import ParseError
+from sfu.ids import PublicationKey
+from sfu.media.nack import NackTracker
+from sfu.media.packet_cache import PacketCache
+from sfu.media.plane import Codec, EncodingStats, Layer, PublicationConfig
+from sfu.media.reports import DUPLICATE, Reception
+from sfu.rtp.extensions import Block, Carried, ExtensionLayout
+from sfu.rtp.packet import RtpPacket
+from sfu.rtp.payload import INSPECTORS, OPAQUE, PayloadInfo
+from sfu.rtp.sequence import unwrap
+
+STALLED_US = 300_000
+"""Silence after which an encoding is given up, once others have sent `_FRAMES_SHOWN` frames meanwhile."""
+SILENT_US = 5_000_000
+"""Silence after which an encoding has stopped whatever others do: a still screen sends seldom."""
+_FRAMES_SHOWN = 3
+_RATE_US = 500_000
+_TEMPORAL_LAYERS = 8
+_MAX_UNKNOWN = 32
+_NOTHING_CARRIED = Carried()
+
+
+class MediaPacket:
+    """One packet of an encoding, shared by all who get it.
+
+    `blocks` and `payloads` keep what was made of it for one subscriber and fits others too. `temporal` is 0
+    where the layer cannot be left out; `ext_picture_id` and `frame_number` are -1 where absent.
+    """
+
+    __slots__ = (
+        "blocks",
+        "carried",
+        "csrcs",
+        "encoding",
+        "ext_picture_id",
+        "ext_seq",
+        "frame_number",
+        "info",
+        "marker",
+        "payload",
+        "payload_type",
+        "payloads",
+        "temporal",
+        "timestamp",
+    )
+
+    def __init__(
+        self, encoding: Encoding, ext_seq: int, rtp: RtpPacket, info: PayloadInfo, carried: Carried
+    ) -> None:
+        self.encoding = encoding
+        self.ext_seq = ext_seq
+        self.payload_type = rtp.payload_type
+        self.timestamp = rtp.timestamp
+        self.marker = rtp.marker
+        self.csrcs = rtp.csrcs
+        self.payload = rtp.payload
+        self.info = info
+        self.temporal = 0
+        self.ext_picture_id = -1
+        self.frame_number = -1
+        if len(carried.dependency_descriptor) >= 3:
+            self.frame_number = int.from_bytes(carried.dependency_descriptor[1:3], "big")
+        self.carried = carried
+        self.blocks: dict[tuple[ExtensionLayout, int], Block] = {}
+        self.payloads: dict[tuple[int, int], bytes] = {}
+
+
+class Encoding:
+    """One received stream. Every rate and size in its `stats` is of the media, retransmissions included."""
+
+    __slots__ = (
+        "_frame_us",
+        "_keyframe_ts",
+        "_rate_bytes",
+        "_rate_since_us",
+        "cache",
+        "clock_rate",
+        "last_frame_number",
+        "last_tl0",
+        "last_ts",
+        "last_us",
+        "nack",
+        "rates",
+        "reception",
+        "rtx_ssrc",
+        "spatial",
+        "stats",
+        "top_temporal",
+        "unwrapped_picture_id",
+    )
+
+    def __init__(self, rid: str, ssrc: int, clock_rate: int, cache_packets: int) -> None:
+        self.stats = EncodingStats(rid, ssrc, False)
+        self.clock_rate = clock_rate
+        self.reception = Reception(clock_rate)
+        self.nack = NackTracker()
+        self.cache: PacketCache[MediaPacket] = PacketCache(cache_packets)
+        self.rtx_ssrc: int | None = None
+        self.spatial = 0
+        self.last_us = 0
+        self.unwrapped_picture_id = -1
+        self.rates = [0] * _TEMPORAL_LAYERS
+        """Bits per second of each temporal layer alone."""
+        self.top_temporal = 0
+        self.last_ts = 0
+        self.last_tl0 = 0
+        self.last_frame_number = 0
+        self._keyframe_ts = -1
+        self._frame_us = (0,) * _FRAMES_SHOWN
+        self._rate_bytes = [0] * _TEMPORAL_LAYERS
+        self._rate_since_us = -1
+
+    def receive(
+        self, rtp: RtpPacket, codec: Codec, carried: Carried, now_us: int, *, recovered: bool
+    ) -> MediaPacket:
+        """Count the packet in. Raises `ParseError` for what nobody should get: its reason is counted."""
+        reception = self.reception
+        highest = reception.highest
+        if recovered and not reception.is_missing(rtp.seq):
+            reception.duplicates += 1
+            raise ParseError("duplicate")
+        ext_seq = reception.accept(rtp.seq)
+        if ext_seq < 0:
+            raise ParseError("duplicate" if ext_seq == DUPLICATE else "out-of-range")
+        stats = self.stats
+        stats.packets += 1
+        stats.bytes += len(rtp.payload)
+        if recovered:
+            reception.recovered += 1
+        else:
+            self.last_us = now_us
+            reception.arrived(rtp.timestamp, now_us)
+        if ext_seq > highest + 1 and highest >= 0:
+            self.nack.gap(highest + 1, ext_seq, now_us)
+        elif ext_seq <= highest:
+            self.nack.arrived(ext_seq)
+        packet = MediaPacket(self, ext_seq, rtp, _inspect(codec, rtp.payload), carried)
+        if codec.name == "vp8":
+            packet.temporal = packet.info.temporal
+        self._look_into(packet, ext_seq > highest, now_us)
+        self.cache.put(ext_seq, packet)
+        return packet
+
+    def _look_into(self, packet: MediaPacket, newest: bool, now_us: int) -> None:
+        info, stats = packet.info, self.stats
+        self._rate_bytes[packet.temporal] += len(packet.payload)
+        self.top_temporal = max(self.top_temporal, packet.temporal)
+        if newest:
+            if packet.timestamp != self.last_ts or not stats.frames:
+                self.last_ts = packet.timestamp
+                self._frame_us = (*self._frame_us[1:], now_us)
+                stats.frames += 1
+            if info.tl0_pic_idx >= 0:
+                self.last_tl0 = info.tl0_pic_idx
+            if packet.frame_number >= 0:
+                self.last_frame_number = packet.frame_number
+        if info.keyframe and packet.timestamp != self._keyframe_ts:
+            self._keyframe_ts = packet.timestamp
+            stats.keyframes += 1
+        if info.width and info.height:
+            stats.width, stats.height = info.width, info.height
+        if info.picture_id >= 0:
+            if self.unwrapped_picture_id < 0:
+                self.unwrapped_picture_id = info.picture_id + (1 << info.picture_id_bits)
+            number = unwrap(info.picture_id, self.unwrapped_picture_id, info.picture_id_bits)
+            packet.ext_picture_id = number
+            self.unwrapped_picture_id = max(number, self.unwrapped_picture_id)
+
+    def stalled(self, others: Iterable[Encoding], now_us: int) -> bool:
+        """Whether it sends no more: silent while others show frames, or silent for long."""
+        silent_us = now_us - self.last_us
+        if silent_us < STALLED_US:
+            return False
+        return silent_us >= SILENT_US or any(other._frame_us[0] > self.last_us for other in others)
+
+    def measure(self, now_us: int) -> None:
+        """Keep the rates up to date; call every tick."""
+        if self._rate_since_us < 0:
+            self._rate_since_us = now_us
+        elapsed_us = now_us - self._rate_since_us
+        if elapsed_us < _RATE_US:
+            return
+        self._rate_since_us = now_us
+        for temporal, size in enumerate(self._rate_bytes):
+            rate = size * 8_000_000 // elapsed_us
+            before = self.rates[temporal]
+            self.rates[temporal] = (rate + before) // 2 if rate and before else rate
+            self._rate_bytes[temporal] = 0
+        self.stats.bitrate_bps = sum(self.rates)
+
+    def snapshot(self) -> EncodingStats:
+        """Its counters, brought up to date."""
+        stats, reception = self.stats, self.reception
+        stats.lost = reception.lost
+        stats.recovered = reception.recovered
+        stats.duplicates = reception.duplicates
+        stats.jitter_ms = reception.jitter * 1000 / self.clock_rate
+        return stats
+
+
+def _inspect(codec: Codec, payload: bytes) -> PayloadInfo:
+    inspector = INSPECTORS.get(codec.name)
+    return inspector(payload) if inspector is not None and payload else OPAQUE
+
+
+class Forward(Protocol):
+    """A subscription, as its publication sees it."""
+
+    def forward(self, packet: MediaPacket, now_us: int) -> None: ...
+
+    def choose(self) -> None:
+        """What flows has changed."""
+
+
+class Publication:
+    """One publication: its encodings by rid, and who gets them."""
+
+    def __init__(self, key: PublicationKey, config: PublicationConfig) -> None:
+        self.key = key
+        self.encodings: dict[str, Encoding] = {}
+        self.flowing: tuple[Encoding, ...] = ()
+        """Encodings that flow, smallest picture first."""
+        self.muted = False
+        self.loudest = 127
+        self.audio_packets = 0
+        self.subscriptions: tuple[Forward, ...] = ()
+        self.configure(config)
+
+    def configure(self, config: PublicationConfig) -> None:
+        """Take over a configuration; streams that go on under it stay."""
+        self.config = config
+        self.codecs = {codec.payload_type: codec for codec in config.codecs}
+        self.rtx_codecs = {
+            codec.rtx_payload_type: codec for codec in config.codecs if codec.rtx_payload_type is not None
+        }
+        rids = self.announced_rids()
+        self._positions = {rid: position for position, rid in enumerate(config.rids or rids)}
+
+    def announced_rids(self) -> tuple[str, ...]:
+        """The rids of the announced SSRCs, in their order; made up for simulcast without rids."""
+        count = len(self.config.ssrcs)
+        if len(self.config.rids) == count:
+            return self.config.rids
+        return ("",) if count <= 1 else tuple(str(index) for index in range(count))
+
+    def rank(self) -> bool:
+        """Order what flows anew by picture size. Returns whether anything has changed."""
+        active = [encoding for encoding in self.encodings.values() if encoding.stats.active]
+        active.sort(key=self._quality)
+        flowing = tuple(active)
+        if flowing == self.flowing:
+            return False
+        self.flowing = flowing
+        for spatial, encoding in enumerate(flowing):
+            encoding.spatial = spatial
+        return True
+
+    def _quality(self, encoding: Encoding) -> tuple[int, int]:
+        stats = encoding.stats
+        return stats.width * stats.height, self._positions.get(stats.rid, 0)
+
+    def layers(self) -> list[tuple[Layer, str, int]]:
+        """What flows, lowest first, with bits per second."""
+        layers = []
+        for encoding in self.flowing:
+            rates = encoding.rates
+            for temporal in range(encoding.top_temporal + 1):
+                layer = Layer(encoding.spatial, temporal)
+                layers.append((layer, encoding.stats.rid, sum(rates[: temporal + 1])))
+        return layers
+
+    def carried(self, extensions: dict[int, bytes]) -> Carried:
+        """What of a packet's extensions subscribers get."""
+        if not extensions:
+            return _NOTHING_CARRIED
+        ids = self.config.extensions
+        level = extensions.get(ids.audio_level, b"")
+        if level:
+            self.audio_packets += 1
+            self.loudest = min(self.loudest, level[0] & 0x7F)
+        return Carried(
+            level,
+            extensions.get(ids.video_orientation, b""),
+            extensions.get(ids.playout_delay, b""),
+            extensions.get(ids.dependency_descriptor, b""),
+        )
+
+
+class Route(NamedTuple):
+    """What an SSRC is: an encoding of a publication, or its retransmissions."""
+
+    publication: Publication
+    rid: str
+    rtx: bool
+
+
+class Demux:
+    """Which SSRC of one transport is what. Spec: RFC 8843 section 9.2, RFC 8852."""
+
+    def __init__(self) -> None:
+        self.publications: dict[PublicationKey, Publication] = {}
+        self.routes: dict[int, Route] = {}
+        self._unknown: dict[int, None] = {}
+
+    def add(self, publication: Publication) -> None:
+        """Take in a publication, or its new configuration."""
+        self.publications[publication.key] = publication
+        for announced, rid in zip(publication.config.ssrcs, publication.announced_rids(), strict=True):
+            self._bind(announced.ssrc, Route(publication, rid, False))
+            if announced.rtx_ssrc is not None:
+                self._bind(announced.rtx_ssrc, Route(publication, rid, True))
+
+    def remove(self, key: PublicationKey) -> None:
+        """Forget a publication. Its streams become unknown."""
+        self.publications.pop(key, None)
+        for ssrc in [ssrc for ssrc, route in self.routes.items() if route.publication.key == key]:
+            del self.routes[ssrc]
+            self._unknown[ssrc] = None
+
+    def resolve(self, rtp: RtpPacket) -> Route | None:
+        """Find out by extensions or payload type what a new SSRC is, and remember it."""
+        route = self._recognise(rtp)
+        if route is not None:
+            self._bind(rtp.ssrc, route)
+        else:
+            self._unknown[rtp.ssrc] = None
+        return route
+
+    def forgettable(self) -> list[int]:
+        """Unknown SSRCs above the bound, oldest first: what is kept of them elsewhere can go."""
+        excess = len(self._unknown) - _MAX_UNKNOWN
+        if excess <= 0:
+            return []
+        oldest = list(self._unknown)[:excess]
+        for ssrc in oldest:
+            del self._unknown[ssrc]
+        return oldest
+
+    def _bind(self, ssrc: int, route: Route) -> None:
+        for other in [other for other, known in self.routes.items() if known == route and other != ssrc]:
+            del self.routes[other]
+            self._unknown[other] = None
+        self.routes[ssrc] = route
+        self._unknown.pop(ssrc, None)
+
+    def _recognise(self, rtp: RtpPacket) -> Route | None:
+        candidates = [
+            publication
+            for publication in self.publications.values()
+            if rtp.payload_type in publication.codecs or rtp.payload_type in publication.rtx_codecs
+        ]
+        tagged = [
+            publication
+            for publication in candidates
+            if rtp.extensions.get(publication.config.extensions.mid) is not None
+        ]
+        if tagged:
+            candidates = [
+                publication
+                for publication in tagged
+                if rtp.extensions[publication.config.extensions.mid] == publication.config.mid.encode()
+            ]
+        if len(candidates) != 1:
+            return None
+        publication = candidates[0]
+        config = publication.config
+        rtx = rtp.payload_type in publication.rtx_codecs
+        if not config.rids:
+            return Route(publication, "", rtx) if len(config.ssrcs) <= 1 else None
+        ids = config.extensions
+        value = rtp.extensions.get(ids.repaired_rid if rtx else ids.rid, b"")
+        rid = value.decode("ascii", "replace")
+        return Route(publication, rid, rtx) if rid in config.rids else None
+
+
+def decapsulate(rtp: RtpPacket, codec: Codec, ssrc: int) -> RtpPacket:
+    """The media packet inside a retransmission. Raises `ParseError` for padding. Spec: RFC 4588 section 4."""
+    payload = rtp.payload
+    if len(payload) < 2:
+        raise ParseError("padding")
+    return rtp._replace(
+        payload_type=codec.payload_type,
+        seq=payload[0] << 8 | payload[1],
+        ssrc=ssrc,
+        payload=payload[2:],
+    )

@@ -1,0 +1,409 @@
+"""The media plane in Python: the readable reference. `sfu/media/plane.py` says what each method promises."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from sfu.errors import ParseError
+from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
+from sfu.media.egress import Subscription
+from sfu.media.egress_transport import EgressTransport
+from sfu.media.ingress import Demux, Encoding, Publication, Route, decapsulate
+from sfu.media.plane import (
+    AudioLevel,
+    Egress,
+    EncodingStarted,
+    EncodingStats,
+    EncodingStopped,
+    ExtensionIds,
+    Layer,
+    PacketResult,
+    PlaneCounters,
+    PlaneEvent,
+    PublicationConfig,
+    RembReceived,
+    SrtpKeys,
+    SubscriptionConfig,
+    SubscriptionStats,
+    TransportFeedback,
+)
+from sfu.media.reports import SenderClock
+from sfu.media.srtp import SrtpReceiver
+from sfu.media.twcc import TwccRecorder
+from sfu.rtp.extensions import ExtensionLayout
+from sfu.rtp.packet import RtpPacket, is_rtcp, parse_packet
+from sfu.rtp.rtcp import (
+    FullIntraRequest,
+    Goodbye,
+    Nack,
+    PictureLoss,
+    ReceiverReport,
+    Remb,
+    ReportBlock,
+    RtcpPacket,
+    SenderReport,
+    TransportWideFeedback,
+    parse_compound,
+    serialize,
+)
+
+_REPORT_US = 1_000_000
+_MOST_BLOCKS = 31
+
+
+class _Transport:
+    """One association: what it receives by, what it sends by, and whose RTCP it carries."""
+
+    def __init__(self, key: TransportKey, egress: Egress, counters: PlaneCounters) -> None:
+        self.keys: SrtpKeys | None = None
+        self.receiver: SrtpReceiver | None = None
+        self.demux = Demux()
+        self.recorder = TwccRecorder()
+        self.transport_cc = 0
+        self.out = EgressTransport(key, egress, counters)
+        self.subscriptions: dict[int, Subscription] = {}
+        self.report_us = 0
+
+    def encodings(self) -> list[Encoding]:
+        """Every encoding received over it."""
+        return [
+            encoding
+            for publication in self.demux.publications.values()
+            for encoding in publication.encodings.values()
+        ]
+
+
+class PythonPlane:
+    """Implements `MediaPlane`. `rng` makes the server's own SSRC and first sequence numbers."""
+
+    def __init__(self, egress: Egress, *, rng: random.Random, cache_packets: int = 1024) -> None:
+        self._egress = egress
+        self._rng = rng
+        self._cache_packets = cache_packets
+        self._ssrc = rng.getrandbits(32)
+        self._counters = PlaneCounters()
+        self._events: list[PlaneEvent] = []
+        self._transports: dict[TransportKey, _Transport] = {}
+        self._publications: dict[PublicationKey, Publication] = {}
+        self._subscriptions: dict[SubscriptionKey, Subscription] = {}
+        self._layouts: dict[tuple[ExtensionIds, str], ExtensionLayout] = {}
+
+    # --- transports ----------------------------------------------------------------------------
+
+    def open_transport(self, transport: TransportKey, keys: SrtpKeys) -> None:
+        known = self._transport(transport)
+        if known.keys == keys:
+            return
+        known.keys = keys
+        known.receiver = SrtpReceiver(keys)
+        known.out.open(keys)
+        for subscription in known.subscriptions.values():
+            subscription.connect()
+
+    def close_transport(self, transport: TransportKey) -> None:
+        known = self._transports.pop(transport, None)
+        if known is None:
+            return
+        for publication in tuple(known.demux.publications):
+            self.close_publication(publication)
+        for subscription in tuple(known.subscriptions.values()):
+            self.close_subscription(subscription.key)
+
+    def _transport(self, key: TransportKey) -> _Transport:
+        transport = self._transports.get(key)
+        if transport is None:
+            transport = self._transports[key] = _Transport(key, self._egress, self._counters)
+        return transport
+
+    # --- publications --------------------------------------------------------------------------
+
+    def open_publication(self, publication: PublicationKey, config: PublicationConfig) -> None:
+        known = self._publications.get(publication)
+        if known is None:
+            known = self._publications[publication] = Publication(publication, config)
+        else:
+            known.configure(config)
+        transport = self._transport(config.transport)
+        transport.demux.add(known)
+        if config.transport_cc:
+            transport.transport_cc = config.extensions.transport_cc
+
+    def close_publication(self, publication: PublicationKey) -> None:
+        known = self._publications.pop(publication, None)
+        if known is None:
+            return
+        transport = self._transports.get(known.config.transport)
+        if transport is not None:
+            transport.demux.remove(publication)
+        for encoding in known.encodings.values():
+            encoding.stats.active = False
+        self._reconsider(known)
+
+    def set_muted(self, publication: PublicationKey, muted: bool) -> None:
+        known = self._publications.get(publication)
+        if known is not None and known.muted != muted:
+            known.muted = muted
+            for subscription in known.subscriptions:
+                subscription.choose()
+
+    def request_keyframe(self, publication: PublicationKey, rid: str, now_us: int) -> None:
+        known = self._publications.get(publication)
+        encoding = known.encodings.get(rid) if known is not None else None
+        if known is None or encoding is None:
+            return
+        encoding.stats.plis_sent += 1
+        transport = self._transport(known.config.transport)
+        transport.out.send_rtcp(serialize([PictureLoss(self._ssrc, encoding.stats.ssrc)]))
+
+    def layers(self, publication: PublicationKey) -> Sequence[tuple[Layer, str, int]]:
+        known = self._publications.get(publication)
+        return known.layers() if known is not None else []
+
+    # --- subscriptions -------------------------------------------------------------------------
+
+    def open_subscription(self, subscription: SubscriptionKey, config: SubscriptionConfig) -> None:
+        publication = self._publications.get(config.publication)
+        if publication is None:
+            return
+        layout = self._layouts.setdefault(
+            (config.extensions, config.mid), ExtensionLayout(config.extensions, config.mid)
+        )
+        known = self._subscriptions.get(subscription)
+        if known is not None:
+            before = known.config
+            if (before.transport, before.publication, before.ssrc, before.rtx_ssrc) == (
+                config.transport,
+                config.publication,
+                config.ssrc,
+                config.rtx_ssrc,
+            ):
+                known.configure(config, layout)
+                return
+            self.close_subscription(subscription)
+        transport = self._transport(config.transport)
+        opened = Subscription(
+            subscription, config, transport.out, publication, layout, self._events.append, self._rng
+        )
+        self._subscriptions[subscription] = opened
+        transport.subscriptions[config.ssrc] = opened
+        publication.subscriptions = (*publication.subscriptions, opened)
+
+    def close_subscription(self, subscription: SubscriptionKey) -> None:
+        known = self._subscriptions.pop(subscription, None)
+        if known is None:
+            return
+        known.close()
+        transport = self._transports.get(known.config.transport)
+        if transport is not None and transport.subscriptions.get(known.config.ssrc) is known:
+            del transport.subscriptions[known.config.ssrc]
+        publication = known.publication
+        publication.subscriptions = tuple(other for other in publication.subscriptions if other is not known)
+
+    def set_target(self, subscription: SubscriptionKey, target: Layer | None) -> None:
+        known = self._subscriptions.get(subscription)
+        if known is not None:
+            known.set_target(target)
+
+    # --- packets -------------------------------------------------------------------------------
+
+    def receive(self, transport: TransportKey, packet: bytes, now_us: int) -> None:
+        known = self._transports.get(transport)
+        if known is None or known.receiver is None:
+            return self._drop("no-transport")
+        self._counters.received += 1
+        try:
+            if is_rtcp(packet):
+                for feedback in parse_compound(known.receiver.unprotect_rtcp(packet)):
+                    self._receive_rtcp(known, feedback, now_us)
+            else:
+                self._receive_rtp(known, known.receiver, packet, now_us)
+        except ParseError as error:
+            self._drop(error.reason)
+        return None
+
+    def _drop(self, reason: str) -> None:
+        dropped = self._counters.dropped
+        dropped[reason] = dropped.get(reason, 0) + 1
+
+    def _receive_rtp(
+        self, transport: _Transport, receiver: SrtpReceiver, datagram: bytes, now_us: int
+    ) -> None:
+        rtp = parse_packet(receiver.unprotect(datagram))
+        number = rtp.extensions.get(transport.transport_cc)
+        if number is not None and len(number) == 2:
+            transport.recorder.record(number[0] << 8 | number[1], now_us)
+        demux = transport.demux
+        route = demux.routes.get(rtp.ssrc)
+        if route is None:
+            route = demux.resolve(rtp)
+            for ssrc in demux.forgettable():
+                receiver.forget(ssrc)
+            if route is None:
+                raise ParseError("unknown-ssrc")
+        publication = route.publication
+        encoding = publication.encodings.get(route.rid)
+        if route.rtx:
+            codec = publication.rtx_codecs.get(rtp.payload_type)
+            if encoding is None:
+                raise ParseError("rtx-before-media")
+            if codec is None:
+                raise ParseError("payload-type")
+            encoding.rtx_ssrc = rtp.ssrc
+            rtp = decapsulate(rtp, codec, encoding.stats.ssrc)
+        else:
+            codec = publication.codecs.get(rtp.payload_type)
+            if codec is None:
+                raise ParseError("payload-type")
+            if encoding is None or encoding.stats.ssrc != rtp.ssrc:
+                encoding = self._new_encoding(route, rtp, codec.clock_rate)
+        carried = publication.carried(rtp.extensions)
+        packet = encoding.receive(rtp, codec, carried, now_us, recovered=route.rtx)
+        if packet.info.width or not encoding.stats.active:
+            self._flows(publication, encoding)
+        if publication.muted:
+            raise ParseError("muted")
+        for subscription in publication.subscriptions:
+            subscription.forward(packet, now_us)
+
+    def _new_encoding(self, route: Route, rtp: RtpPacket, clock_rate: int) -> Encoding:
+        publication = route.publication
+        before = publication.encodings.get(route.rid)
+        if before is not None:
+            before.stats.active = False
+        encoding = Encoding(route.rid, rtp.ssrc, clock_rate, self._cache_packets)
+        publication.encodings[route.rid] = encoding
+        return encoding
+
+    def _flows(self, publication: Publication, encoding: Encoding) -> None:
+        """An encoding began, came back or told its size."""
+        stats = encoding.stats
+        if not stats.active:
+            stats.active = True
+            self._events.append(EncodingStarted(publication.key, stats.rid, stats.ssrc))
+        self._reconsider(publication)
+
+    def _reconsider(self, publication: Publication) -> None:
+        if publication.rank():
+            for subscription in publication.subscriptions:
+                subscription.choose()
+
+    # --- RTCP in -------------------------------------------------------------------------------
+
+    def _receive_rtcp(self, transport: _Transport, packet: RtcpPacket, now_us: int) -> None:
+        subscriptions = transport.subscriptions
+        match packet:
+            case Nack():
+                if subscription := subscriptions.get(packet.media_ssrc):
+                    subscription.retransmit(packet.lost, now_us)
+            case TransportWideFeedback():
+                results: tuple[PacketResult, ...] = transport.out.history.match(packet)
+                if results:
+                    self._events.append(TransportFeedback(transport.out.key, results))
+            case ReceiverReport():
+                self._receive_blocks(transport, packet.reports, now_us)
+            case SenderReport():
+                encoding = self._encoding_of(transport, packet.ssrc)
+                if encoding is not None and packet.ntp:
+                    encoding.reception.sender_report = SenderClock(packet.ntp, packet.rtp_ts, now_us)
+                self._receive_blocks(transport, packet.reports, now_us)
+            case PictureLoss():
+                if subscription := subscriptions.get(packet.media_ssrc):
+                    subscription.wants_keyframe("pli")
+            case FullIntraRequest():
+                for ssrc, seq_nr in packet.entries:
+                    if subscription := subscriptions.get(ssrc):
+                        subscription.wants_keyframe("fir", seq_nr)
+            case Remb():
+                self._events.append(RembReceived(transport.out.key, packet.bitrate_bps))
+            case Goodbye():
+                for ssrc in packet.ssrcs:
+                    self._receive_goodbye(transport, ssrc)
+
+    def _receive_blocks(self, transport: _Transport, blocks: Sequence[ReportBlock], now_us: int) -> None:
+        for block in blocks:
+            if subscription := transport.subscriptions.get(block.ssrc):
+                subscription.reported(block, now_us)
+
+    def _encoding_of(self, transport: _Transport, ssrc: int) -> Encoding | None:
+        route = transport.demux.routes.get(ssrc)
+        if route is None or route.rtx:
+            return None
+        encoding = route.publication.encodings.get(route.rid)
+        return encoding if encoding is not None and encoding.stats.ssrc == ssrc else None
+
+    def _receive_goodbye(self, transport: _Transport, ssrc: int) -> None:
+        """An encoding that is switched off says so. It may come back. Spec: RFC 3550 section 6.6."""
+        encoding = self._encoding_of(transport, ssrc)
+        if encoding is not None and encoding.stats.active:
+            publication = transport.demux.routes[ssrc].publication
+            self._ended(publication, encoding)
+            self._reconsider(publication)
+
+    def _ended(self, publication: Publication, encoding: Encoding) -> None:
+        encoding.stats.active = False
+        encoding.nack.clear()
+        self._events.append(EncodingStopped(publication.key, encoding.stats.rid))
+
+    # --- timers --------------------------------------------------------------------------------
+
+    def tick(self, now_us: int, ntp: int) -> None:
+        """See `MediaPlane`. `ntp` is not needed: sender reports carry the publishers' clocks over."""
+        for publication in self._publications.values():
+            encodings = publication.encodings.values()
+            for encoding in encodings:
+                encoding.measure(now_us)
+                if encoding.stats.active and encoding.stalled(encodings, now_us):
+                    self._ended(publication, encoding)
+            self._reconsider(publication)
+        for transport in self._transports.values():
+            if transport.demux.publications:
+                self._report(transport, now_us)
+        for subscription in self._subscriptions.values():
+            subscription.tick(now_us)
+
+    def _report(self, transport: _Transport, now_us: int) -> None:
+        """To a publisher: NACKs, transport-wide feedback and receiver reports, where due."""
+        send = transport.out.send_rtcp
+        media_ssrc = 0
+        for publication in transport.demux.publications.values():
+            for encoding in publication.encodings.values():
+                media_ssrc = encoding.stats.ssrc
+                if publication.config.nack and (lost := encoding.nack.due(now_us)):
+                    encoding.stats.nacks_sent += len(lost)
+                    numbers = tuple(number & 0xFFFF for number in lost)
+                    send(serialize([Nack(self._ssrc, media_ssrc, numbers)]))
+        while feedback := transport.recorder.build(self._ssrc, media_ssrc, now_us):
+            send(feedback)
+        if now_us - transport.report_us >= _REPORT_US:
+            transport.report_us = now_us
+            blocks = [
+                encoding.reception.report(encoding.stats.ssrc, now_us)
+                for encoding in transport.encodings()
+                if encoding.reception.highest >= 0
+            ]
+            for first in range(0, len(blocks), _MOST_BLOCKS):
+                send(serialize([ReceiverReport(self._ssrc, tuple(blocks[first : first + _MOST_BLOCKS]))]))
+
+    # --- what is known -------------------------------------------------------------------------
+
+    def poll_events(self) -> list[PlaneEvent]:
+        events = self._events[:]
+        self._events.clear()
+        for publication in self._publications.values():
+            if publication.audio_packets:
+                if not publication.muted:
+                    events.append(AudioLevel(publication.key, publication.loudest, publication.audio_packets))
+                publication.loudest, publication.audio_packets = 127, 0
+        return events
+
+    def publication_stats(self, publication: PublicationKey) -> list[EncodingStats]:
+        known = self._publications.get(publication)
+        return [encoding.snapshot() for encoding in known.encodings.values()] if known is not None else []
+
+    def subscription_stats(self, subscription: SubscriptionKey) -> SubscriptionStats | None:
+        known = self._subscriptions.get(subscription)
+        return known.stats if known is not None else None
+
+    def counters(self) -> PlaneCounters:
+        return self._counters

@@ -1,0 +1,103 @@
+"""An encoding flowing to a subscriber: its numbers carried over, and back.
+
+A run begins at a switch point and continues the subscriber's sequence numbers, picture ids and timestamps
+where the run before it ended. It maps the source's numbers to the subscriber's and back, so that late packets
+find their place and NACKs their packet.
+"""
+
+from __future__ import annotations
+
+from sfu.media.ingress import MediaPacket
+from sfu.rtp.extensions import Block, ExtensionLayout
+from sfu.rtp.payload import rewrite
+from sfu.rtp.sequence import SequenceMap, difference
+
+
+class Run:
+    """One encoding flowing to one subscriber without interruption. Offsets add to the source's numbers."""
+
+    __slots__ = (
+        "_ended_frame",
+        "_ended_tl0",
+        "_ended_ts",
+        "_ended_us",
+        "encoding",
+        "frame_offset",
+        "pictures",
+        "sequence",
+        "tl0_offset",
+        "ts_offset",
+    )
+
+    def __init__(self, packet: MediaPacket, first_out: int, before: Run | None, now_us: int) -> None:
+        """Begin with `packet`, which becomes `first_out`, where the run `before` (it has ended) left off."""
+        self.encoding = packet.encoding
+        self.sequence = SequenceMap(packet.ext_seq, first_out)
+        self.pictures: SequenceMap | None = None
+        self.tl0_offset = self.frame_offset = self.ts_offset = 0
+        self._ended_tl0 = self._ended_frame = self._ended_ts = self._ended_us = 0
+        picture = packet.ext_picture_id
+        if before is not None:
+            self.ts_offset = before.continue_timestamp(packet, now_us)
+            if packet.info.tl0_pic_idx >= 0:
+                self.tl0_offset = before._ended_tl0 + 1 - packet.info.tl0_pic_idx & 0xFF
+            if packet.frame_number >= 0:
+                self.frame_offset = before._ended_frame + 1 - packet.frame_number & 0xFFFF
+            if before.pictures is not None:
+                picture = before.pictures.highest_out + 1
+        if packet.ext_picture_id >= 0:
+            self.pictures = SequenceMap(packet.ext_picture_id, picture)
+
+    def end(self) -> int:
+        """Nothing newer follows. The next outgoing sequence number."""
+        encoding = self.encoding
+        self._ended_tl0 = encoding.last_tl0 + self.tl0_offset
+        self._ended_frame = encoding.last_frame_number + self.frame_offset
+        self._ended_ts = encoding.last_ts + self.ts_offset
+        self._ended_us = encoding.last_us
+        return self.sequence.highest_out + 1
+
+    def continue_timestamp(self, packet: MediaPacket, now_us: int) -> int:
+        """The timestamp offset of a run that begins with `packet` after this one.
+
+        Between encodings the publisher's sender reports tell it, and until there are some the time elapsed.
+        """
+        encoding = packet.encoding
+        if encoding is self.encoding:
+            return self.ts_offset
+        rate = encoding.clock_rate
+        out = self._ended_ts + (now_us - self._ended_us) * rate // 1_000_000
+        clock, own_clock = encoding.reception.sender_report, self.encoding.reception.sender_report
+        if clock is not None and own_clock is not None:
+            told = clock.translate(packet.timestamp, own_clock, rate) + self.ts_offset
+            ahead = difference(told, out, 32)
+            if abs(ahead) < rate:
+                out += ahead
+        return max(out, self._ended_ts + 1) - packet.timestamp & 0xFFFFFFFF
+
+    def payload(self, packet: MediaPacket) -> bytes | None:
+        """With this subscriber's picture ids; None where the picture is too old to have one."""
+        if self.pictures is None or packet.ext_picture_id < 0:
+            return packet.payload
+        picture = self.pictures.map(packet.ext_picture_id)
+        if picture is None:
+            return None
+        if picture == packet.ext_picture_id and not self.tl0_offset:
+            return packet.payload
+        key = (picture, self.tl0_offset)
+        payload = packet.payloads.get(key)
+        if payload is None:
+            info = packet.info
+            payload = rewrite(packet.payload, info, picture, info.tl0_pic_idx + self.tl0_offset)
+            packet.payloads[key] = payload
+        return payload
+
+    def block(self, packet: MediaPacket, layout: ExtensionLayout, now_us: int) -> Block:
+        """With this subscriber's extension ids, and its frame number in the dependency descriptor."""
+        carried = packet.carried
+        if self.frame_offset and packet.frame_number >= 0:
+            number = packet.frame_number + self.frame_offset & 0xFFFF
+            descriptor = carried.dependency_descriptor
+            descriptor = descriptor[:1] + number.to_bytes(2, "big") + descriptor[3:]
+            carried = carried._replace(dependency_descriptor=descriptor)
+        return layout.encode(carried, now_us)
