@@ -1,0 +1,1 @@
+"""The browser SDK: signalling, transports, statistics; no DOM."""

@@ -1,0 +1,1 @@
+"""Every text of the web app, by language."""

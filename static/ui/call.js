@@ -1,0 +1,333 @@
+import { messageKey } from '../sdk/errors.js';
+import { t } from '../texts/index.js';
+import { AudioSinks } from './audio.js';
+import { CallMedia } from './call-media.js';
+import { ChatPanel } from './chat.js';
+import { Controls } from './controls.js';
+import { devicePickers } from './device-pickers.js';
+import { ask, explain, showHelp } from './dialogs.js';
+import { el } from './dom.js';
+import { icon } from './icons.js';
+import { PeoplePanel } from './people.js';
+import { ReconnectingOverlay } from './reconnecting.js';
+import { shortcuts } from './shortcuts.js';
+import { Stage } from './stage.js';
+import { describeTiles } from './tile-model.js';
+
+/** @typedef {import('../sdk/room.js').Room} Room */
+
+const STATS_MS = 1_000;
+/** The large picture stays at least this long with one speaker. */
+const SPEAKER_HOLD_MS = 2_000;
+const SPEAKING_LEVEL = 0.02;
+
+/** The call: everything that is seen of a joined room. */
+export class CallPage {
+  #room;
+  #media;
+  #toasts;
+  #actions;
+  #listeners = new AbortController();
+  #seen = { tracks: new Map(), subscriptions: new Map(), speaking: new Set() };
+  #panel = '';
+  #unread = 0;
+  #statsOn = false;
+  #timers = [];
+  #drawing = 0;
+  #joinedAt = performance.now();
+  #activeSince = 0;
+
+  /**
+   * @param {{room: Room, media: import('./local-media.js').LocalMedia, callMedia: CallMedia,
+   *   toasts: import('./toasts.js').Toasts, actions: {left: () => void, closed: (code: string) => void}}} options
+   *   `room` is joined or joining
+   */
+  constructor({ room, media, callMedia, toasts, actions }) {
+    this.#room = room;
+    this.#media = media;
+    this.#callMedia = callMedia;
+    this.#toasts = toasts;
+    this.#actions = actions;
+    this.#stage = new Stage({
+      onWish: (publications, wish) => room.subscribe(publications, wish).catch(() => undefined),
+      onView: (view) => this.#controls?.showView(view),
+    });
+    this.#audio = new AudioSinks();
+    this.#audio.setSpeaker(media.chosen.speaker);
+    this.#chat = new ChatPanel(room, { close: () => this.#open(''), onError: (text) => toasts.show(text, 'bad') });
+    this.#people = new PeoplePanel({ close: () => this.#open(''), onMessage: (id) => this.#writeTo(id) });
+    this.#controls = new Controls(room.name, this.#controlActions());
+    this.#overlay = new ReconnectingOverlay(() => room.retryNow());
+    this.#hear = el(
+      'button', { type: 'button', class: 'primary hear', testid: 'tap-to-hear', hidden: true, on: { click: () => this.#audio.unblock() } },
+      icon('sound'), t('stage.hear'),
+    );
+    this.#alone = this.#invitation();
+    this.element = el(
+      'div', { class: 'call', testid: 'call', data: { panel: '' } },
+      el('div', { class: 'call-stage' }, this.#stage.element, this.#alone, this.#overlay.element, this.#hear),
+      this.#chat.element, this.#people.element, this.#controls.element, this.#audio.element,
+    );
+    this.#wire();
+    this.#stopShortcuts = shortcuts(this.#keys());
+    this.#start();
+  }
+
+  #callMedia;
+  #stage;
+  #audio;
+  #chat;
+  #people;
+  #controls;
+  #overlay;
+  #hear;
+  #alone;
+  #stopShortcuts;
+
+  dispose() {
+    this.#listeners.abort();
+    this.#stopShortcuts();
+    for (const timer of this.#timers) clearInterval(timer);
+    cancelAnimationFrame(this.#drawing);
+    this.#callMedia.dispose();
+    this.#stage.dispose();
+    this.#audio.dispose();
+    this.#overlay.hide();
+  }
+
+  #start() {
+    for (const message of this.#room.chatHistory) this.#chat.add(message);
+    this.#controls.showUnread(0);
+    this.#timers.push(
+      setInterval(() => this.#controls.showTime(Math.floor((performance.now() - this.#joinedAt) / 1000)), 1000),
+      setInterval(() => this.#statsOn && this.#refreshStats(), STATS_MS),
+    );
+    this.#draw();
+  }
+
+  // --- the room's events -----------------------------------------------------------------------
+
+  #wire() {
+    const { signal } = this.#listeners;
+    const on = (types, act) => {
+      for (const type of types.split(' ')) {
+        this.#room.addEventListener(type, ({ detail }) => (act(detail), this.#plan()), { signal });
+      }
+    };
+    on('participantupdated publicationupdated publicationadded localchanged transport', () => undefined);
+    on('participantjoined', ({ participant }) => this.#joined(participant));
+    on('participantleft', ({ participant }) => this.#leftRoom(participant));
+    on('publicationadded', (detail) => this.#announceScreen(detail));
+    on('publicationremoved', ({ publication }) => this.#seen.subscriptions.delete(publication.id));
+    on('track', ({ publication, track }) => this.#track(publication, track));
+    on('trackgone', ({ publication }) => {
+      this.#seen.tracks.delete(publication);
+      this.#audio.remove(publication);
+    });
+    on('subscription', ({ publication, state, reason }) => this.#seen.subscriptions.set(publication, { state, reason }));
+    on('chat', ({ message }) => this.#received(message));
+    on('state', (detail) => this.#stateChanged(detail));
+    on('goingaway', () => this.#toasts.show(t('toast.going_away')));
+    on('closed', ({ code }) => (code === 'left' ? this.#actions.left() : this.#actions.closed(code)));
+    this.#room.addEventListener('speakers', ({ detail }) => this.#speakers(detail.speakers), { signal });
+    this.#media.addEventListener('change', () => this.#plan(), { signal });
+    this.#media.addEventListener('lost', ({ detail }) => this.#deviceLost(detail.kind), { signal });
+    this.#audio.addEventListener('blocked', ({ detail }) => (this.#hear.hidden = !detail.blocked), { signal });
+    document.addEventListener('pointerdown', (event) => this.#closeMore(event), { signal });
+  }
+
+  #joined(participant) {
+    this.#chat.updateRecipients();
+    this.#toasts.announce(t('announce.joined', { name: participant.name }));
+  }
+
+  #leftRoom(participant) {
+    this.#chat.updateRecipients();
+    this.#seen.speaking.delete(participant.id);
+    this.#toasts.announce(t('announce.left', { name: participant.name }));
+  }
+
+  #announceScreen({ participant, publication }) {
+    if (publication.source === 'screen') this.#toasts.announce(t('announce.screen', { name: participant.name }));
+  }
+
+  #track(publication, track) {
+    if (track.kind === 'audio') this.#audio.add(publication, track);
+    else this.#seen.tracks.set(publication, track);
+  }
+
+  #received(message) {
+    if (!this.#chat.add(message) || message.from === this.#room.self?.id) return;
+    this.#toasts.announce(t('announce.chat', { name: message.name, text: message.text }));
+    if (this.#panel !== 'chat') this.#controls.showUnread((this.#unread += 1));
+  }
+
+  #stateChanged({ state, retryInMs }) {
+    if (state === 'reconnecting') {
+      this.#overlay.show(retryInMs);
+    } else if (state === 'connected') {
+      if (!this.#overlay.element.hidden) this.#toasts.show(t('toast.back'), 'good');
+      this.#overlay.hide();
+      for (const message of this.#room.chatHistory) this.#chat.add(message);
+    }
+  }
+
+  #speakers(speakers) {
+    const loud = speakers.filter((each) => each.level > SPEAKING_LEVEL);
+    this.#seen.speaking = new Set(loud.map((each) => each.participant));
+    const active = loud.find((each) => each.participant !== this.#room.self?.id);
+    const now = performance.now();
+    if (active && now - this.#activeSince > SPEAKER_HOLD_MS) {
+      this.#activeSince = now;
+      this.#stage.setActive(active.participant);
+    }
+    this.#plan();
+  }
+
+  #deviceLost(kind) {
+    this.#toasts.show(t('device.gone', { kind: t(`device.${kind}`) }), 'bad');
+  }
+
+  // --- drawing ---------------------------------------------------------------------------------
+
+  /** Many events in one frame are one drawing. */
+  #plan() {
+    if (!this.#drawing) this.#drawing = requestAnimationFrame(() => this.#draw());
+  }
+
+  #draw() {
+    this.#drawing = 0;
+    const views = describeTiles(this.#room, this.#seen);
+    this.#stage.update(views);
+    this.#people.update(views);
+    this.#alone.hidden = this.#room.participants.size > 0;
+    const { on, tracks } = this.#media;
+    this.#controls.showDevices({
+      microphone: on.microphone && tracks.microphone !== null,
+      camera: on.camera && tracks.camera !== null,
+      sharing: this.#room.publications.some((each) => each.source === 'screen'),
+    });
+  }
+
+  async #refreshStats() {
+    const stats = await this.#room.stats();
+    if (this.#statsOn) this.#stage.showStats(stats);
+  }
+
+  #invitation() {
+    const link = inviteLink();
+    return el(
+      'div', { class: 'alone card', testid: 'alone', hidden: true },
+      el('strong', { text: t('stage.alone.title') }),
+      el('p', { text: t('stage.alone.text') }),
+      el(
+        'div', { class: 'alone-link' },
+        el('code', { text: link.replace(/^https?:\/\//, '') }),
+        el('button', { type: 'button', class: 'primary', testid: 'alone-copy', on: { click: () => this.#copyInvite() } }, icon('link'), t('control.invite')),
+      ),
+    );
+  }
+
+  // --- what people do --------------------------------------------------------------------------
+
+  #controlActions() {
+    return {
+      microphone: () => this.#toggle('microphone'),
+      camera: () => this.#toggle('camera'),
+      screen: () => this.#toggleScreen(),
+      chat: () => this.#open(this.#panel === 'chat' ? '' : 'chat'),
+      people: () => this.#open(this.#panel === 'people' ? '' : 'people'),
+      view: () => this.#stage.toggleView(),
+      stats: () => this.#toggleStats(),
+      settings: () => this.#settings(),
+      invite: () => this.#copyInvite(),
+      help: () => showHelp(),
+      leave: () => this.#room.leave(),
+    };
+  }
+
+  #keys() {
+    const { microphone, camera, screen, chat, view, help } = this.#controlActions();
+    const escape = () => {
+      this.#controls.showMore(false);
+      this.#open('');
+    };
+    return { m: microphone, v: camera, s: screen, c: chat, g: view, '?': help, Escape: escape };
+  }
+
+  async #toggle(kind) {
+    const isOn = this.#media.on[kind] && this.#media.tracks[kind] !== null;
+    try {
+      await this.#media.set(kind, !isOn);
+    } catch (error) {
+      await explain(error.code);
+    }
+  }
+
+  async #toggleScreen() {
+    if (!CallMedia.canShare) return;
+    try {
+      await this.#callMedia.toggleScreen();
+      if (this.#callMedia.sharing) this.#toasts.show(t('toast.screen.started'), 'good');
+    } catch (error) {
+      if (error.code === 'left') return;
+      this.#toasts.show(t(messageKey(error.code)), error.code === 'screen_cancelled' ? 'info' : 'bad');
+    }
+  }
+
+  #open(panel) {
+    if (panel === this.#panel) return;
+    this.#panel = panel;
+    this.element.dataset.panel = panel;
+    this.#chat.element.hidden = panel !== 'chat';
+    this.#people.element.hidden = panel !== 'people';
+    this.#controls.showPanels({ chat: panel === 'chat', people: panel === 'people' });
+    if (panel === 'chat') {
+      this.#controls.showUnread((this.#unread = 0));
+      this.#chat.focus();
+    }
+  }
+
+  #writeTo(participant) {
+    this.#open('chat');
+    this.#chat.writeTo(participant);
+  }
+
+  #toggleStats() {
+    this.#statsOn = !this.#statsOn;
+    this.#controls.showStats(this.#statsOn);
+    if (this.#statsOn) this.#refreshStats();
+    else this.#stage.showStats(null);
+  }
+
+  async #settings() {
+    const pickers = devicePickers(this.#media, { onSpeaker: (deviceId) => this.#audio.setSpeaker(deviceId) });
+    await ask({
+      title: t('settings.title'),
+      code: 'settings',
+      icon: 'settings',
+      body: [pickers.element],
+      actions: [{ label: t('dialog.close'), value: '', testid: 'dialog-close', primary: true }],
+    });
+    pickers.dispose();
+  }
+
+  async #copyInvite() {
+    const link = inviteLink();
+    try {
+      await navigator.clipboard.writeText(link);
+      this.#toasts.show(t('toast.copied'), 'good');
+    } catch {
+      this.#toasts.show(t('toast.copy.failed', { link }));
+    }
+  }
+
+  #closeMore(event) {
+    if (!event.target.closest?.('.controls-side')) this.#controls.showMore(false);
+  }
+}
+
+/** The address of the room without what is one's own: token and options. */
+function inviteLink() {
+  return `${location.origin}${location.pathname}`;
+}

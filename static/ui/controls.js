@@ -1,0 +1,123 @@
+import { t } from '../texts/index.js';
+import { CallMedia } from './call-media.js';
+import { el, iconButton, setButton } from './dom.js';
+
+/**
+ * @typedef {object} ControlActions
+ * @property {() => void} microphone
+ * @property {() => void} camera
+ * @property {() => void} screen
+ * @property {() => void} chat
+ * @property {() => void} people
+ * @property {() => void} view
+ * @property {() => void} stats
+ * @property {() => void} settings
+ * @property {() => void} invite
+ * @property {() => void} help
+ * @property {() => void} leave
+ */
+
+/** The bar below the stage. */
+export class Controls {
+  /**
+   * @param {string} room its name
+   * @param {ControlActions} actions
+   */
+  constructor(room, actions) {
+    const button = (testid, icon, label, on, more = {}) => iconButton({ testid, icon, label, on, ...more });
+    this.#microphone = button('toggle-mic', 'mic', '', actions.microphone, { pressed: false, class: 'device' });
+    this.#camera = button('toggle-camera', 'camera', '', actions.camera, { pressed: false, class: 'device' });
+    this.#screen = button('toggle-screen', 'screen', '', actions.screen, { pressed: false });
+    this.#screen.hidden = !CallMedia.canShare;
+    const leave = button('leave', 'leave', t('control.leave'), actions.leave, { class: 'danger' });
+    this.#chat = button('toggle-chat', 'chat', '', actions.chat, { pressed: false });
+    this.#chat.append(el('span', { class: 'badge', testid: 'chat-unread', hidden: true }));
+    this.#people = button('toggle-people', 'people', t('control.people'), actions.people, { pressed: false });
+    this.#more = button('toggle-more', 'more', t('control.more'), () => this.showMore(this.#menu.dataset.open !== 'true'), { class: 'only-narrow' });
+    this.#more.setAttribute('aria-expanded', 'false');
+    const choose = (act) => () => {
+      this.showMore(false);
+      act();
+    };
+    const entry = (testid, icon, label, act, more = {}) =>
+      button(testid, icon, label, choose(act), { ...more, caption: label });
+    this.#view = entry('toggle-view', 'speaker', t('control.view.speaker'), actions.view, { pressed: false });
+    this.#stats = entry('toggle-stats', 'stats', t('control.stats'), actions.stats, { pressed: false });
+    this.#menu = el(
+      'div', { class: 'controls-menu' },
+      this.#view,
+      this.#stats,
+      entry('open-settings', 'settings', t('control.settings'), actions.settings),
+      entry('copy-link', 'link', t('control.invite'), actions.invite),
+      entry('open-help', 'help', t('control.help'), actions.help, { shortcut: '?' }),
+    );
+    this.element = el(
+      'footer', { class: 'controls', role: 'toolbar', 'aria-label': t('control.bar') },
+      el('div', { class: 'controls-room' }, el('strong', { testid: 'room-name', text: room }), el('time', { testid: 'call-time' })),
+      el('div', { class: 'controls-main' }, this.#microphone, this.#camera, this.#screen, leave),
+      el('div', { class: 'controls-side' }, this.#menu, this.#people, this.#chat, this.#more),
+    );
+    this.#clock = this.element.querySelector('time');
+  }
+
+  #microphone;
+  #camera;
+  #screen;
+  #chat;
+  #people;
+  #more;
+  #menu;
+  #view;
+  #stats;
+  #clock;
+
+  /** @param {boolean} open the menu of a narrow screen */
+  showMore(open) {
+    this.#menu.dataset.open = String(open);
+    this.#more.setAttribute('aria-expanded', String(open));
+  }
+
+  /** @param {{microphone: boolean, camera: boolean, sharing: boolean}} on */
+  showDevices({ microphone, camera, sharing }) {
+    const set = (button, on, key, icon, shortcut) =>
+      setButton(button, { pressed: on, icon, label: t(`control.${key}.${on ? 'off' : 'on'}`), shortcut });
+    set(this.#microphone, microphone, 'microphone', microphone ? 'mic' : 'mic-off', 'm');
+    set(this.#camera, camera, 'camera', camera ? 'camera' : 'camera-off', 'v');
+    set(this.#screen, sharing, 'screen', sharing ? 'screen-off' : 'screen', 's');
+  }
+
+  /** @param {{chat: boolean, people: boolean}} open */
+  showPanels({ chat, people }) {
+    setButton(this.#chat, { pressed: chat });
+    setButton(this.#people, { pressed: people });
+  }
+
+  /** @param {number} unread messages */
+  showUnread(unread) {
+    const badge = this.#chat.querySelector('.badge');
+    badge.hidden = unread === 0;
+    badge.textContent = unread > 9 ? '9+' : String(unread);
+    setButton(this.#chat, { label: t(unread ? 'control.chat.unread' : 'control.chat'), shortcut: 'c' });
+  }
+
+  /** @param {string} view which is shown */
+  showView(view) {
+    const large = view === 'speaker';
+    const label = t(large ? 'control.view.grid' : 'control.view.speaker');
+    setButton(this.#view, { pressed: large, icon: large ? 'grid' : 'speaker', label, shortcut: 'g' });
+    this.#view.querySelector('.caption').textContent = label;
+  }
+
+  /** @param {boolean} on */
+  showStats(on) {
+    setButton(this.#stats, { pressed: on });
+  }
+
+  /** @param {number} seconds since joining */
+  showTime(seconds) {
+    const two = (number) => String(number).padStart(2, '0');
+    const hours = Math.floor(seconds / 3600);
+    const rest = `${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
+    this.#clock.textContent = hours ? `${hours}:${rest}` : rest;
+  }
+}

@@ -1,0 +1,21 @@
+/**
+ * Single keys that act while nobody is typing.
+ * @param {Record<string, () => void>} actions by key
+ * @returns {() => void} takes them away
+ */
+export function shortcuts(actions) {
+  const pressed = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
+    if (document.querySelector('dialog[open]') || typing(event.target)) return;
+    const act = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  };
+  document.addEventListener('keydown', pressed);
+  return () => document.removeEventListener('keydown', pressed);
+}
+
+function typing(target) {
+  return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
+}

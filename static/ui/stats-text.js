@@ -1,0 +1,30 @@
+import { t } from '../texts/index.js';
+
+/**
+ * @param {import('../sdk/stats.js').StreamStats} stats
+ * @param {boolean} local
+ * @returns {string} one line for each thing that is known
+ */
+export function statsText(stats, local) {
+  const { width, height, fps, bitrateBps, loss, rttMs, jitterMs, codec, layer, freezes, limitation } = stats;
+  const lines = [`${local ? '↑' : '↓'} ${t(local ? 'stats.up' : 'stats.down')}`];
+  const add = (key, value) => lines.push(`${t(key)}  ${value}`);
+  if (width) add('stats.picture', `${width}×${height} @ ${fps}`);
+  if (bitrateBps !== null) add('stats.bitrate', formatBitrate(bitrateBps));
+  if (loss !== null) add('stats.loss', `${(loss * 100).toFixed(1)} %`);
+  if (rttMs !== null) add('stats.rtt', `${rttMs} ms`);
+  if (jitterMs !== null) add('stats.jitter', `${jitterMs} ms`);
+  if (codec) add('stats.codec', codec);
+  if (layer) add('stats.layer', layer);
+  if (freezes) add('stats.freezes', freezes);
+  if (limitation) add('stats.limit', limitation);
+  return lines.join('\n');
+}
+
+/**
+ * @param {number} bps
+ * @returns {string}
+ */
+export function formatBitrate(bps) {
+  return bps >= 1_000_000 ? `${(bps / 1_000_000).toFixed(2)} Mb/s` : `${Math.round(bps / 1000)} kb/s`;
+}
