@@ -24,7 +24,9 @@ EARLY_PACKETS = 100
 
 _REORDER_WINDOW = 1024
 _KEEP_US = 500_000
-_KEEP_PACKETS = 4096
+_KEEP_PACKETS = 2048
+_MAX_REPORTS = 8
+"""At one time. An honest sender needs one or two; numbers that jump about would take one for each packet."""
 # 1024 statuses (at worst 294 bytes of chunks) with 440 arrivals (at worst 880 bytes) stay under 1200 bytes.
 _MAX_STATUSES = 1024
 _MAX_ARRIVALS = 440
@@ -37,7 +39,16 @@ class TwccRecorder:
     reported again, with everything after it, as long as that is remembered (500 ms).
     """
 
-    __slots__ = ("_arrivals", "_feedback_count", "_floor", "_highest", "_last_build_us", "_pending", "_start")
+    __slots__ = (
+        "_arrivals",
+        "_feedback_count",
+        "_floor",
+        "_highest",
+        "_last_build_us",
+        "_pending",
+        "_reports",
+        "_start",
+    )
 
     def __init__(self) -> None:
         self._arrivals: dict[int, int] = {}  # by unwrapped number, in order of arrival
@@ -45,6 +56,7 @@ class TwccRecorder:
         self._start = 0  # first number not yet reported
         self._floor = 0  # below it arrivals have been forgotten
         self._pending = 0
+        self._reports = 0  # built since nothing was pending
         self._feedback_count = 0
         self._last_build_us = 0
 
@@ -81,8 +93,9 @@ class TwccRecorder:
         if not self._pending or (self._pending < EARLY_PACKETS and waited_us < FEEDBACK_INTERVAL_US):
             return None
         arrived = sorted(ext_seq for ext_seq in self._arrivals if ext_seq >= self._start)
-        if not arrived:
-            self._pending = 0
+        if not arrived or self._reports == _MAX_REPORTS:
+            self._start = self._highest + 1
+            self._rest(now_us)
             return None
         if arrived[0] - self._start >= _MAX_STATUSES:
             self._start = arrived[0]
@@ -95,10 +108,15 @@ class TwccRecorder:
         self._feedback_count = (self._feedback_count + 1) & 0xFF
         self._start = base + len(packets)
         self._pending = len(arrived) - taken
+        self._reports += 1
         if not self._pending:
-            self._last_build_us = now_us
+            self._rest(now_us)
         self._forget_before(now_us - _KEEP_US)
         return serialize([feedback])
+
+    def _rest(self, now_us: int) -> None:
+        self._pending = self._reports = 0
+        self._last_build_us = now_us
 
     def _collect(self, arrived: list[int]) -> tuple[tuple[tuple[int, int | None], ...], int]:
         """Statuses from the first unreported number on, and how many of `arrived` they hold."""
