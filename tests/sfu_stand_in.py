@@ -35,6 +35,13 @@ async def _connected(pc: RTCPeerConnection) -> None:
         changed.clear()
 
 
+async def _close(pc: RTCPeerConnection) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(2):
+            await _connected(pc)
+    await pc.close()
+
+
 @dataclass(eq=False)
 class Member:
     id: str
@@ -78,6 +85,7 @@ class StandIn:
         self._runner: web.AppRunner | None = None
         self._offering = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -102,6 +110,7 @@ class StandIn:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._runner is not None:
             await self._runner.cleanup()
+        await asyncio.gather(*self._closing)
 
     async def drop_sockets(self) -> None:
         """Every WebSocket breaks; memberships and media stay."""
@@ -297,10 +306,9 @@ class StandIn:
         await member.socket.close()
         for pc in (member.publish, member.subscribe):
             if pc is not None:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(2):
-                        await _connected(pc)
-                await pc.close()
+                closing = asyncio.ensure_future(_close(pc))
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
 
     async def _tell_others(self, member: Member, message: dict[str, Any]) -> None:
         for other in list(self.members.values()):

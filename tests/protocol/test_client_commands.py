@@ -207,10 +207,11 @@ async def test_a_file_that_cannot_be_copied_ends_with_data_error(server: StandIn
 async def test_view_writes_snapshots_a_file_and_raw_frames(server: StandIn, tmp_path: Path) -> None:
     shots, film, raw = tmp_path / "shots", tmp_path / "film.mp4", tmp_path / "frames.bgr"
     targets = ["--snapshots", str(shots), "--every", "200ms", "--output", str(film), "--raw", str(raw)]
-    async with running(camera, server, "synthetic", "--size", "320x180"):
-        async with running(view, server, *targets), asyncio.timeout(DEADLINE_S):
-            while len(list(shots.glob("*.jpg"))) < 4:
-                await asyncio.sleep(0.05)
+    async with (
+        running(camera, server, "synthetic", "--size", "320x180"),
+        running(view, server, *targets),
+    ):
+        await until(lambda: len(list(shots.glob("*.jpg"))) >= 4)
     pictures = [cv2.imread(str(path)) for path in shots.iterdir()]
     assert {picture.shape for picture in pictures if picture is not None} == {(180, 320, 3)}
     with av.open(str(film)) as container:
