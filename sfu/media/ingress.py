@@ -9,7 +9,7 @@ from sfu.errors import ParseError
 from sfu.ids import PublicationKey
 from sfu.media.nack import NackTracker
 from sfu.media.packet_cache import PacketCache
-from sfu.media.plane import Codec, EncodingStats, Layer, PublicationConfig
+from sfu.media.plane import Codec, EncodingSsrcs, EncodingStats, Layer, PublicationConfig
 from sfu.media.reports import DUPLICATE, Reception
 from sfu.rtp.extensions import Block, Carried, ExtensionLayout
 from sfu.rtp.packet import RtpPacket
@@ -240,15 +240,19 @@ class Publication:
         self.rtx_codecs = {
             codec.rtx_payload_type: codec for codec in config.codecs if codec.rtx_payload_type is not None
         }
-        rids = self.announced_rids()
-        self._positions = {rid: position for position, rid in enumerate(config.rids or rids)}
+        self._positions = {rid: position for position, rid in enumerate(config.rids)}
 
-    def announced_rids(self) -> tuple[str, ...]:
-        """The rids of the announced SSRCs, in their order; made up for simulcast without rids."""
-        count = len(self.config.ssrcs)
-        if len(self.config.rids) == count:
-            return self.config.rids
-        return ("",) if count <= 1 else tuple(str(index) for index in range(count))
+    def announced(self) -> list[tuple[str, EncodingSsrcs]]:
+        """Announced SSRCs by rid; the rids of simulcast without any are made up.
+
+        Where there are rids, they alone tell which SSRC is which: descriptions do not.
+        """
+        config = self.config
+        if config.rids or not config.ssrcs:
+            return []
+        if len(config.ssrcs) == 1:
+            return [("", config.ssrcs[0])]
+        return [(str(index), ssrcs) for index, ssrcs in enumerate(config.ssrcs)]
 
     def rank(self) -> bool:
         """Order what flows anew by picture size. Returns whether anything has changed."""
@@ -262,9 +266,9 @@ class Publication:
             encoding.spatial = spatial
         return True
 
-    def _quality(self, encoding: Encoding) -> tuple[int, int]:
+    def _quality(self, encoding: Encoding) -> tuple[int, int, str]:
         stats = encoding.stats
-        return stats.width * stats.height, self._positions.get(stats.rid, 0)
+        return stats.width * stats.height, self._positions.get(stats.rid, 0), stats.rid
 
     def layers(self) -> list[tuple[Layer, str, int]]:
         """What flows, lowest first, with bits per second."""
@@ -312,7 +316,7 @@ class Demux:
     def add(self, publication: Publication) -> None:
         """Take in a publication, or its new configuration."""
         self.publications[publication.key] = publication
-        for announced, rid in zip(publication.config.ssrcs, publication.announced_rids(), strict=True):
+        for rid, announced in publication.announced():
             self._bind(announced.ssrc, Route(publication, rid, False))
             if announced.rtx_ssrc is not None:
                 self._bind(announced.rtx_ssrc, Route(publication, rid, True))
