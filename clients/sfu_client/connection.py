@@ -93,6 +93,8 @@ class Connection:
 
     async def close(self) -> None:
         """Leave, and free everything."""
+        if self._signalling is not None and self._session is not None:
+            await self._session.settle()
         if self._signalling is not None:
             with contextlib.suppress(ClientError, TimeoutError):
                 async with asyncio.timeout(LEAVE_TIMEOUT_S):

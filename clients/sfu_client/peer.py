@@ -42,14 +42,20 @@ class Peer:
             if self.pc.connectionState != "connected":
                 raise UnavailableError(f"the {self._name} transport is {self.pc.connectionState}")
 
-    async def close(self) -> None:
-        """Close the connection; never raises."""
-        self._closing = True
+    async def settle(self) -> None:
+        """Wait, a second at most, while the transport is connecting.
+
+        Closed in the middle of that, aioice may leave its consent checks running for ever.
+        """
         if self._started:
-            # Closed in the middle of connecting, aioice may leave its consent checks running for ever.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SETTLE_S):
                     await self._settled.wait()
+
+    async def close(self) -> None:
+        """Close the connection; never raises."""
+        self._closing = True
+        await self.settle()
         self._settled.set()
         await self.pc.close()
 

@@ -143,6 +143,10 @@ class PublishTransport:
             await self._drained(channel)
         channel.send(message)
 
+    async def settle(self) -> None:
+        """Wait, a second at most, while the transport is connecting."""
+        await self._peer.settle()
+
     async def close(self) -> None:
         """Stop sending and close the transport; the users' tracks stay alive."""
         self._closed = True

@@ -357,7 +357,7 @@ class Room:
         """Called by the connection."""
         track = self._tracks.pop(publication_id, None)
         if track is not None:
-            self._spawn(track.close())
+            track.end()
             self._emit(events.TrackEnded(track))
 
     def on_data(self, label: str, message: bytes) -> None:

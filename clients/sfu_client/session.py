@@ -121,6 +121,11 @@ class Session:
                 task.cancel()
             await asyncio.gather(reader, *tasks, return_exceptions=True)
 
+    async def settle(self) -> None:
+        """Wait, a second at most, for transports that are connecting: they close cleanly only then."""
+        transports = [item for item in (self._publish, self._subscribe) if item is not None]
+        await asyncio.gather(*(transport.settle() for transport in transports))
+
     async def close(self) -> None:
         """Close both transports."""
         if not self._lost.done():

@@ -66,6 +66,10 @@ class SubscribeTransport:
                 waiting[publication] = _aiortc.decoder_backlog(line.receiver)
         return waiting
 
+    async def settle(self) -> None:
+        """Wait, a second at most, while the transport is connecting."""
+        await self._peer.settle()
+
     async def close(self) -> None:
         """Stop receiving and close the transport."""
         self._publications.clear()

@@ -99,10 +99,9 @@ class RemoteTrack(Generic[F]):
     def __aiter__(self) -> FrameStream[F]:
         return self.frames()
 
-    async def close(self) -> None:
+    def end(self) -> None:
         """End the iteration and stop reading; the room does this."""
         self._pump.cancel()
-        await asyncio.gather(self._pump, return_exceptions=True)
         self._finish()
 
     async def _run(self) -> None:

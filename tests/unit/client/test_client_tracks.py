@@ -51,7 +51,7 @@ async def test_a_slow_reader_of_video_gets_the_newest_frame_only() -> None:
     assert (await anext(frames)).pts == 99
     assert frames.dropped == 99
     assert track.received == 100
-    await track.close()
+    track.end()
 
 
 async def test_a_queue_keeps_the_newest_frames_in_order() -> None:
@@ -61,7 +61,7 @@ async def test_a_queue_keeps_the_newest_frames_in_order() -> None:
     await feed.send(10)
     assert [(await anext(frames)).pts for _ in range(3)] == [7, 8, 9]
     assert frames.dropped == 7
-    await track.close()
+    track.end()
 
 
 async def test_sound_is_not_reduced_to_the_latest() -> None:
@@ -70,7 +70,7 @@ async def test_sound_is_not_reduced_to_the_latest() -> None:
     frames = aiter(track)
     await feed.send(20)
     assert [(await anext(frames)).pts for _ in range(20)] == list(range(20))
-    await track.close()
+    track.end()
 
 
 async def test_readers_are_independent_and_forgotten_when_dropped() -> None:
@@ -83,7 +83,7 @@ async def test_readers_are_independent_and_forgotten_when_dropped() -> None:
     del second
     gc.collect()
     assert list(track._readers) == [first]
-    await track.close()
+    track.end()
 
 
 async def test_the_iteration_ends_with_the_track() -> None:
