@@ -4,6 +4,8 @@ const REQUEST_TIMEOUT_MS = 15_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 const FIRST_DELAY_MS = 400;
 const LONGEST_DELAY_MS = 8_000;
+/** A connection that held this long was a good one: the next back-off begins anew. */
+const STEADY_MS = 5_000;
 /** How long a connection may stay silent after a probe before it is taken for dead. */
 const PROBE_TIMEOUT_MS = 4_000;
 /** What a join may be refused with for now only. */
@@ -38,6 +40,7 @@ export class Signal extends EventTarget {
   #connectTimer = 0;
   #probeTimer = 0;
   #heardAt = 0;
+  #joinedAt = Infinity;
   #pingMs = 10_000;
   #everJoined = false;
   #first = null;
@@ -142,7 +145,7 @@ export class Signal extends EventTarget {
     clearTimeout(this.#connectTimer);
     this.#resume = { participant: joined.participant.id, secret: joined.secret };
     this.#pingMs = (joined.ping_interval_s ?? 10) * 1000;
-    this.#attempt = 0;
+    this.#joinedAt = performance.now();
     this.#retryAfterMs = 0;
     this.#everJoined = true;
     this.#schedulePing();
@@ -163,6 +166,9 @@ export class Signal extends EventTarget {
       this.#failFirst(new SfuError('server_unreachable'));
       return;
     }
+    // A server that lets in and fails at once is not called ever faster.
+    if (performance.now() - this.#joinedAt > STEADY_MS) this.#attempt = 0;
+    this.#joinedAt = Infinity;
     const backOff = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#attempt);
     // Spread, so that the clients of a restarted server do not come at the same instant.
     const retryInMs = Math.round(Math.max(this.#retryAfterMs, backOff) * (0.75 + Math.random() / 2));

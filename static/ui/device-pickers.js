@@ -41,7 +41,8 @@ function fill(media, kind, select) {
   const name = t(`device.${kind}`);
   // Without permission browsers tell neither names nor ids.
   const known = devices.filter((each) => each.deviceId);
-  const first = devices.length ? t('device.default') : t('device.none');
+  const used = media.chosen[kind] ? '' : (media.tracks[kind]?.label ?? '');
+  const first = devices.length ? [t('device.default'), used].filter(Boolean).join(' · ') : t('device.none');
   const options = [
     { value: '', text: first },
     ...known.map((each, index) => ({

@@ -71,7 +71,7 @@ function fillRecent(section, enter, refresh) {
 
 /** A call in miniature, as decoration. */
 function picture() {
-  const names = ['Ada L', 'Ben O', 'Chen W', 'Dina K'];
+  const names = ['Ada L', 'Ben O', 'Chen W', 'Emil R'];
   const tiles = names.map((name, index) => {
     const tile = el('span', { class: `mini mini-${index + 1}` }, el('b', { text: initials(name) }), el('i'));
     tile.style.setProperty('--hue', String(hueOf(name)));

@@ -5,8 +5,8 @@
  */
 
 const GAP = 8;
-/** Tiles keep between portrait and wide, so that a face is never cut to a slit. */
-const NARROWEST = 0.8;
+/** Tiles keep between these, so that a face is never cut to a slit; upright only where the screen is. */
+const NARROWEST = { wide: 1.2, upright: 0.8 };
 const WIDEST = 16 / 9;
 const SMALLEST_TILE = { width: 132, height: 96 };
 const STRIP_RATIO = 16 / 10;
@@ -50,6 +50,7 @@ export function grid(count, width, height) {
 }
 
 function bestColumns(count, width, height) {
+  const narrowest = width > height ? NARROWEST.wide : NARROWEST.upright;
   let best = { columns: 1, width: 0, height: 0, area: -1 };
   for (let columns = 1; columns <= count; columns++) {
     const rows = Math.ceil(count / columns);
@@ -57,7 +58,7 @@ function bestColumns(count, width, height) {
     if (cell.width <= 0 || cell.height <= 0) continue;
     const tile = {
       width: Math.min(cell.width, cell.height * WIDEST),
-      height: Math.min(cell.height, cell.width / NARROWEST),
+      height: Math.min(cell.height, cell.width / narrowest),
     };
     const area = tile.width * tile.height;
     if (area > best.area) best = { columns, ...tile, area };

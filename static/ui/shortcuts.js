@@ -1,12 +1,12 @@
 /**
- * Single keys that act while nobody is typing.
+ * Single keys that act while nobody is typing; Escape always acts.
  * @param {Record<string, () => void>} actions by key
  * @returns {() => void} takes them away
  */
 export function shortcuts(actions) {
   const pressed = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
-    if (document.querySelector('dialog[open]') || typing(event.target)) return;
+    if (document.querySelector('dialog[open]') || (event.key !== 'Escape' && typing(event.target))) return;
     const act = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act) return;
     event.preventDefault();

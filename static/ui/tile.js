@@ -15,7 +15,7 @@ export class Tile {
   constructor({ onPin }) {
     this.video = el('video', { autoplay: true, playsinline: true, 'aria-hidden': 'true' });
     this.video.muted = true; // sound has elements of its own
-    for (const type of ['playing', 'loadeddata', 'resize']) this.video.addEventListener(type, () => this.#drawn());
+    for (const type of ['loadeddata', 'resize']) this.video.addEventListener(type, () => this.#drawn());
     this.#face = el('div', { class: 'tile-face' });
     this.#name = el('span', { class: 'tile-name' });
     this.#micOff = el('span', { class: 'tile-mic', role: 'img', 'aria-label': t('tile.muted') }, icon('mic-off'));
@@ -62,7 +62,7 @@ export class Tile {
       publication: view.publication ?? '', connection: view.connection, muted: String(view.muted),
       speaking: String(view.speaking),
     });
-    if (this.#setTrack(view) || before?.video !== view.video) this.#playing = this.#hasPicture(view);
+    if (this.#setTrack(view) || before?.video !== view.video) this.#awaitPicture(view);
     this.#showName(view);
     this.#micOff.hidden = !view.muted || view.source !== 'camera';
     this.#dot.setAttribute('aria-label', t(`tile.connection.${view.connection}`));
@@ -97,8 +97,10 @@ export class Tile {
     return true;
   }
 
-  #hasPicture(view) {
-    return view.video && view.track !== null && view.local && this.video.readyState >= 2;
+  /** A track that was muted comes back without an event of its own: only a frame tells. */
+  #awaitPicture(view) {
+    this.#playing = false;
+    if (view.video && view.track) this.video.requestVideoFrameCallback?.(() => this.#drawn());
   }
 
   #drawn() {
