@@ -23,6 +23,18 @@ LAUNCH_ARGUMENTS = [
     "--auto-select-tab-capture-source-by-title=shared window",
 ]
 
+# Notes every connection the page makes, so that tests can look at statistics and cut sockets.
+_NOTE_CONNECTIONS = """
+window.__connections = [];
+window.__sockets = [];
+window.RTCPeerConnection = class extends RTCPeerConnection {
+  constructor(...options) { super(...options); window.__connections.push(this); }
+};
+window.WebSocket = class extends WebSocket {
+  constructor(...options) { super(...options); window.__sockets.push(this); }
+};
+"""
+
 # Size, mean and spread of the picture a video element shows now, and a hash that changes when it moves.
 _LOOK = """
 (video) => {
@@ -80,6 +92,14 @@ class Caller:
         """The tile of the participant called `name`."""
         return self.page.locator(f'[data-testid="tile"][data-source="{source}"]', has_text=name)
 
+    async def has(self, locator: Locator, attribute: str, value: str) -> None:
+        """Wait until an element's attribute has a value."""
+
+        async def check() -> bool:
+            return await locator.get_attribute(attribute) == value
+
+        await until(check, f"{attribute} to be {value}")
+
     async def look(self, name: str, source: str = "camera") -> dict[str, Any] | None:
         """What the tile's picture looks like now, None while it shows none."""
         video = self.tile(name, source).locator("video")
@@ -104,13 +124,19 @@ class Caller:
         return look if look and look["spread"] > 5 else None
 
     async def inbound(self, kind: str) -> list[dict[str, Any]]:
-        """`inbound-rtp` statistics of the subscribe transport for one kind, with the codec's MIME type."""
+        """`inbound-rtp` statistics of what is received now, for one kind, with the codec's MIME type."""
         reports: list[dict[str, Any]] = await self.page.evaluate(
             """async (kind) => {
-              const report = await window.__sfu.room.subscribeConnection.getStats();
-              const all = [...report.values()];
-              return all.filter((r) => r.type === 'inbound-rtp' && r.kind === kind)
-                .map((r) => ({...r, mimeType: report.get(r.codecId)?.mimeType ?? null}));
+              const found = [];
+              for (const pc of window.__connections) {
+                if (pc.connectionState === 'closed') continue;
+                const report = await pc.getStats();
+                for (const r of report.values()) {
+                  if (r.type !== 'inbound-rtp' || r.kind !== kind) continue;
+                  found.push({...r, mimeType: report.get(r.codecId)?.mimeType ?? null});
+                }
+              }
+              return found;
             }""",
             kind,
         )
@@ -143,6 +169,7 @@ class Pages:
         context.setdefault("ignore_https_errors", True)
         made = await self._browser.new_context(**context)
         self._contexts.append(made)
+        await made.add_init_script(_NOTE_CONNECTIONS)
         page = await made.new_page()
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         caller = Caller(page)

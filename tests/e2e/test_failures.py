@@ -47,7 +47,7 @@ async def test_a_dropped_socket_does_not_stop_the_picture(
     await bob.join(server.url, room, "Bob")
     await alice.sees("Bob")
     before = (await alice.inbound("video"))[0]
-    await bob.page.evaluate("window.__sfu.room.signal.dropForTest()")
+    await bob.page.evaluate("window.__sockets.at(-1).close()")
     await alice.sees("Bob")
 
     async def more() -> bool:
@@ -79,7 +79,7 @@ async def test_permission_denied_is_explained_and_watching_is_possible(
         try:
             bob = await shy.new()
             await bob.open(f"{server.url}/r/{room}")
-            await bob.find("prejoin-notice").wait_for()
+            await bob.find("prejoin-trouble").wait_for()
             await shy.screenshot(bob, "permission-denied")
             await bob.find("prejoin-name").fill("Bob")
             await bob.find("prejoin-join").click()

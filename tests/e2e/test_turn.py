@@ -60,7 +60,7 @@ async def selected_pairs(caller: Caller) -> list[dict[str, str]]:
     pairs: list[dict[str, str]] = await caller.page.evaluate(
         """async () => {
           const found = [];
-          for (const pc of [window.__sfu.room.publishConnection, window.__sfu.room.subscribeConnection]) {
+          for (const pc of window.__connections) {
             const report = await pc.getStats();
             for (const r of report.values()) {
               if (r.type !== 'transport' || !r.selectedCandidatePairId) continue;
