@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Literal
 
 from sfu.ids import SubscriptionKey
@@ -33,6 +34,8 @@ _RATE_US = 500_000
 _RESEND_US = 10_000
 """A packet is not sent again within this: a hostile list of NACKs must not multiply."""
 _RESENT_KEPT = 1024
+_MOST_RESENT = 256
+"""In answer to one NACK: a short packet must not make a burst of a megabyte."""
 _REPORTS_KEPT = 4
 
 
@@ -58,7 +61,7 @@ class Subscription:
         self._run: Run | None = None
         self._runs: deque[Run] = deque(maxlen=_RUNS)
         self._wanted: Encoding | None = None
-        self._wanted_us = -1
+        self._asked_us = -1
         self._temporal = self._temporal_cap = _HIGHEST.temporal
         # Below 2^15 a receiver that misses the first packets still guesses the rollover counter right.
         known = transport.continuations
@@ -132,17 +135,7 @@ class Subscription:
         self._temporal_cap = target.temporal if wanted.spatial >= target.spatial else _HIGHEST.temporal
         if wanted is not self._wanted:
             self._wanted = wanted
-            self._ask()
-
-    def _ask(self) -> None:
-        """A switch that waits for a keyframe says so."""
-        self._wanted_us = -1
-        wanted, run = self._wanted, self._run
-        if wanted is None or self.publication.config.kind == "audio":
-            return
-        if run is None or run.encoding is not wanted:
-            reason: Literal["join", "switch"] = "switch" if self._runs else "join"
-            self._emit(KeyframeWanted(self.publication.key, wanted.stats.rid, reason))
+            self._asked_us = -1
 
     def _stop(self) -> None:
         run = self._run
@@ -254,7 +247,7 @@ class Subscription:
         """Answer a NACK by RTX. Spec: RFC 4588 section 4."""
         rtx_ssrc, stream = self.config.rtx_ssrc, self._rtx_stream
         newest = self._run.sequence.highest_out if self._run is not None else self._next_out - 1
-        for seq in lost:
+        for seq in islice(lost, _MOST_RESENT):
             self.stats.nacks_received += 1
             if rtx_ssrc is None or stream is None:
                 continue
@@ -318,12 +311,8 @@ class Subscription:
 
     def tick(self, now_us: int) -> None:
         """Sender reports, reminders of a waiting switch, rates, and what flows now."""
-        wanted, run = self._wanted, self._run
-        if wanted is not None and (run is None or run.encoding is not wanted):
-            if self._wanted_us < 0:
-                self._wanted_us = now_us
-            elif now_us - self._wanted_us >= _REMIND_US:
-                self._ask()
+        run = self._run
+        self._ask(now_us)
         current = self._current()
         if current != self.stats.current:
             self.stats.current = current
@@ -337,6 +326,18 @@ class Subscription:
             self._rate_bytes, self._rate_us = self.stats.bytes, now_us
         if run is not None and (self._report_us < 0 or now_us - self._report_us >= _REPORT_US):
             self._report(run, now_us)
+
+    def _ask(self, now_us: int) -> None:
+        """A switch that waits for a keyframe says so, again and again."""
+        wanted, run = self._wanted, self._run
+        if wanted is None or (run is not None and run.encoding is wanted):
+            return
+        if self.publication.config.kind == "video" and (
+            self._asked_us < 0 or now_us - self._asked_us >= _REMIND_US
+        ):
+            self._asked_us = now_us
+            reason: Literal["join", "switch"] = "switch" if self._runs else "join"
+            self._emit(KeyframeWanted(self.publication.key, wanted.stats.rid, reason))
 
     def _current(self) -> Layer | None:
         run = self._run

@@ -89,7 +89,6 @@ class Encoding:
         "nack",
         "rates",
         "reception",
-        "rtx_ssrc",
         "spatial",
         "stats",
         "top_temporal",
@@ -102,7 +101,6 @@ class Encoding:
         self.reception = Reception(clock_rate)
         self.nack = NackTracker()
         self.cache: PacketCache[MediaPacket] = PacketCache(cache_packets)
-        self.rtx_ssrc: int | None = None
         self.spatial = 0
         self.last_us = 0
         self.unwrapped_picture_id = -1

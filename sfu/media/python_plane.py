@@ -249,7 +249,6 @@ class PythonPlane:
                 raise ParseError("rtx-before-media")
             if codec is None:
                 raise ParseError("payload-type")
-            encoding.rtx_ssrc = rtp.ssrc
             rtp = decapsulate(rtp, codec, encoding.stats.ssrc)
         else:
             codec = publication.codecs.get(rtp.payload_type)
@@ -259,8 +258,12 @@ class PythonPlane:
                 encoding = self._new_encoding(route, rtp, codec.clock_rate)
         carried = publication.carried(rtp.extensions)
         packet = encoding.receive(rtp, codec, carried, now_us, recovered=route.rtx)
-        if packet.info.width or not encoding.stats.active:
-            self._flows(publication, encoding)
+        if not encoding.stats.active:
+            # A retransmission is of the past: what stopped has not come back with it.
+            if not route.rtx:
+                self._began(publication, encoding)
+        elif packet.info.width:
+            self._reconsider(publication)
         if publication.muted:
             raise ParseError("muted")
         for subscription in publication.subscriptions:
@@ -275,15 +278,14 @@ class PythonPlane:
         publication.encodings[route.rid] = encoding
         return encoding
 
-    def _flows(self, publication: Publication, encoding: Encoding) -> None:
-        """An encoding began, came back or told its size."""
+    def _began(self, publication: Publication, encoding: Encoding) -> None:
         stats = encoding.stats
-        if not stats.active:
-            stats.active = True
-            self._events.append(EncodingStarted(publication.key, stats.rid, stats.ssrc))
+        stats.active = True
+        self._events.append(EncodingStarted(publication.key, stats.rid, stats.ssrc))
         self._reconsider(publication)
 
     def _reconsider(self, publication: Publication) -> None:
+        """What flows, or its size, may have changed."""
         if publication.rank():
             for subscription in publication.subscriptions:
                 subscription.choose()

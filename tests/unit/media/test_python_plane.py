@@ -296,6 +296,27 @@ def test_without_rtx_a_nack_is_answered_with_nothing() -> None:
     assert (len(viewer.media), viewer.rtx) == (2, [])
 
 
+def test_one_nack_is_answered_with_a_bounded_burst() -> None:
+    stage = Stage()
+    viewer = stage.view()
+    camera = Camera(stage)
+    camera.send(key=True)
+    for _ in range(400):
+        camera.send()
+    stage.feedback(viewer, Nack(1, viewer.ssrc, tuple(viewer.seqs)))
+    assert len(viewer.rtx) == 256
+
+
+def test_a_keyframe_that_comes_by_itself_is_not_asked_for() -> None:
+    stage = Stage()
+    viewer = stage.view()
+    Camera(stage).send(key=True)
+    assert not any(isinstance(event, KeyframeWanted) for event in stage.run(1500))
+    stage.plane.set_target(viewer.key, None)
+    stage.plane.set_target(viewer.key, Layer(7, 7))
+    assert sum(isinstance(event, KeyframeWanted) for event in stage.run(1500)) == 2
+
+
 def test_a_keyframe_whose_first_packet_comes_late_is_still_begun_with() -> None:
     stage = Stage()
     viewer = stage.view()
@@ -331,7 +352,7 @@ def test_mute_and_pause_are_continuous(how: str) -> None:
     assert len(viewer.media) == 4
     before = viewer.media[-1]
     switch(False)
-    assert KeyframeWanted(stage.publication, "", "switch") in stage.plane.poll_events()
+    assert KeyframeWanted(stage.publication, "", "switch") in stage.run(20)
     camera.send()
     camera.send(key=True)
     camera.send()
@@ -384,7 +405,7 @@ def test_the_encoding_changes_at_a_keyframe_and_every_number_goes_on() -> None:
     low.send()
     high.send()
     stage.plane.set_target(viewer.key, Layer(0, 7))
-    assert KeyframeWanted(stage.publication, "l", "switch") in stage.plane.poll_events()
+    assert KeyframeWanted(stage.publication, "l", "switch") in stage.run(20)
     for key in (False, True, False):
         stage.now_us += 33_000
         low.send(key=key)
@@ -610,6 +631,6 @@ def test_keys_may_come_after_the_subscription() -> None:
     datagram = stage.publisher.outbound.protect(camera.frame(key=True)[0])
     late.receive(stage.transport, datagram, stage.now_us)
     assert viewer.media == []
-    late.poll_events()
     late.open_transport(viewer.transport, viewer.secured.keys)
+    late.tick(stage.now_us, 0)
     assert KeyframeWanted(stage.publication, "", "join") in late.poll_events()
