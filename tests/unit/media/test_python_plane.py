@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from itertools import pairwise
 
+import pylibsrtp
 import pytest
 from plane_harness import (
     OUT_PT,
@@ -634,3 +636,82 @@ def test_keys_may_come_after_the_subscription() -> None:
     late.open_transport(viewer.transport, viewer.secured.keys)
     late.tick(stage.now_us, 0)
     assert KeyframeWanted(stage.publication, "", "join") in late.poll_events()
+
+
+# --- everything at once ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_happens_no_number_is_used_twice_and_none_is_skipped_for_long(seed: int) -> None:
+    """The viewer's libsrtp refuses any number it has seen: a second use would raise here."""
+    rng = random.Random(seed)
+    stage = Stage(rids=("h", "l"), seed=seed)
+    viewer = stage.view(first_seq=65_400)
+    cameras = [
+        Camera(stage, ssrc=1, rid="l", width=320, seq=65_500, picture=0x7FF0),
+        Camera(stage, ssrc=2, rid="h", width=1280, timestamp=1 << 31),
+    ]
+    in_flight: list[bytes] = []
+    for round_number in range(600):
+        wanted = {event.rid for event in stage.run(20) if isinstance(event, KeyframeWanted)}
+        for camera in cameras:
+            temporal = rng.choice((0, 1, 2))
+            key = camera.rid in wanted or round_number == 0
+            in_flight += camera.frame(key=key, temporal=0 if key else temporal, sync=rng.random() < 0.3)
+        rng.shuffle(in_flight)
+        for packet in in_flight[rng.randrange(1, 4) :]:
+            if rng.random() > 0.03:
+                stage.publish(packet)
+            if rng.random() < 0.03:
+                stage.publish(packet)
+        del in_flight[rng.randrange(1, 4) :]
+        choice = rng.random()
+        if choice < 0.05:
+            stage.plane.set_target(viewer.key, rng.choice((None, Layer(0, 0), Layer(0, 1), Layer(7, 7))))
+        elif choice < 0.08:
+            stage.plane.set_muted(stage.publication, choice < 0.055)
+        elif choice < 0.09:
+            rng.choice(cameras).ssrc += 10
+        elif choice < 0.10:
+            stage.feedback(viewer, Nack(1, viewer.ssrc, tuple(viewer.seqs[-50:])))
+    assert len(viewer.media) > 200
+    assert max((b - a) & 0xFFFF for a, b in pairwise(sorted(unwrapped(viewer.seqs)))) < 40
+    assert len(viewer.rtx) > 0
+
+
+def unwrapped(seqs: list[int]) -> list[int]:
+    numbers = [seqs[0]]
+    for seq in seqs[1:]:
+        numbers.append(numbers[-1] + (seq - numbers[-1] + 0x8000 & 0xFFFF) - 0x8000)
+    return numbers
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_garbage_of_a_genuine_peer_is_counted_and_harms_nobody(seed: int) -> None:
+    rng = random.Random(seed)
+    stage = Stage(profile="AES128_CM_SHA1_80")
+    viewer = stage.view()
+    camera = Camera(stage)
+    camera.send(key=True)
+    for number in range(1500):
+        packet = bytearray(camera.frame()[0])
+        for _ in range(rng.randrange(4)):
+            packet[rng.choice((0, rng.randrange(len(packet))))] = rng.randrange(256)
+        cut = bytes(packet[: rng.choice((len(packet), rng.randrange(12, len(packet))))])
+        with contextlib.suppress(pylibsrtp.Error):  # libsrtp itself refuses to protect some
+            stage.publish(cut)
+        compound = bytes((0x80 | rng.randrange(32), rng.choice((200, 201, 202, 203, 205, 206)), 0, 2))
+        body = rng.randbytes(4) + viewer.ssrc.to_bytes(4, "big")
+        for peer, transport in ((stage.publisher, stage.transport), (viewer.secured, viewer.transport)):
+            datagram = peer.outbound.protect_rtcp(compound + body + rng.randbytes(rng.randrange(9)))
+            stage.plane.receive(transport, datagram, stage.now_us)
+        if number % 50 == 0:
+            stage.run(20)
+    before = len(viewer.media)
+    camera.ssrc += 1
+    camera.send(key=True)
+    camera.send()
+    assert len(viewer.media) == before + 4
+    assert all(
+        "-" in reason or reason in ("duplicate", "padding") for reason in stage.plane.counters().dropped
+    )
