@@ -83,8 +83,8 @@ async def test_a_call_by_relay_only(pages: Pages, tmp_path: Path, protocol: str)
         ) as server,
     ):
         alice, bob = await pages.new(), await pages.new()
-        await alice.join(server.url, "relay", "Alice", "?relay=1")
-        await bob.join(server.url, "relay", "Bob", "?relay=1")
+        await alice.join(server.url, "relay", "Alice", "?ice=relay")
+        await bob.join(server.url, "relay", "Bob", "?ice=relay")
         await alice.sees("Bob")
         await bob.sees("Alice")
         for caller in (alice, bob):
