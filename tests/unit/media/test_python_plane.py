@@ -381,6 +381,7 @@ def test_audio_goes_on_after_a_mute_without_a_gap_or_a_keyframe() -> None:
     stage.plane.set_muted(stage.publication, True)
     say(4, 5)
     assert not any(isinstance(event, AudioLevel) for event in stage.plane.poll_events())
+    assert stage.plane.counters().dropped == {"muted": 1}
     stage.plane.set_muted(stage.publication, False)
     say(5, 30)
     assert viewer.offsets() == [0, 1, 2, 3]
