@@ -35,7 +35,10 @@ async def _connected(pc: RTCPeerConnection) -> None:
         changed.clear()
 
 
-async def _close(pc: RTCPeerConnection) -> None:
+async def _close(member: Member, pc: RTCPeerConnection) -> None:
+    """Closed while it gathers or connects, a connection leaves sockets behind."""
+    async with member.gathering:
+        pass
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(2):
             await _connected(pc)
@@ -58,6 +61,7 @@ class Member:
     sends: dict[str, Any] = field(default_factory=dict)
     wanted: set[str] = field(default_factory=set)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
+    gathering: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def public(self) -> dict[str, Any]:
         return {
@@ -83,6 +87,7 @@ class StandIn:
         self._ids = itertools.count(1)
         self._relay = MediaRelay()
         self._runner: web.AppRunner | None = None
+        self._site: web.TCPSite | None = None
         self._offering = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
@@ -96,21 +101,23 @@ class StandIn:
         app.router.add_get("/signal", self._serve)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
-        await site.start()
-        assert site._server is not None
-        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        await self._site.start()
+        self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Everything goes: as when the process ends. `start` brings up an empty server on the same port."""
+        if self._site is not None:
+            await self._site.stop()
+            self._site = None
         for member in list(self.members.values()):
             await self._remove(member, "shutdown")
+        await asyncio.gather(*self._closing)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._runner is not None:
             await self._runner.cleanup()
-        await asyncio.gather(*self._closing)
 
     async def drop_sockets(self) -> None:
         """Every WebSocket breaks; memberships and media stay."""
@@ -155,8 +162,7 @@ class StandIn:
                 wants=message.get("wants") or {},
                 socket=socket,
             )
-            for other in self.members.values():
-                await other.socket.send_json({"type": "participant_joined", "participant": known.public()})
+            await self._tell_others(known, {"type": "participant_joined", "participant": known.public()})
             self.members[known.id] = known
         known.socket = socket
         others = [item.public() for item in self.members.values() if item is not known]
@@ -213,8 +219,9 @@ class StandIn:
             member.publish = _connection()
             member.publish.on("datachannel", lambda channel: self._listen(member, channel))
         pc = member.publish
-        await pc.setRemoteDescription(RTCSessionDescription(sdp=message["sdp"], type="offer"))
-        await pc.setLocalDescription(await pc.createAnswer())
+        async with member.gathering:
+            await pc.setRemoteDescription(RTCSessionDescription(sdp=message["sdp"], type="offer"))
+            await pc.setLocalDescription(await pc.createAnswer())
         media = []
         for item in message["media"]:
             line = next(line for line in pc.getTransceivers() if line.mid == item["mid"])
@@ -273,7 +280,8 @@ class StandIn:
                 if key not in member.sends:
                     proxy = self._relay.subscribe(track)
                     member.sends[key] = member.subscribe.addTransceiver(proxy, direction="sendonly")
-            await member.subscribe.setLocalDescription(await member.subscribe.createOffer())
+            async with member.gathering:
+                await member.subscribe.setLocalDescription(await member.subscribe.createOffer())
             media = [
                 {"mid": member.sends[key].mid, "publication": key, "participant": other.id}
                 for key, (other, _) in sources.items()
@@ -306,7 +314,7 @@ class StandIn:
         await member.socket.close()
         for pc in (member.publish, member.subscribe):
             if pc is not None:
-                closing = asyncio.ensure_future(_close(pc))
+                closing = asyncio.ensure_future(_close(member, pc))
                 self._closing.add(closing)
                 closing.add_done_callback(self._closing.discard)
 
