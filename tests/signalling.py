@@ -40,7 +40,7 @@ async def serving(config: Config = LOCAL, timing: Timing | None = None) -> Async
 async def until(condition: Callable[[], object], timeout_s: float = 10) -> None:
     """Wait until `condition` holds."""
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+        while not condition():
             await asyncio.sleep(0.005)
 
 

@@ -6,6 +6,7 @@ import io
 import shutil
 import socket
 import sys
+from pathlib import Path
 
 import qrcode
 from rich.console import Console
@@ -34,7 +35,8 @@ def show(settings: Config, http_url: str, https_url: str, room: str) -> None:
             f"  Token         sfu token --room {room or 'ROOM'} --identity NAME   (append as #token=...)"
         )
     camera = f"{_command()} camera --server {_with_host(http_url, 'localhost')} --room {room or 'demo'}"
-    console.print(f"  Add a camera  [green]{camera}[/]   (no camera? add: synthetic)")
+    console.print(f"  Add a camera  [green]{camera}[/]
+                (no camera? put 'synthetic' after 'camera')")
     console.print("  Stop          Ctrl-C\n")
 
 
@@ -64,4 +66,10 @@ def _with_host(url: str, host: str) -> str:
 
 
 def _command() -> str:
-    return "sfu" if shutil.which("sfu") else f"{sys.executable} -m sfu"
+    """How the person at this terminal calls `sfu`: by name if it is found, else where it was installed."""
+    if shutil.which("sfu"):
+        return "sfu"
+    beside = Path(sys.executable).with_name("sfu")
+    if not beside.exists():
+        return f"{sys.executable} -m sfu"
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)

@@ -26,7 +26,7 @@ SrtpProfile = Literal["AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES128_CM_SHA1_80
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SrtpKeys:
-    """Keying material of one DTLS-SRTP association, master key followed by master salt. Spec: RFC 5764 4.2."""
+    """Keying material of one DTLS-SRTP association, master key then master salt. Spec: RFC 5764 4.2."""
 
     profile: SrtpProfile
     receive: bytes
@@ -85,7 +85,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class EncodingStarted:
-    """The first packet of an encoding arrived (or it came back). `spatial` may change as sizes are learned."""
+    """The first packet of an encoding arrived, or it came back."""
 
     publication: PublicationKey
     rid: str
@@ -102,7 +102,7 @@ class EncodingStopped:
 
 @dataclass(frozen=True, slots=True)
 class KeyframeWanted:
-    """A subscriber (by PLI or FIR) or the plane itself (a switch is waiting) needs a keyframe of this encoding."""
+    """A subscriber (by PLI or FIR) or the plane itself (a switch waits) needs a keyframe of this encoding."""
 
     publication: PublicationKey
     rid: str
@@ -119,7 +119,7 @@ class CurrentLayerChanged:
 
 @dataclass(frozen=True, slots=True)
 class AudioLevel:
-    """Speech energy of an audio publication since the last poll: loudest level in dBov (0 loud, 127 silent)."""
+    """An audio publication's loudest level since the last poll, in -dBov (0 loud, 127 silent)."""
 
     publication: PublicationKey
     level: int
@@ -235,7 +235,7 @@ class MediaPlane(Protocol):
         """Forget a transport with all its publications and subscriptions."""
 
     def open_publication(self, publication: PublicationKey, config: PublicationConfig) -> None:
-        """Start receiving. Opening an open key replaces its configuration and keeps its streams."""
+        """Start receiving. Opening an open key replaces its configuration, its streams stay."""
 
     def close_publication(self, publication: PublicationKey) -> None: ...
 
@@ -260,7 +260,7 @@ class MediaPlane(Protocol):
         """One SRTP or SRTCP datagram from the transport's proven peer."""
 
     def tick(self, now_us: int, ntp: int) -> None:
-        """Timers: RTCP reports, NACKs, feedback, stopped encodings. Call every 20 ms while any transport is open."""
+        """Timers: reports, NACKs, feedback, stopped encodings. Call every 20 ms while a transport is open."""
 
     def poll_events(self) -> list[PlaneEvent]:
         """Everything that happened since the last poll, in order."""

@@ -132,5 +132,5 @@ def answer_to(offer: str, *, ufrag: str = "cli0", fingerprint: str = FINGERPRINT
 async def until(condition: Callable[[], object]) -> None:
     """Wait until `condition` holds, at most five seconds."""
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+        while not condition():
             await asyncio.sleep(0.001)
