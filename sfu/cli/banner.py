@@ -35,8 +35,8 @@ def show(settings: Config, http_url: str, https_url: str, room: str) -> None:
             f"  Token         sfu token --room {room or 'ROOM'} --identity NAME   (append as #token=...)"
         )
     camera = f"{_command()} camera --server {_with_host(http_url, 'localhost')} --room {room or 'demo'}"
-    console.print(f"  Add a camera  [green]{camera}[/]
-                (no camera? put 'synthetic' after 'camera')")
+    console.print(f"  Add a camera  [green]{camera}[/]")
+    console.print("                (no camera at hand? put 'synthetic' after 'camera')")
     console.print("  Stop          Ctrl-C\n")
 
 

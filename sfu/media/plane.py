@@ -229,7 +229,7 @@ class MediaPlane(Protocol):
     """See the module's text. No method blocks or raises for what a peer sent; unknown keys are ignored."""
 
     def open_transport(self, transport: TransportKey, keys: SrtpKeys) -> None:
-        """Start protecting and unprotecting for a transport. Publications and subscriptions may come first."""
+        """Start protecting and unprotecting. Publications and subscriptions may come before."""
 
     def close_transport(self, transport: TransportKey) -> None:
         """Forget a transport with all its publications and subscriptions."""
