@@ -46,6 +46,8 @@ class LocalPublication:
         self.id = ""
         """The server's id, empty while the server does not know the track; a new one after a reconnection."""
         self.on_ended: Callable[[], None] | None = None
+        self.on_refused: Callable[[RefusedError], None] | None = None
+        """Called when the server does not take it again after a reconnection."""
         self.accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -211,10 +213,11 @@ class PublishTransport:
                 continue
             error = RefusedError(str(reply.get("error")), f"the server does not take {publication.source}")
             await self._withdraw(publication)
-            if publication.accepted.done():
-                publication.accepted = asyncio.get_running_loop().create_future()
-            publication.accepted.set_exception(error)
-            publication.accepted.exception()  # seen: not every caller waits for it
+            if not publication.accepted.done():
+                publication.accepted.set_exception(error)
+                publication.accepted.exception()  # seen: not every caller waits for it
+            elif publication.on_refused is not None:
+                publication.on_refused(error)
 
 
 def _preferences(publication: LocalPublication) -> list[Any]:

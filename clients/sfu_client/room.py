@@ -247,6 +247,7 @@ class Room:
         self._local.append(publication)
         publication.on_ended = lambda: self._spawn(self.unpublish(publication))
         track.on("ended", publication.on_ended)
+        publication.on_refused = lambda error: self._emit(events.PublishFailed(name or chosen, error.code))
         self._connection.publications_changed()
         try:
             await asyncio.shield(publication.accepted)

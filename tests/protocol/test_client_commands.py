@@ -21,7 +21,6 @@ from sfu_stand_in import StandIn
 
 from sfu_client import Room, events
 from sfu_client.commands import camera, common, record, view
-from sfu_client.demo import publish_demo
 
 DEADLINE_S = 30
 
@@ -253,18 +252,6 @@ async def test_a_recording_plays_with_picture_and_sound(
     gaps = np.diff([frame.time for frame in pictures])
     assert gaps.min() > 0
     assert gaps.max() < 0.5
-
-
-async def test_the_demo_publishes_until_stopped(server: StandIn) -> None:
-    stop = asyncio.Event()
-    demo = asyncio.create_task(publish_demo(server.url, "demo", name="Demo", stop=stop))
-    async with asyncio.timeout(DEADLINE_S), Room.connect(server.url, "demo") as room:
-        frame = await look(room)
-        assert (frame.width, frame.height) == (640, 360)
-        await room.wait_for_track(kind="audio", participant="Demo")
-        stop.set()
-        await demo
-    assert server.members == {}
 
 
 @pytest.mark.parametrize("text", ["1280", "0x0", "1281x720", "axb", "99999x99999"])

@@ -284,6 +284,27 @@ async def test_everybody_returns_after_a_restart_of_the_server(server: Server) -
             await again.stop("test over")
 
 
+async def test_what_the_server_refuses_after_a_restart_is_told(server: Server) -> None:
+    port = server.http_url.rpartition(":")[2]
+    async with (
+        asyncio.timeout(DEADLINE_S),
+        Room.connect(server.http_url, "r", name="camera") as camera,
+    ):
+        await camera.publish(VideoSource())
+        await camera.publish(ToneSource(), name="siren")
+        stream = camera.events()
+        await server.stop("restart")
+        again = await Server.start(settings(server__port=port, room__max_publications="1"))
+        try:
+            async for event in stream:
+                if isinstance(event, events.PublishFailed):
+                    assert event == events.PublishFailed("siren", "too_many_publications")
+                    break
+            await camera.close()
+        finally:
+            await again.stop("test over")
+
+
 async def test_coming_and_going_leaves_no_task_behind(server: Server) -> None:
     async def visit() -> None:
         async with Room.connect(server.http_url, "r") as room:
