@@ -6,10 +6,11 @@ import asyncio
 import ipaddress
 import os
 import socket
+from urllib.parse import urlsplit
 
 import ifaddr
 
-from sfu.errors import ParseError
+from sfu.errors import ConfigError, ParseError
 from sfu.transport import stun
 from sfu.transport.ice import priority
 
@@ -17,6 +18,8 @@ HOST_PREFERENCE = 126
 """Spec: RFC 8445 section 5.1.2.2."""
 STUN_TRIES = 3
 STUN_WAIT_S = 1.0
+STUN_PORT = 3478
+RESOLVE_WAIT_S = 5.0
 
 
 def announced(bound: list[str], configured: tuple[str, ...]) -> list[str]:
@@ -63,10 +66,14 @@ def candidates(hosts: list[str], port: int, *, tcp: bool) -> tuple[str, ...]:
 
 
 async def discover_public_address(server: str, sock: socket.socket) -> str:
-    """Our address as the STUN server at `host:port` sees it. Raises `OSError` when it does not answer."""
-    host, _, port = server.rpartition(":")
+    """Our address as the STUN server at `host:port` (port 3478 by default) sees it, within some seconds.
+
+    Raises `OSError` when it is not found or does not answer, `ConfigError` where `server` is malformed.
+    """
+    host, port = _host_and_port(server)
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host.strip("[]"), int(port), family=sock.family, type=socket.SOCK_DGRAM)
+    async with asyncio.timeout(RESOLVE_WAIT_S):
+        found = await loop.getaddrinfo(host, port, family=sock.family, type=socket.SOCK_DGRAM)
     for _ in range(STUN_TRIES):
         transaction = os.urandom(12)
         await loop.sock_sendto(sock, stun.build(stun.BINDING_REQUEST, transaction, []), found[0][4])
@@ -83,3 +90,14 @@ async def discover_public_address(server: str, sock: socket.socket) -> str:
         except TimeoutError:
             continue
     raise OSError(f"the STUN server {server} does not answer")
+
+
+def _host_and_port(server: str) -> tuple[str, int]:
+    """Split `host`, `host:port` or `[address]:port`."""
+    try:
+        parts = urlsplit(f"//{server}")
+        if not parts.hostname:
+            raise ValueError
+        return parts.hostname, parts.port or STUN_PORT
+    except ValueError:
+        raise ConfigError([f"rtc.stun_server: {server} is not host:port"]) from None

@@ -1,7 +1,9 @@
 """DTLS by aiortc over our own ICE. The one file of the server that touches aiortc's private names.
 
 Used of aiortc 1.16: `RTCDtlsTransport._setup_srtp`, `._set_role`, `._set_state`, `._ssl`, `._role`,
-`._srtp_profiles`, the ICE transport's `_recv` and `_send`, `rtcdtlstransport.SRTP_PROFILES` and `State`.
+`._srtp_profiles`, `._data_receiver`, `._register_data_receiver`, `._unregister_data_receiver`, the ICE
+transport's `_recv` and `_send`, `rtcdtlstransport.SRTP_PROFILES`, `State` and `DataReceiver`,
+`RTCSctpTransport._handle_data`, `._advertised_rwnd`, `._inbound_streams` and `._sack_misordered`.
 Held by `tests/contract/test_aiortc_private.py`.
 """
 
@@ -10,13 +12,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from aiortc import RTCCertificate, RTCDtlsParameters, RTCDtlsTransport
-from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCDtlsFingerprint, State
+from aiortc import RTCCertificate, RTCDtlsParameters, RTCDtlsTransport, RTCSctpTransport
+from aiortc.rtcdtlstransport import SRTP_PROFILES, DataReceiver, RTCDtlsFingerprint, State
 
 from sfu.media.plane import SrtpKeys, SrtpProfile
 
 QUEUE_DATAGRAMS = 64
 """A handshake flight is a handful of datagrams; SCTP's bursts are paced by its receive window."""
+MAX_STREAMS = 64
+"""SCTP streams a peer may touch: two channels use two, and a browser numbers its channels from 0 or 1."""
+MAX_WAITING_CHUNKS = 4096
+"""SCTP chunks that wait for others before them. The receive window of 1 MiB holds 900 of full size."""
+WINDOW_OVERRUN_BYTES = 65_536
+"""How far a peer may exceed the receive window; a sender that keeps to it probes with one chunk at most."""
 
 _NAMES: dict[bytes, SrtpProfile] = {
     b"SRTP_AEAD_AES_128_GCM": "AEAD_AES_128_GCM",
@@ -67,6 +75,35 @@ class IceEnd:
         self._send_datagram(data)
 
 
+class BoundedAssociation:
+    """Stands before aiortc's SCTP, which trusts its peer: it enforces no receive window and asserts.
+
+    A peer that breaks the rules ends its own association with `ConnectionError`, aiortc's regular way out.
+    """
+
+    def __init__(self, association: RTCSctpTransport) -> None:
+        self.association = association
+
+    async def _handle_data(self, data: bytes) -> None:
+        try:
+            await self.association._handle_data(data)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            raise ConnectionError("SCTP broke the protocol") from error
+        if not self._within_bounds():
+            raise ConnectionError("SCTP exceeds its bounds")
+
+    def _within_bounds(self) -> bool:
+        streams = self.association._inbound_streams
+        return (
+            len(streams) <= MAX_STREAMS
+            and self.association._advertised_rwnd >= -WINDOW_OVERRUN_BYTES
+            and len(self.association._sack_misordered) <= MAX_WAITING_CHUNKS
+            and sum(len(each.reassembly) for each in streams.values()) <= MAX_WAITING_CHUNKS
+        )
+
+
 class DtlsEnd(RTCDtlsTransport):
     """aiortc's DTLS as server, which hands the SRTP keys out instead of using them."""
 
@@ -81,12 +118,21 @@ class DtlsEnd(RTCDtlsTransport):
 
     async def handshake(self, fingerprints: tuple[tuple[str, str], ...]) -> bool:
         """Wait for the client's handshake and check its certificate; False where either fails."""
+        if not fingerprints:
+            return False
         await self.start(
             RTCDtlsParameters(
                 fingerprints=[RTCDtlsFingerprint(algorithm=a, value=v) for a, v in fingerprints]
             )
         )
         return bool(self.state == "connected")
+
+    def _register_data_receiver(self, receiver: DataReceiver) -> None:
+        assert isinstance(receiver, RTCSctpTransport)
+        super()._register_data_receiver(BoundedAssociation(receiver))
+
+    def _unregister_data_receiver(self, receiver: DataReceiver) -> None:
+        self._data_receiver = None
 
     def _setup_srtp(self) -> None:
         """Derive the keys. Spec: RFC 5764 section 4.2."""

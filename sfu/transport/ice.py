@@ -14,6 +14,8 @@ from sfu.transport.path import Path
 
 MAX_PATHS = 16
 """Addresses remembered for one peer; a phone with Wi-Fi, mobile and IPv6 uses a handful."""
+STALE_US = 8_000_000
+"""A path without a check for so long is out of use: browsers check every 2.5 s, aioice every 4 to 6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,13 @@ class Credentials:
 class Verdict(NamedTuple):
     """What a check came to. `answer` is None where it deserves none; `proven` says that the path counts.
 
-    `evicted` is the path that had to be forgotten for it.
+    `evicted` is the path that had to be forgotten for it, `retired` the ufrag of ours that it made void.
     """
 
     answer: bytes | None = None
     proven: bool = False
     evicted: Path | None = None
+    retired: str | None = None
 
 
 REFUSED = Verdict()
@@ -41,8 +44,9 @@ REFUSED = Verdict()
 class IceAgent:
     """The server's end of one ICE association.
 
-    `selected` is the path to send on: the last nominated one, before any nomination the first proven.
-    `paths` are all proven ones; datagrams from any of them belong to this peer.
+    `selected` is the path to send on: the last nominated one, before any nomination the first proven, and
+    once it has gone stale whichever is still checked. `paths` are all proven ones with the time of their
+    last check; datagrams from any of them belong to this peer.
     """
 
     def __init__(self, local: Credentials, consent_timeout_us: int) -> None:
@@ -83,14 +87,20 @@ class IceAgent:
             # A lite agent is always controlled, so the peer must take the other role. RFC 8445 7.3.1.1.
             conflict = [(stun.ERROR_CODE, stun.error_code(487, "Role Conflict"))]
             return Verdict(stun.build(stun.BINDING_ERROR, message.transaction_id, conflict, credentials.pwd))
-        if credentials is self.local:
-            self.previous = None
+        retired = None
+        if credentials is self.local and self.previous is not None:
+            retired, self.previous = self.previous.ufrag, None
         evicted = self._prove(path, now_us, nominated=stun.USE_CANDIDATE in message.attributes)
         mapped = stun.xor_address(path.host, path.port, message.transaction_id)
         answer = stun.build(
             stun.BINDING_SUCCESS, message.transaction_id, [(stun.XOR_MAPPED_ADDRESS, mapped)], credentials.pwd
         )
-        return Verdict(answer, proven=True, evicted=evicted)
+        return Verdict(answer, proven=True, evicted=evicted, retired=retired)
+
+    def uses(self, path: Path, now_us: int) -> bool:
+        """Whether `path` is this peer's and was checked of late."""
+        checked_us = self.paths.get(path)
+        return checked_us is not None and now_us - checked_us <= STALE_US
 
     def forget(self, path: Path) -> None:
         """A path is gone (its TCP connection closed)."""
@@ -109,7 +119,9 @@ class IceAgent:
     def _prove(self, path: Path, now_us: int, *, nominated: bool) -> Path | None:
         self._consent_us = now_us
         self.paths[path] = now_us
-        if nominated or self.selected is None:
+        # A NAT may give a peer another port between two consent checks, which nominate nothing: the old
+        # path is dead then, though consent never ran out.
+        if nominated or self.selected is None or not self.uses(self.selected, now_us):
             self.selected = path
         if len(self.paths) <= MAX_PATHS:
             return None

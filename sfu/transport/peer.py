@@ -25,8 +25,10 @@ State = Literal["new", "connecting", "connected", "disconnected", "failed", "clo
 
 CONNECT_TIMEOUT_S = 30.0
 """From the description to the end of the DTLS handshake; TURN over TCP with retries takes some seconds."""
-SILENCE_US = 8_000_000
-"""Without a check for this long a peer is called disconnected: browsers check every 2.5 s, aioice every 5."""
+SILENCE_US = 13_000_000
+"""Without a check for so long a peer is disconnected: aioice checks every 4 to 6 s, and one may be lost."""
+EARLY_PACKETS = 32
+"""SRTP kept until the keys are known: a client may send as soon as its half of the handshake has ended."""
 
 
 class TransportObserver(Protocol):
@@ -77,6 +79,7 @@ class PeerTransport:
         self.bytes_sent = 0
         self._port = port
         self._observer = observer
+        self._early: list[tuple[bytes, int]] = []
         self._ice_end = IceEnd(self._send_dtls)
         self._dtls = DtlsEnd(self._ice_end, port.certificate)
         self._data = DataChannels(
@@ -84,6 +87,7 @@ class PeerTransport:
             lambda label: self._guard(lambda: observer.on_data_ready(self, label)),
         )
         self._task: asyncio.Task[None] | None = None
+        self._releasing: asyncio.Task[None] | None = None
 
     @property
     def ice_ufrag(self) -> str:
@@ -135,11 +139,12 @@ class PeerTransport:
         )
 
     async def close(self) -> None:
-        """Say goodbye to the peer, as far as it can be reached, and release everything."""
-        if self.state == "closed":
-            return
+        """Say goodbye to the peer, as far as it can be reached, and release everything.
+
+        May be called again, and after the peer has gone: it returns when nothing is left.
+        """
         self.state = "closed"
-        await self._release()
+        await asyncio.shield(self._begin_release())
 
     # --- called by the port --------------------------------------------------------------------
 
@@ -147,6 +152,13 @@ class PeerTransport:
         """A DTLS datagram from a proven address; False when too many wait."""
         self.bytes_received += len(data)
         return self._ice_end.push(data)
+
+    def hold(self, packet: bytes, now_us: int) -> bool:
+        """Keep an SRTP packet that came before the keys; False when too many wait."""
+        if len(self._early) >= EARLY_PACKETS:
+            return False
+        self._early.append((packet, now_us))
+        return True
 
     def watch(self, now_us: int) -> None:
         """Follow consent. Called about once a second."""
@@ -171,6 +183,10 @@ class PeerTransport:
         except TimeoutError:
             self._over("failed", "connect-timeout")
             return
+        except Exception:
+            log.exception("a handshake failed by our fault", extra={"transport": self.key})
+            self._over("failed", "internal")
+            return
         if self.state != "connecting":
             return
         if not connected:
@@ -180,8 +196,12 @@ class PeerTransport:
         self.state = "connected"
         self._dtls.on("statechange", self._dtls_changed)
         self._guard(lambda: self._observer.on_connected(self))
+        early, self._early = self._early, []
+        for packet, now_us in early:
+            self._port.deliver(self, packet, now_us)
         if sctp is not None and self.state == "connected":
-            await self._data.start(self._dtls, *sctp)
+            with contextlib.suppress(ConnectionError):
+                await self._data.start(self._dtls, *sctp)
 
     def _dtls_changed(self) -> None:
         if self._dtls.state == "closed":
@@ -192,12 +212,18 @@ class PeerTransport:
         if self.state in ("failed", "closed"):
             return
         self.state = state
-        self._port.release_later(self._release())
+        self._begin_release()
         self._guard(lambda: self._observer.on_closed(self, reason))
+
+    def _begin_release(self) -> asyncio.Task[None]:
+        """Release once, whoever asks first."""
+        if self._releasing is None:
+            self._releasing = self._port.release_later(self._release())
+        return self._releasing
 
     async def _release(self) -> None:
         self._dtls.remove_all_listeners()
-        if self._task is not None and self._task is not asyncio.current_task():
+        if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
@@ -205,6 +231,7 @@ class PeerTransport:
             await self._data.stop()
         await self._dtls.stop()
         self._ice_end.close()
+        self._early.clear()
         self._port.forget(self)
 
     def _send_dtls(self, data: bytes) -> None:
@@ -222,4 +249,4 @@ class PeerTransport:
 
 def new_credentials() -> Credentials:
     """Unguessable ICE credentials. Spec: RFC 8445 section 5.3 (24 and 128 bits at least)."""
-    return Credentials(secrets.token_hex(4), secrets.token_hex(12))
+    return Credentials(secrets.token_hex(4), secrets.token_hex(16))

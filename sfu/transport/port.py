@@ -21,7 +21,7 @@ from sfu.errors import ParseError
 from sfu.ids import TransportKey
 from sfu.transport import addresses, stun
 from sfu.transport.dtls import fingerprint, make_certificate
-from sfu.transport.ice import IceAgent
+from sfu.transport.ice import Credentials, IceAgent
 from sfu.transport.path import Path
 from sfu.transport.peer import PeerTransport, TransportObserver, new_credentials
 from sfu.transport.tcp import TcpPath
@@ -30,11 +30,16 @@ log = logging.getLogger(__name__)
 
 DRAIN_DATAGRAMS = 128
 """Datagrams taken in one wake-up; then timers and signalling get their turn."""
+DRAIN_US = 5_000
+"""The same in time: with many subscribers one datagram costs a millisecond."""
 DATAGRAM_BYTES = 2048
 """More than any path MTU lets through; a longer datagram is cut and fails its authentication."""
 WATCH_S = 1.0
+BIND_TRIES = 8
+"""For a port number the system picks: free for UDP over IPv4, it may be taken for IPv6 or TCP."""
 MAX_TCP_CONNECTIONS = 2000
-MAX_TCP_PER_HOST = 64
+MAX_UNPROVEN_TCP_PER_HOST = 64
+"""Connections of one address that have passed no check yet; a whole office may share an address."""
 
 OnPacket = Callable[[TransportKey, bytes, int], None]
 
@@ -111,9 +116,7 @@ class TransportPort:
         """
         port = cls(config, on_packet, on_drained)
         try:
-            port._bind()
-            if config.tcp:
-                await port._listen()
+            await port._occupy()
             await port._announce()
         except BaseException:
             await port.close()
@@ -133,17 +136,7 @@ class TransportPort:
             self._watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
-        for server in self._tcp_servers:
-            server.close()
-        for path in list(self._tcp_paths):
-            path.close()
-        for server in self._tcp_servers:
-            await server.wait_closed()
-        loop = asyncio.get_running_loop()
-        for sock in self._sockets:
-            loop.remove_reader(sock.fileno())
-            sock.close()
-        self._sockets.clear()
+        await self._vacate()
 
     def candidates(self) -> tuple[str, ...]:
         """Candidate attributes (the text after `candidate:`) for every description."""
@@ -152,7 +145,7 @@ class TransportPort:
     def create(self, observer: TransportObserver) -> PeerTransport:
         """A new transport, reachable by its `ice_ufrag` once it is started."""
         key = TransportKey(next(self._keys))
-        peer = PeerTransport(self, key, observer, IceAgent(new_credentials(), self._consent_timeout_us))
+        peer = PeerTransport(self, key, observer, IceAgent(self._unused(), self._consent_timeout_us))
         self._peers[key] = peer
         self._by_ufrag[peer.ice_ufrag] = peer
         return peer
@@ -175,8 +168,15 @@ class TransportPort:
         """Give a transport new local ICE credentials; at most one older pair stays valid."""
         if peer.agent.previous is not None:
             self._by_ufrag.pop(peer.agent.previous.ufrag, None)
-        peer.agent.restart(new_credentials())
+        peer.agent.restart(self._unused())
         self._by_ufrag[peer.ice_ufrag] = peer
+
+    def deliver(self, peer: PeerTransport, packet: bytes, now_us: int) -> None:
+        """Hand on SRTP or SRTCP of a peer, or keep it back until there are keys to read it with."""
+        if peer.srtp_keys is not None:
+            self._on_packet(peer.key, packet, now_us)
+        elif not peer.hold(packet, now_us):
+            self.counters["srtp-before-keys"] += 1
 
     def forget(self, peer: PeerTransport) -> None:
         """Nothing is received for, or sent by, this transport any more."""
@@ -192,18 +192,20 @@ class TransportPort:
         peer.agent.paths.clear()
         peer.agent.selected = None
 
-    def release_later(self, release: Coroutine[Any, Any, None]) -> None:
+    def release_later(self, release: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a transport's release beside everything else; `close` waits for it."""
         task = asyncio.create_task(release)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # --- receiving -----------------------------------------------------------------------------
 
     def _drain(self, sock: socket.socket) -> None:
-        """Take what waits on a socket, at most `DRAIN_DATAGRAMS`."""
-        receive, owners, on_packet = sock.recvfrom, self._by_address, self._on_packet
+        """Take what waits on a socket, at most `DRAIN_DATAGRAMS` and for `DRAIN_US`."""
+        receive, owners, deliver = sock.recvfrom, self._by_address, self.deliver
         now_us = clock.now_us()
+        deadline_us = now_us + DRAIN_US
         for _ in range(DRAIN_DATAGRAMS):
             try:
                 data, address = receive(DATAGRAM_BYTES)
@@ -213,15 +215,18 @@ class TransportPort:
                 # An ICMP error of an earlier send surfaces here; the socket itself is fine.
                 self.counters["receive-error"] += 1
                 continue
+            now_us = clock.now_us()
             if data and 127 < data[0] < 192:
                 peer = owners.get(address)
                 if peer is None:
                     self.counters["unknown-address"] += 1
                     continue
                 peer.bytes_received += len(data)
-                on_packet(peer.key, data, now_us)
+                deliver(peer, data, now_us)
             else:
-                self._other(UdpPath(sock, address, self._count), data, now_us)
+                self._other(UdpPath(sock, address, self.count), data, now_us)
+            if now_us > deadline_us:
+                break
         if self._on_drained is not None:
             self._on_drained()
 
@@ -234,7 +239,7 @@ class TransportPort:
                 self.counters["unknown-address"] += 1
                 return
             peer.bytes_received += len(data)
-            self._on_packet(peer.key, data, now_us)
+            self.deliver(peer, data, now_us)
             if self._on_drained is not None:
                 self._on_drained()
         else:
@@ -267,6 +272,11 @@ class TransportPort:
         if peer is None:
             self.counters["stun-unknown-ufrag"] += 1
             return
+        owner = self._by_address.get(path.key)
+        if owner is not None and owner is not peer and owner.agent.uses(path, now_us):
+            # Whoever can forge a source address must not take over the address of somebody else.
+            self.counters["stun-address-taken"] += 1
+            return
         verdict = peer.agent.check(message, path, now_us)
         if verdict.answer is None:
             self.counters["stun-refused"] += 1
@@ -275,6 +285,10 @@ class TransportPort:
             self._learn(peer, path)
             if verdict.evicted is not None:
                 self._by_address.pop(verdict.evicted.key, None)
+                if isinstance(verdict.evicted, TcpPath):
+                    verdict.evicted.close()
+            if verdict.retired is not None:
+                self._by_ufrag.pop(verdict.retired, None)
             peer.checked()
         path.send(verdict.answer)
 
@@ -287,10 +301,46 @@ class TransportPort:
         if isinstance(path, TcpPath):
             path.proven = True
 
-    def _count(self, reason: str) -> None:
+    def count(self, reason: str) -> None:
+        """Note that something was dropped. `reason` is a constant, never a peer's text."""
         self.counters[reason] += 1
 
+    def _unused(self) -> Credentials:
+        """New credentials whose ufrag names nobody yet."""
+        while (made := new_credentials()).ufrag in self._by_ufrag:
+            pass
+        return made
+
     # --- opening -------------------------------------------------------------------------------
+
+    async def _occupy(self) -> None:
+        """Take the port for UDP and TCP, on every address."""
+        for tries_left in reversed(range(BIND_TRIES)):
+            try:
+                self._bind()
+                if self._config.tcp:
+                    await self._listen()
+            except OSError as error:
+                if self._config.port or error.errno != errno.EADDRINUSE or not tries_left:
+                    raise
+                await self._vacate()
+                self.port = 0
+            else:
+                return
+
+    async def _vacate(self) -> None:
+        for server in self._tcp_servers:
+            server.close()
+        for path in list(self._tcp_paths):
+            path.close()
+        for server in self._tcp_servers:
+            await server.wait_closed()
+        self._tcp_servers.clear()
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            loop.remove_reader(sock.fileno())
+            sock.close()
+        self._sockets.clear()
 
     def _bind(self) -> None:
         for host in self._config.bind:
@@ -304,8 +354,8 @@ class TransportPort:
             try:
                 if version == 6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._config.receive_buffer_bytes)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._config.send_buffer_bytes)
+                _set_buffer(sock, socket.SO_RCVBUF, self._config.receive_buffer_bytes, "net.core.rmem_max")
+                _set_buffer(sock, socket.SO_SNDBUF, self._config.send_buffer_bytes, "net.core.wmem_max")
                 sock.setblocking(False)
                 sock.bind((host, self.port or self._config.port))
             except OSError as error:
@@ -320,7 +370,7 @@ class TransportPort:
         loop = asyncio.get_running_loop()
         for sock in self._sockets:
             server = await loop.create_server(
-                lambda: TcpPath(self._framed, self._tcp_opened, self._tcp_closed),
+                lambda: TcpPath(self._framed, self._tcp_opened, self._tcp_closed, self.count),
                 sock.getsockname()[0],
                 self.port,
                 family=sock.family,
@@ -338,8 +388,8 @@ class TransportPort:
         self._candidates = addresses.candidates(hosts, self.port, tcp=self._config.tcp)
 
     def _tcp_opened(self, path: TcpPath) -> bool:
-        from_host = sum(1 for each in self._tcp_paths if each.host == path.host)
-        if len(self._tcp_paths) >= MAX_TCP_CONNECTIONS or from_host >= MAX_TCP_PER_HOST:
+        unproven = sum(1 for each in self._tcp_paths if each.host == path.host and not each.proven)
+        if len(self._tcp_paths) >= MAX_TCP_CONNECTIONS or unproven >= MAX_UNPROVEN_TCP_PER_HOST:
             self.counters["tcp-refused"] += 1
             return False
         self._tcp_paths.add(path)
@@ -357,3 +407,11 @@ class TransportPort:
             now_us = clock.now_us()
             for peer in list(self._peers.values()):
                 peer.watch(now_us)
+
+
+def _set_buffer(sock: socket.socket, option: int, size: int, limit: str) -> None:
+    """Ask for a socket buffer. Linux cuts the wish to `limit` in silence, and reports twice what it gave."""
+    sock.setsockopt(socket.SOL_SOCKET, option, size)
+    given = sock.getsockopt(socket.SOL_SOCKET, option) // 2
+    if given < size:
+        log.info("a socket buffer has %d of %d bytes; raise %s for busy servers", given, size, limit)

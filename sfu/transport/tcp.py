@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 FRAME_HEADER = 2
+MAX_FRAME_BYTES = 2048
+"""As for UDP: whatever WebRTC sends fits a path MTU, though the framing would allow 64 KiB."""
 MAX_BUFFERED_BYTES = 1_048_576
 """Half a second of 16 Mbps; beyond it packets are dropped as a full queue would."""
 PROOF_TIMEOUT_S = 5.0
@@ -18,13 +20,14 @@ class TcpPath(asyncio.Protocol):
     protocol = "tcp"
 
     def __init__(self, received: Callable[[TcpPath, bytes], None], opened: Callable[[TcpPath], bool],
-                 closed: Callable[[TcpPath], None]) -> None:  # fmt: skip
+                 closed: Callable[[TcpPath], None], drop: Callable[[str], None]) -> None:  # fmt: skip
         self.host = ""
         self.port = 0
         self.proven = False
         self._received = received
         self._opened = opened
         self._closed = closed
+        self._drop = drop
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._deadline: asyncio.TimerHandle | None = None
@@ -49,12 +52,17 @@ class TcpPath(asyncio.Protocol):
         self._closed(self)
 
     def data_received(self, data: bytes) -> None:
-        """Cut the stream into frames; a frame longer than a datagram can be ends the connection."""
+        """Cut the stream into frames; one longer than `MAX_FRAME_BYTES` ends the connection."""
         buffer = self._buffer
         buffer += data
         at = 0
         while len(buffer) - at >= FRAME_HEADER:
             size = int.from_bytes(buffer[at : at + FRAME_HEADER], "big")
+            if size > MAX_FRAME_BYTES:
+                self._drop("tcp-frame-too-long")
+                buffer.clear()
+                self.close()
+                return
             end = at + FRAME_HEADER + size
             if len(buffer) < end:
                 break
@@ -65,11 +73,11 @@ class TcpPath(asyncio.Protocol):
 
     def send(self, data: bytes) -> bool:
         transport = self._transport
-        if (
-            transport is None
-            or transport.is_closing()
-            or transport.get_write_buffer_size() > MAX_BUFFERED_BYTES
-        ):
+        if transport is None or transport.is_closing():
+            self._drop("tcp-closed")
+            return False
+        if transport.get_write_buffer_size() > MAX_BUFFERED_BYTES:
+            self._drop("send-buffer-full")
             return False
         transport.write(len(data).to_bytes(FRAME_HEADER, "big") + data)
         return True
@@ -81,4 +89,5 @@ class TcpPath(asyncio.Protocol):
 
     def _late(self) -> None:
         if not self.proven:
+            self._drop("tcp-unproven")
             self.close()

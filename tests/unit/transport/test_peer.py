@@ -165,18 +165,51 @@ async def test_nothing_is_left_after_many_transports() -> None:
         await transport.close()
 
     async with open_port() as port:
-        await round_trip(port)
-        gc.collect()
-        tasks, objects = len(asyncio.all_tasks()), _count_transports()
+        tasks = len(asyncio.all_tasks())
         for _ in range(10):
             await round_trip(port)
         await until(lambda: len(asyncio.all_tasks()) <= tasks)
-        gc.collect()
-        assert _count_transports() == objects
+        await until(lambda: _count_transports() == 0)
         assert not port._peers
         assert not port._by_address
         assert not port._by_ufrag
 
 
+async def test_fifty_transports_that_nobody_joins_leave_nothing() -> None:
+    async with open_port() as port:
+        tasks = len(asyncio.all_tasks())
+        for number in range(50):
+            transport = port.create(Observer())
+            if number % 2:
+                transport.start("peer", "q" * 24, (("sha-256", "AA"),), (5000, 65536))
+            if number % 4 > 1:
+                await asyncio.sleep(0)
+                transport.restart_ice()
+            await transport.close()
+            await transport.close()
+        del transport
+        assert len(asyncio.all_tasks()) == tasks
+        assert not port._by_ufrag
+        await until(lambda: _count_transports() == 0)
+
+
+async def test_closing_is_told_to_the_peer() -> None:
+    async with open_port() as port:
+        observer, client = Observer(), new_client()
+        transport, channels = await connect(port, observer, client)
+        try:
+            await opened(channels["reliable"])
+            await until(lambda: "reliable" in observer.ready)
+            assert client.sctp is not None
+            dtls = client.sctp.transport
+            await transport.close()
+            await until(lambda: channels["reliable"].readyState == "closed")
+            await until(lambda: dtls.state == "closed")
+            assert not observer.closed.done()  # Whoever closes knows it.
+        finally:
+            await client.close()
+
+
 def _count_transports() -> int:
+    gc.collect()
     return sum(isinstance(each, PeerTransport) for each in gc.get_objects())

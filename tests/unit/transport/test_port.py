@@ -9,9 +9,12 @@ import pytest
 from transport_client import Observer, Packets, connect, new_client, open_port
 
 from sfu.config import RtcConfig
+from sfu.media.plane import SrtpKeys
 from sfu.transport import addresses, stun
 from sfu.transport.peer import PeerTransport
 from sfu.transport.port import TransportPort
+
+KEYS = SrtpKeys(profile="AEAD_AES_128_GCM", receive=bytes(28), send=bytes(28))
 
 
 def a_check(transport: PeerTransport, *, nominate: bool = True) -> bytes:
@@ -24,6 +27,7 @@ def a_check(transport: PeerTransport, *, nominate: bool = True) -> bytes:
 def started(port: TransportPort) -> PeerTransport:
     transport = port.create(Observer())
     transport.start("peer", "q" * 24, (("sha-256", "AA"),), None)
+    transport.srtp_keys = KEYS
     return transport
 
 
@@ -133,7 +137,9 @@ async def test_consent_that_runs_out_ends_the_transport() -> None:
         transport, _ = await connect(port, observer, client)
         await asyncio.wait_for(observer.connected.wait(), 10)
         last = transport.agent.paths[transport.agent.selected]  # type: ignore[index]
-        transport.watch(last + 9_000_000)
+        transport.watch(last + 12_000_000)
+        assert transport.state == "connected"
+        transport.watch(last + 14_000_000)
         assert transport.state == "disconnected"
         transport.checked()
         assert transport.state == "connected"
