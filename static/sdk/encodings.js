@@ -80,7 +80,12 @@ function tuneSection(section, sources) {
   const wanted = sources.get(mid) === 'screen_audio' ? MUSIC : VOICE;
   const line = new RegExp(`^a=fmtp:${payloadType} ([^\\r\\n]*)`, 'm');
   const given = line.exec(section)?.[1] ?? '';
-  const parameters = new Map(given.split(';').filter(Boolean).map((each) => each.trim().split('=')));
+  const parameters = new Map(
+    given
+      .split(';')
+      .filter(Boolean)
+      .map((each) => each.trim().split('=')),
+  );
   for (const [name, value] of Object.entries(wanted)) parameters.set(name, value);
   const fmtp = `a=fmtp:${payloadType} ${[...parameters].map(([name, value]) => `${name}=${value}`).join(';')}`;
   if (given) return section.replace(line, fmtp);

@@ -19,10 +19,31 @@ export const LOCAL_CODES = Object.freeze([
 
 /** Protocol codes with a text of their own. */
 export const PROTOCOL_CODES = Object.freeze([
-  'bad_request', 'unknown_type', 'rate_limited', 'not_allowed', 'not_found', 'room_full', 'too_many_rooms',
-  'too_many_publications', 'bad_sdp', 'bad_state', 'too_large', 'resume_failed', 'bad_token', 'token_expired',
-  'wrong_room', 'codec_unsupported', 'left', 'replaced', 'removed', 'protocol_error', 'too_many_errors',
-  'join_timeout', 'ping_timeout', 'going_away', 'internal',
+  'bad_request',
+  'unknown_type',
+  'rate_limited',
+  'not_allowed',
+  'not_found',
+  'room_full',
+  'too_many_rooms',
+  'too_many_publications',
+  'bad_sdp',
+  'bad_state',
+  'too_large',
+  'resume_failed',
+  'bad_token',
+  'token_expired',
+  'wrong_room',
+  'codec_unsupported',
+  'left',
+  'replaced',
+  'removed',
+  'protocol_error',
+  'too_many_errors',
+  'join_timeout',
+  'ping_timeout',
+  'going_away',
+  'internal',
 ]);
 
 const KNOWN = new Set([...LOCAL_CODES, ...PROTOCOL_CODES]);

@@ -190,12 +190,17 @@ export class PublishTransport extends EventTarget {
     const encodings =
       kind === 'video'
         ? videoEncodings({ ...publication, codec: this.#codec })
-        : [{ maxBitrate: source === 'screen_audio' ? 128_000 : 40_000, priority: 'high', networkPriority: 'high' }];
+        : [
+            {
+              maxBitrate: source === 'screen_audio' ? 128_000 : 40_000,
+              priority: 'high',
+              networkPriority: 'high',
+            },
+          ];
     const shape = `${kind} ${encodings.map((each) => each.rid ?? '').join(';')}`;
-    const transceiver = this.#reuse(shape, track) ?? this.#pc.addTransceiver(track ?? kind, {
-      direction: 'sendonly',
-      sendEncodings: encodings,
-    });
+    const transceiver =
+      this.#reuse(shape, track) ??
+      this.#pc.addTransceiver(track ?? kind, { direction: 'sendonly', sendEncodings: encodings });
     this.#shapes.set(transceiver, shape);
     if (kind === 'video') this.#prefer(transceiver);
     this.#live.set(publication, transceiver);
@@ -268,7 +273,10 @@ export class PublishTransport extends EventTarget {
         const offered = [...this.#live].filter(([, line]) => line.mid !== null).map(describe);
         const sources = new Map(offered.map(({ media }) => [media.mid, media.source]));
         try {
-          const answer = await this.#ask(pc.localDescription.sdp, offered.map(({ media }) => media));
+          const answer = await this.#ask(
+            pc.localDescription.sdp,
+            offered.map(({ media }) => media),
+          );
           if (pc !== this.#pc) return;
           await pc.setRemoteDescription({ type: 'answer', sdp: tuneOpus(answer.sdp, sources) });
           this.#settle(offered, answer.media);

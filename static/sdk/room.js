@@ -256,7 +256,10 @@ export class Room extends EventTarget {
       this.#forget(publication);
       this.#emit('refused', { publication, error });
     });
-    for (const [name, transport] of [['publish', this.#publish], ['subscribe', this.#subscribe]]) {
+    for (const [name, transport] of [
+      ['publish', this.#publish],
+      ['subscribe', this.#subscribe],
+    ]) {
       listen(transport, 'state', ({ state }) => this.#emit('transport', { name, state }));
     }
     listen(this.#subscribe, 'track', (detail) => this.#emit('track', detail));

@@ -24,7 +24,7 @@ export default {
   'prejoin.name.placeholder': 'How others see you',
   'prejoin.join': 'Join now',
   'prejoin.joining': 'Joining…',
-  'prejoin.watch': 'Join without camera and microphone',
+  'prejoin.watch': 'Join to watch and listen',
   'prejoin.starting': 'Starting your camera…',
   'prejoin.camera.off': 'Camera is off',
   'prejoin.level': 'Microphone level',

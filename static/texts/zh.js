@@ -24,7 +24,7 @@ export default {
   'prejoin.name.placeholder': '其他人看到的名字',
   'prejoin.join': '立即加入',
   'prejoin.joining': '正在加入…',
-  'prejoin.watch': '不用摄像头和麦克风加入',
+  'prejoin.watch': '加入观看和收听',
   'prejoin.starting': '正在启动摄像头…',
   'prejoin.camera.off': '摄像头已关闭',
   'prejoin.level': '麦克风音量',

@@ -71,10 +71,12 @@ export class CallMedia {
     const [audio] = stream.getAudioTracks();
     video.contentHint = 'detail';
     video.addEventListener('ended', () => this.stopScreen().catch(() => undefined));
-    const sound = audio && this.#room.publish(audio, 'screen_audio').catch((error) => {
-      audio.stop();
-      this.#onError('device.speaker', error);
-    });
+    const sound =
+      audio &&
+      this.#room.publish(audio, 'screen_audio').catch((error) => {
+        audio.stop();
+        this.#onError('device.speaker', error);
+      });
     try {
       this.#screen = [await this.#room.publish(video, 'screen')];
     } catch (error) {

@@ -36,6 +36,16 @@ export class CallPage {
   #drawing = 0;
   #joinedAt = performance.now();
   #activeSince = 0;
+  #callMedia;
+  #stage;
+  #audio;
+  #chat;
+  #people;
+  #controls;
+  #overlay;
+  #hear;
+  #alone;
+  #stopShortcuts;
 
   /**
    * @param {{room: Room, media: import('./local-media.js').LocalMedia, callMedia: CallMedia,
@@ -59,30 +69,31 @@ export class CallPage {
     this.#controls = new Controls(room.name, this.#controlActions());
     this.#overlay = new ReconnectingOverlay(() => room.retryNow());
     this.#hear = el(
-      'button', { type: 'button', class: 'primary hear', testid: 'tap-to-hear', hidden: true, on: { click: () => this.#audio.unblock() } },
-      icon('sound'), t('stage.hear'),
+      'button',
+      {
+        type: 'button',
+        class: 'primary hear',
+        testid: 'tap-to-hear',
+        hidden: true,
+        on: { click: () => this.#audio.unblock() },
+      },
+      icon('sound'),
+      t('stage.hear'),
     );
     this.#alone = this.#invitation();
     this.element = el(
-      'div', { class: 'call', testid: 'call', data: { panel: '' } },
+      'div',
+      { class: 'call', testid: 'call', data: { panel: '' } },
       el('div', { class: 'call-stage' }, this.#stage.element, this.#alone, this.#overlay.element, this.#hear),
-      this.#chat.element, this.#people.element, this.#controls.element, this.#audio.element,
+      this.#chat.element,
+      this.#people.element,
+      this.#controls.element,
+      this.#audio.element,
     );
     this.#wire();
     this.#stopShortcuts = shortcuts(this.#keys());
     this.#start();
   }
-
-  #callMedia;
-  #stage;
-  #audio;
-  #chat;
-  #people;
-  #controls;
-  #overlay;
-  #hear;
-  #alone;
-  #stopShortcuts;
 
   dispose() {
     this.#listeners.abort();
@@ -124,7 +135,9 @@ export class CallPage {
       this.#seen.tracks.delete(publication);
       this.#audio.remove(publication);
     });
-    on('subscription', ({ publication, state, reason }) => this.#seen.subscriptions.set(publication, { state, reason }));
+    on('subscription', ({ publication, state, reason }) =>
+      this.#seen.subscriptions.set(publication, { state, reason }),
+    );
     on('chat', ({ message }) => this.#received(message));
     on('state', (detail) => this.#stateChanged(detail));
     on('goingaway', () => this.#toasts.show(t('toast.going_away')));
@@ -217,13 +230,20 @@ export class CallPage {
   #invitation() {
     const link = inviteLink();
     return el(
-      'div', { class: 'alone card', testid: 'alone', hidden: true },
+      'div',
+      { class: 'alone card', testid: 'alone', hidden: true },
       el('strong', { text: t('stage.alone.title') }),
       el('p', { text: t('stage.alone.text') }),
       el(
-        'div', { class: 'alone-link' },
+        'div',
+        { class: 'alone-link' },
         el('code', { text: link.replace(/^https?:\/\//, '') }),
-        el('button', { type: 'button', class: 'primary', testid: 'alone-copy', on: { click: () => this.#copyInvite() } }, icon('link'), t('control.invite')),
+        el(
+          'button',
+          { type: 'button', class: 'primary', testid: 'alone-copy', on: { click: () => this.#copyInvite() } },
+          icon('link'),
+          t('control.invite'),
+        ),
       ),
     );
   }

@@ -29,6 +29,11 @@ export class ChatPanel {
   #room;
   #shown = new Set();
   #lastFrom = '';
+  #onError;
+  #list;
+  #empty;
+  #input;
+  #to;
 
   /**
    * @param {import('../sdk/room.js').Room} room
@@ -37,21 +42,43 @@ export class ChatPanel {
   constructor(room, { close, onError }) {
     this.#room = room;
     this.#onError = onError;
-    this.#list = el('div', { class: 'chat-list', role: 'log', testid: 'chat-list', 'aria-label': t('chat.title'), tabindex: 0 });
+    this.#list = el('div', {
+      class: 'chat-list',
+      role: 'log',
+      testid: 'chat-list',
+      'aria-label': t('chat.title'),
+      tabindex: 0,
+    });
     this.#empty = el('p', { class: 'chat-empty', text: t('chat.empty') });
     this.#input = el('textarea', {
-      rows: 1, testid: 'chat-input', 'aria-label': t('chat.input'), placeholder: t('chat.placeholder'),
-      maxlength: MOST_CHARACTERS, autocomplete: 'off',
+      rows: 1,
+      testid: 'chat-input',
+      'aria-label': t('chat.input'),
+      placeholder: t('chat.placeholder'),
+      maxlength: MOST_CHARACTERS,
+      autocomplete: 'off',
       on: { keydown: (event) => this.#key(event), input: () => this.#grow() },
     });
     this.#to = el('select', { testid: 'chat-to', 'aria-label': t('chat.to') });
-    const send = el('button', { type: 'submit', class: 'primary send', testid: 'chat-send', 'aria-label': t('chat.send'), title: t('chat.send') }, icon('send'));
+    const send = el(
+      'button',
+      {
+        type: 'submit',
+        class: 'primary send',
+        testid: 'chat-send',
+        'aria-label': t('chat.send'),
+        title: t('chat.send'),
+      },
+      icon('send'),
+    );
     this.element = el(
-      'aside', { class: 'panel chat', testid: 'chat-panel', 'aria-label': t('chat.title'), hidden: true },
+      'aside',
+      { class: 'panel chat', testid: 'chat-panel', 'aria-label': t('chat.title'), hidden: true },
       panelHead(t('chat.title'), close).element,
       this.#list,
       el(
-        'form', { class: 'chat-form', on: { submit: (event) => this.#submit(event) } },
+        'form',
+        { class: 'chat-form', on: { submit: (event) => this.#submit(event) } },
         el('label', { class: 'chat-to' }, el('span', { text: t('chat.to') }), this.#to),
         el('div', { class: 'chat-row' }, this.#input, send),
       ),
@@ -59,12 +86,6 @@ export class ChatPanel {
     this.#list.append(this.#empty);
     this.updateRecipients();
   }
-
-  #onError;
-  #list;
-  #empty;
-  #input;
-  #to;
 
   /** Put the cursor where one writes. */
   focus() {
@@ -113,12 +134,18 @@ export class ChatPanel {
     const privately = to ? (own ? t('chat.private.to', { name: recipient }) : t('chat.private.you')) : '';
     return el(
       'article',
-      { class: `chat-message ${own ? 'own' : 'other'} ${follows ? 'follows' : ''}`, testid: 'chat-message', data: { from, own: String(own) } },
+      {
+        class: `chat-message ${own ? 'own' : 'other'} ${follows ? 'follows' : ''}`,
+        testid: 'chat-message',
+        data: { from, own: String(own) },
+      },
       !own && avatar(name),
       el(
-        'div', { class: 'chat-body' },
+        'div',
+        { class: 'chat-body' },
         el(
-          'header', {},
+          'header',
+          {},
           el('strong', { text: own ? t('chat.you') : name }),
           privately && el('em', { text: privately }),
           el('time', { datetime: time.toISOString(), text: clock }),

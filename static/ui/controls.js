@@ -19,6 +19,17 @@ import { el, iconButton, setButton } from './dom.js';
 
 /** The bar below the stage. */
 export class Controls {
+  #microphone;
+  #camera;
+  #screen;
+  #chat;
+  #people;
+  #more;
+  #menu;
+  #view;
+  #stats;
+  #clock;
+
   /**
    * @param {string} room its name
    * @param {ControlActions} actions
@@ -33,7 +44,13 @@ export class Controls {
     this.#chat = button('toggle-chat', 'chat', '', actions.chat, { pressed: false });
     this.#chat.append(el('span', { class: 'badge', testid: 'chat-unread', hidden: true }));
     this.#people = button('toggle-people', 'people', t('control.people'), actions.people, { pressed: false });
-    this.#more = button('toggle-more', 'more', t('control.more'), () => this.showMore(this.#menu.dataset.open !== 'true'), { class: 'only-narrow' });
+    this.#more = button(
+      'toggle-more',
+      'more',
+      t('control.more'),
+      () => this.showMore(this.#menu.dataset.open !== 'true'),
+      { class: 'only-narrow' },
+    );
     this.#more.setAttribute('aria-expanded', 'false');
     const choose = (act) => () => {
       this.showMore(false);
@@ -44,7 +61,8 @@ export class Controls {
     this.#view = entry('toggle-view', 'speaker', t('control.view.speaker'), actions.view, { pressed: false });
     this.#stats = entry('toggle-stats', 'stats', t('control.stats'), actions.stats, { pressed: false });
     this.#menu = el(
-      'div', { class: 'controls-menu' },
+      'div',
+      { class: 'controls-menu' },
       this.#view,
       this.#stats,
       entry('open-settings', 'settings', t('control.settings'), actions.settings),
@@ -52,24 +70,19 @@ export class Controls {
       entry('open-help', 'help', t('control.help'), actions.help, { shortcut: '?' }),
     );
     this.element = el(
-      'footer', { class: 'controls', role: 'toolbar', 'aria-label': t('control.bar') },
-      el('div', { class: 'controls-room' }, el('strong', { testid: 'room-name', text: room }), el('time', { testid: 'call-time' })),
+      'footer',
+      { class: 'controls', role: 'toolbar', 'aria-label': t('control.bar') },
+      el(
+        'div',
+        { class: 'controls-room' },
+        el('strong', { testid: 'room-name', text: room }),
+        el('time', { testid: 'call-time' }),
+      ),
       el('div', { class: 'controls-main' }, this.#microphone, this.#camera, this.#screen, leave),
       el('div', { class: 'controls-side' }, this.#menu, this.#people, this.#chat, this.#more),
     );
     this.#clock = this.element.querySelector('time');
   }
-
-  #microphone;
-  #camera;
-  #screen;
-  #chat;
-  #people;
-  #more;
-  #menu;
-  #view;
-  #stats;
-  #clock;
 
   /** @param {boolean} open the menu of a narrow screen */
   showMore(open) {

@@ -26,9 +26,16 @@ export function ask({ title, code = '', body, actions, icon: name, countdown }) 
     ...body.map((each) => (typeof each === 'string' ? el('p', { text: each }) : each)),
     ...(countdown ? [ticking] : []),
     el(
-      'footer', {},
+      'footer',
+      {},
       ...actions.map(({ label, value, testid, primary }) =>
-        el('button', { type: 'button', class: primary ? 'primary' : 'quiet', testid, text: label, on: { click: finish(value) } }),
+        el('button', {
+          type: 'button',
+          class: primary ? 'primary' : 'quiet',
+          testid,
+          text: label,
+          on: { click: finish(value) },
+        }),
       ),
     ),
   );

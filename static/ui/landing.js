@@ -12,8 +12,15 @@ import { forgetRoom, recentRooms } from './preferences.js';
  */
 export function landingPage({ enter, home, relanguage }) {
   const input = el('input', {
-    id: 'room', name: 'room', testid: 'landing-room', placeholder: t('landing.placeholder'), autocomplete: 'off',
-    autocapitalize: 'none', spellcheck: 'false', maxlength: 300, 'aria-label': t('landing.room'),
+    id: 'room',
+    name: 'room',
+    testid: 'landing-room',
+    placeholder: t('landing.placeholder'),
+    autocomplete: 'off',
+    autocapitalize: 'none',
+    spellcheck: 'false',
+    maxlength: 300,
+    'aria-label': t('landing.room'),
   });
   const submit = (event) => {
     event.preventDefault();
@@ -25,25 +32,50 @@ export function landingPage({ enter, home, relanguage }) {
   const showRecent = () => fillRecent(recent, enter, showRecent);
   showRecent();
   const element = el(
-    'div', { class: 'page landing', testid: 'landing' },
+    'div',
+    { class: 'page landing', testid: 'landing' },
     pageHead({ home, relanguage }),
     el(
-      'main', { class: 'landing-main' },
+      'main',
+      { class: 'landing-main' },
       el(
-        'div', { class: 'landing-text' },
+        'div',
+        { class: 'landing-text' },
         el('h1', { text: t('landing.title') }),
         el('p', { class: 'lead', text: t('landing.lead') }),
         el(
-          'div', { class: 'landing-actions' },
-          el('button', { type: 'button', class: 'primary big', testid: 'landing-new', on: { click: () => enter(randomRoomName()) } }, icon('plus'), t('landing.new')),
+          'div',
+          { class: 'landing-actions' },
+          el(
+            'button',
+            {
+              type: 'button',
+              class: 'primary big',
+              testid: 'landing-new',
+              on: { click: () => enter(randomRoomName()) },
+            },
+            icon('plus'),
+            t('landing.new'),
+          ),
           el('span', { class: 'or', text: t('landing.or') }),
           el(
-            'form', { class: 'landing-form', on: { submit } }, input,
-            el('button', { type: 'submit', class: 'quiet big', testid: 'landing-go' }, t('landing.go'), icon('arrow')),
+            'form',
+            { class: 'landing-form', on: { submit } },
+            input,
+            el(
+              'button',
+              { type: 'submit', class: 'quiet big', testid: 'landing-go' },
+              t('landing.go'),
+              icon('arrow'),
+            ),
           ),
         ),
         recent,
-        el('ul', { class: 'facts' }, ...['account', 'install', 'own'].map((fact) => el('li', {}, icon('check'), t(`landing.fact.${fact}`)))),
+        el(
+          'ul',
+          { class: 'facts' },
+          ...['account', 'install', 'own'].map((fact) => el('li', {}, icon('check'), t(`landing.fact.${fact}`))),
+        ),
       ),
       picture(),
     ),
@@ -56,10 +88,20 @@ function fillRecent(section, enter, refresh) {
   section.hidden = !rooms.length;
   const chip = (room) =>
     el(
-      'li', {},
-      el('button', { type: 'button', class: 'chip', testid: 'recent-room', text: room, on: { click: () => enter(room) } }),
+      'li',
+      {},
+      el('button', {
+        type: 'button',
+        class: 'chip',
+        testid: 'recent-room',
+        text: room,
+        on: { click: () => enter(room) },
+      }),
       iconButton({
-        testid: 'recent-forget', icon: 'close', label: t('landing.forget', { room }), class: 'bare',
+        testid: 'recent-forget',
+        icon: 'close',
+        label: t('landing.forget', { room }),
+        class: 'bare',
         on: () => {
           forgetRoom(room);
           refresh();
@@ -78,8 +120,11 @@ function picture() {
     return tile;
   });
   const bar = el(
-    'span', { class: 'mini-bar' },
-    el('span', {}, icon('mic')), el('span', {}, icon('camera')), el('span', {}, icon('screen')),
+    'span',
+    { class: 'mini-bar' },
+    el('span', {}, icon('mic')),
+    el('span', {}, icon('camera')),
+    el('span', {}, icon('screen')),
     el('span', { class: 'red' }, icon('leave')),
   );
   return el('div', { class: 'landing-picture', 'aria-hidden': 'true' }, ...tiles, bar);

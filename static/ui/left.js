@@ -9,16 +9,31 @@ import { pageHead } from './page-head.js';
  */
 export function leftPage({ room, rejoin, home, relanguage }) {
   const element = el(
-    'div', { class: 'page left', testid: 'left' },
+    'div',
+    { class: 'page left', testid: 'left' },
     pageHead({ home, relanguage }),
     el(
-      'main', { class: 'left-main card' },
+      'main',
+      { class: 'left-main card' },
       el('h1', { text: t('left.title') }),
       el('p', { text: t('left.text', { room }) }),
       el(
-        'div', { class: 'left-actions' },
-        el('button', { type: 'button', class: 'primary big', testid: 'left-rejoin', text: t('left.rejoin'), on: { click: rejoin } }),
-        el('button', { type: 'button', class: 'quiet big', testid: 'left-home', text: t('left.home'), on: { click: home } }),
+        'div',
+        { class: 'left-actions' },
+        el('button', {
+          type: 'button',
+          class: 'primary big',
+          testid: 'left-rejoin',
+          text: t('left.rejoin'),
+          on: { click: rejoin },
+        }),
+        el('button', {
+          type: 'button',
+          class: 'quiet big',
+          testid: 'left-home',
+          text: t('left.home'),
+          on: { click: home },
+        }),
       ),
     ),
   );

@@ -111,11 +111,17 @@ export class LocalMedia extends EventTarget {
       return { ...WANTED[kind], ...(id && exact ? { deviceId: { exact: id } } : {}) };
     };
     try {
-      return await navigator.mediaDevices.getUserMedia({ video: wanted('camera', true), audio: wanted('microphone', true) });
+      return await navigator.mediaDevices.getUserMedia({
+        video: wanted('camera', true),
+        audio: wanted('microphone', true),
+      });
     } catch (error) {
       // The chosen device may be gone: any other will do.
       if (!kinds.some((kind) => this.chosen[kind]) || mediaError(error).code === 'media_denied') throw error;
-      return navigator.mediaDevices.getUserMedia({ video: wanted('camera', false), audio: wanted('microphone', false) });
+      return navigator.mediaDevices.getUserMedia({
+        video: wanted('camera', false),
+        audio: wanted('microphone', false),
+      });
     }
   }
 

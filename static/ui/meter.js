@@ -9,18 +9,24 @@ export class LevelMeter {
   #frame = 0;
   #track = /** @type {MediaStreamTrack | null} */ (null);
   #level = 0;
+  #bar;
 
   /** @param {string} label */
   constructor(label) {
     this.#bar = el('span', { class: 'meter-bar' });
     this.element = el(
       'span',
-      { class: 'meter', testid: 'mic-level', role: 'meter', 'aria-label': label, 'aria-valuemin': 0, 'aria-valuemax': 100 },
+      {
+        class: 'meter',
+        testid: 'mic-level',
+        role: 'meter',
+        'aria-label': label,
+        'aria-valuemin': 0,
+        'aria-valuemax': 100,
+      },
       this.#bar,
     );
   }
-
-  #bar;
 
   /** @param {MediaStreamTrack | null} track */
   follow(track) {

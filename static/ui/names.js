@@ -1,5 +1,11 @@
-const MOODS = 'amber brave bright calm clever cosy crisp gentle golden happy jolly keen kind lively lucky mellow merry mighty noble quick quiet rapid rosy silver smooth snowy sunny swift tidy warm wise witty'.split(' ');
-const BEINGS = 'badger bear beaver crane deer dolphin eagle falcon finch fox gecko hare heron ibis koala lark lynx marten moose otter owl panda puffin raven robin seal swan tiger toucan whale wolf wren'.split(' ');
+const MOODS =
+  'amber brave bright calm clever cosy crisp gentle golden happy jolly keen kind lively lucky mellow merry mighty noble quick quiet rapid rosy silver smooth snowy sunny swift tidy warm wise witty'.split(
+    ' ',
+  );
+const BEINGS =
+  'badger bear beaver crane deer dolphin eagle falcon finch fox gecko hare heron ibis koala lark lynx marten moose otter owl panda puffin raven robin seal swan tiger toucan whale wolf wren'.split(
+    ' ',
+  );
 
 /** @returns {string} a room name easy to say and hard to guess, such as `calm-otter-4821` */
 export function randomRoomName() {

@@ -17,12 +17,19 @@ export function pageHead({ home, relanguage }) {
     relanguage();
   };
   const picker = el(
-    'select', { testid: 'language', 'aria-label': t('language.pick'), on: { change: choose } },
+    'select',
+    { testid: 'language', 'aria-label': t('language.pick'), on: { change: choose } },
     ...languages.map(({ code, name }) => el('option', { value: code, text: name, selected: code === language() })),
   );
   return el(
-    'header', { class: 'page-head' },
-    el('a', { href: '/', class: 'brand', testid: 'home', on: { click: goHome } }, logo(), el('span', { text: t('app.name') })),
+    'header',
+    { class: 'page-head' },
+    el(
+      'a',
+      { href: '/', class: 'brand', testid: 'home', on: { click: goHome } },
+      logo(),
+      el('span', { text: t('app.name') }),
+    ),
     el('label', { class: 'language' }, icon('globe'), picker),
   );
 }

@@ -43,5 +43,8 @@ export function rememberRoom(room) {
 
 /** @param {string} room */
 export function forgetRoom(room) {
-  remember('rooms', recentRooms().filter((each) => each !== room));
+  remember(
+    'rooms',
+    recentRooms().filter((each) => each !== room),
+  );
 }

@@ -28,11 +28,25 @@ class Prejoin {
   #join;
   #starting = true;
   #onChange = () => this.#refresh();
+  #video;
+  #cover;
+  #meter;
+  #microphone;
+  #camera;
+  #trouble;
+  #name;
+  #button;
+  #pickers;
 
   constructor(room, media, join) {
     this.#media = media;
     this.#join = join;
-    this.#video = el('video', { autoplay: true, playsinline: true, testid: 'prejoin-video', 'aria-hidden': 'true' });
+    this.#video = el('video', {
+      autoplay: true,
+      playsinline: true,
+      testid: 'prejoin-video',
+      'aria-hidden': 'true',
+    });
     this.#video.muted = true;
     this.#cover = el('div', { class: 'preview-cover' });
     this.#meter = new LevelMeter(t('prejoin.level'));
@@ -40,24 +54,44 @@ class Prejoin {
     this.#camera = this.#toggle('camera', 'prejoin-camera');
     this.#trouble = el('p', { class: 'trouble', role: 'alert', testid: 'prejoin-trouble', hidden: true });
     this.#name = el('input', {
-      id: 'name', testid: 'prejoin-name', value: recall('name', ''), maxlength: MOST_NAME, autocomplete: 'name',
-      placeholder: t('prejoin.name.placeholder'), on: { input: () => this.#refresh() },
+      id: 'name',
+      testid: 'prejoin-name',
+      value: recall('name', ''),
+      maxlength: MOST_NAME,
+      autocomplete: 'name',
+      placeholder: t('prejoin.name.placeholder'),
+      on: { input: () => this.#refresh() },
     });
-    this.#button = el('button', { type: 'submit', class: 'primary big wide', testid: 'prejoin-join', text: t('prejoin.join') });
+    this.#button = el('button', {
+      type: 'submit',
+      class: 'primary big wide',
+      testid: 'prejoin-join',
+      text: t('prejoin.join'),
+    });
     this.#pickers = devicePickers(media);
     this.element = el(
-      'div', { class: 'page prejoin', testid: 'prejoin' },
+      'div',
+      { class: 'page prejoin', testid: 'prejoin' },
       el(
-        'main', { class: 'prejoin-main' },
+        'main',
+        { class: 'prejoin-main' },
         el(
-          'section', { class: 'preview', 'aria-label': t('device.camera') },
-          this.#video, this.#cover,
+          'section',
+          { class: 'preview', 'aria-label': t('device.camera') },
+          this.#video,
+          this.#cover,
           el('div', { class: 'preview-bar' }, this.#microphone, this.#camera, this.#meter.element),
         ),
         el(
-          'form', { class: 'card', on: { submit: (event) => this.#submit(event) } },
+          'form',
+          { class: 'card', on: { submit: (event) => this.#submit(event) } },
           el('h1', { text: t('prejoin.title') }),
-          el('p', { class: 'prejoin-room' }, el('span', { text: t('prejoin.room') }), el('strong', { testid: 'prejoin-room', text: room })),
+          el(
+            'p',
+            { class: 'prejoin-room' },
+            el('span', { text: t('prejoin.room') }),
+            el('strong', { testid: 'prejoin-room', text: room }),
+          ),
           el('label', { class: 'field', for: 'name' }, el('span', { text: t('prejoin.name') }), this.#name),
           this.#pickers.element,
           this.#trouble,
@@ -74,16 +108,6 @@ class Prejoin {
     });
   }
 
-  #video;
-  #cover;
-  #meter;
-  #microphone;
-  #camera;
-  #trouble;
-  #name;
-  #button;
-  #pickers;
-
   dispose() {
     this.#media.removeEventListener('change', this.#onChange);
     this.#pickers.dispose();
@@ -93,7 +117,11 @@ class Prejoin {
 
   #toggle(kind, testid) {
     return iconButton({
-      testid, icon: kind === 'camera' ? 'camera' : 'mic', label: t(`control.${kind}.on`), class: 'device', pressed: false,
+      testid,
+      icon: kind === 'camera' ? 'camera' : 'mic',
+      label: t(`control.${kind}.on`),
+      class: 'device',
+      pressed: false,
       on: async () => {
         try {
           await this.#media.set(kind, !this.#isOn(kind));
@@ -110,7 +138,10 @@ class Prejoin {
 
   #refresh() {
     const { tracks, errors, on } = this.#media;
-    for (const [kind, button, icon] of [['microphone', this.#microphone, 'mic'], ['camera', this.#camera, 'camera']]) {
+    for (const [kind, button, icon] of [
+      ['microphone', this.#microphone, 'mic'],
+      ['camera', this.#camera, 'camera'],
+    ]) {
       const isOn = this.#isOn(kind);
       const label = t(`control.${kind}.${isOn ? 'off' : 'on'}`);
       setButton(button, { pressed: isOn, icon: isOn ? icon : `${icon}-off`, label });

@@ -8,6 +8,7 @@ import { Wishes } from './wishes.js';
 
 const MAIN_PRIORITY = 200;
 const PRIORITY = 128;
+const PAGER_MARGIN = 12;
 
 /**
  * The tiles and where they stand: a grid, or one large with a strip of the others.
@@ -31,6 +32,9 @@ export class Stage {
   #resized = new ResizeObserver(() => this.#arrange());
   #seen = new IntersectionObserver((entries) => this.#visibility(entries));
   #wishes;
+  #area;
+  #pager;
+  #position;
 
   /**
    * @param {{onWish: (publications: string[], wish: object) => void, onView: (view: string) => void}} options
@@ -45,7 +49,8 @@ export class Stage {
       this.#arrange();
     };
     this.#pager = el(
-      'div', { class: 'pager', hidden: true },
+      'div',
+      { class: 'pager', hidden: true },
       iconButton({ testid: 'page-previous', icon: 'previous', label: t('stage.previous'), on: turn(-1) }),
       this.#position,
       iconButton({ testid: 'page-next', icon: 'next', label: t('stage.next'), on: turn(1) }),
@@ -53,10 +58,6 @@ export class Stage {
     this.element = el('section', { class: 'stage', 'aria-label': t('stage.label') }, this.#area, this.#pager);
     this.#resized.observe(this.#area);
   }
-
-  #area;
-  #pager;
-  #position;
 
   /** @returns {'grid' | 'speaker'} */
   get view() {
@@ -175,12 +176,14 @@ export class Stage {
     const layout = speaker(width, height);
     const others = this.#views.filter((each) => each.key !== main);
     const { shown, page, pages } = paginate(others, this.#page, layout.capacity);
-    this.#showPager(page, pages);
+    this.#showPager(page, pages, layout.beside ? 0 : height - layout.main.height);
     const boxes = layout.strip(shown.length);
     return new Map([[main, layout.main], ...shown.map((each, index) => [each.key, boxes[index]])]);
   }
 
-  #showPager(page, pages) {
+  /** `above` is what must stay free below it, in pixels. */
+  #showPager(page, pages, above = 0) {
+    this.#pager.style.setProperty('bottom', `${above + PAGER_MARGIN}px`);
     this.#page = page;
     this.#pager.hidden = pages < 2;
     this.#position.textContent = t('stage.page', { page: page + 1, pages });

@@ -35,8 +35,9 @@ export function describeTiles(room, seen) {
 function remoteTiles(participant, room, seen) {
   const publications = [...participant.publications.values()];
   const videos = publications.filter((each) => each.kind === 'video');
-  const audio = publications.find((each) => each.source === 'microphone')
-    ?? publications.find((each) => each.kind === 'audio' && each.source === 'other');
+  const audio =
+    publications.find((each) => each.source === 'microphone') ??
+    publications.find((each) => each.kind === 'audio' && each.source === 'other');
   const face = videos.find((each) => each.source === 'camera') ?? videos.find((each) => each.source === 'other');
   const base = {
     participant: participant.id,

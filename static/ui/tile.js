@@ -10,6 +10,13 @@ export class Tile {
   #view = /** @type {TileView | null} */ (null);
   #playing = false;
   #shownName = '';
+  #face;
+  #name;
+  #micOff;
+  #dot;
+  #note;
+  #stats;
+  #pin;
 
   /** @param {{onPin: (key: string) => void}} options */
   constructor({ onPin }) {
@@ -23,25 +30,24 @@ export class Tile {
     this.#note = el('div', { class: 'tile-note', testid: 'tile-note', hidden: true });
     this.#stats = el('pre', { class: 'tile-stats', testid: 'tile-stats', hidden: true });
     this.#pin = iconButton({
-      testid: 'tile-pin', icon: 'pin', label: '', class: 'tile-pin', pressed: false,
+      testid: 'tile-pin',
+      icon: 'pin',
+      label: '',
+      class: 'tile-pin',
+      pressed: false,
       on: () => onPin(this.key),
     });
     this.element = el(
       'article',
       { class: 'tile', testid: 'tile', on: { dblclick: () => onPin(this.key) } },
-      this.#face, this.video, this.#note, this.#stats,
+      this.#face,
+      this.video,
+      this.#note,
+      this.#stats,
       el('div', { class: 'tile-label' }, this.#dot, this.#name, this.#micOff),
       this.#pin,
     );
   }
-
-  #face;
-  #name;
-  #micOff;
-  #dot;
-  #note;
-  #stats;
-  #pin;
 
   get key() {
     return this.#view?.key ?? '';
@@ -58,8 +64,12 @@ export class Tile {
     this.#view = view;
     const { dataset } = this.element;
     Object.assign(dataset, {
-      participant: view.participant, source: view.source, local: String(view.local),
-      publication: view.publication ?? '', connection: view.connection, muted: String(view.muted),
+      participant: view.participant,
+      source: view.source,
+      local: String(view.local),
+      publication: view.publication ?? '',
+      connection: view.connection,
+      muted: String(view.muted),
       speaking: String(view.speaking),
     });
     if (this.#setTrack(view) || before?.video !== view.video) this.#awaitPicture(view);

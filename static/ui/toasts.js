@@ -5,14 +5,19 @@ const MOST = 4;
 
 /** Short messages that go away by themselves, and the line that is read aloud. */
 export class Toasts {
-  constructor() {
-    this.#list = el('div', { class: 'toasts' });
-    this.#live = el('div', { class: 'hidden-visually', role: 'status', 'aria-live': 'polite', testid: 'announcer' });
-    this.element = el('div', {}, this.#list, this.#live);
-  }
-
   #list;
   #live;
+
+  constructor() {
+    this.#list = el('div', { class: 'toasts' });
+    this.#live = el('div', {
+      class: 'hidden-visually',
+      role: 'status',
+      'aria-live': 'polite',
+      testid: 'announcer',
+    });
+    this.element = el('div', {}, this.#list, this.#live);
+  }
 
   /**
    * @param {string} text

@@ -1,0 +1,275 @@
+"""The web app's modules, run in a real browser without a server."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, Route, async_playwright
+
+STATIC = Path(__file__).parents[3] / "static"
+ORIGIN = "http://localhost:9"
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+
+
+async def _serve(route: Route) -> None:
+    path = route.request.url.removeprefix(ORIGIN + "/static/")
+    if not (STATIC / path).is_file():
+        await route.fulfill(body="<!doctype html><title>test</title>", content_type="text/html")
+        return
+    kind = "text/javascript" if path.endswith(".js") else mimetypes.guess_type(path)[0]
+    await route.fulfill(body=(STATIC / path).read_bytes(), content_type=kind)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def page() -> AsyncIterator[Page]:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        if os.environ.get("CI"):
+            pytest.fail("Chromium is not installed, and in CI it must be: see tests/install_tools.sh")
+        pytest.skip("Chromium is not installed: Debian's package is called chromium")
+    async with async_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+        browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
+        page = await browser.new_page()
+        await page.route("**/*", _serve)
+        await page.goto(ORIGIN + "/")
+        yield page
+        await browser.close()
+
+
+async def run(page: Page, module: str, body: str, argument: Any = None) -> Any:
+    """Evaluate `body` with `m` being the imported module and `a` the argument."""
+    script = f"async (a) => {{ const m = await import('/static/{module}'); {body} }}"
+    return await page.evaluate(script, argument)
+
+
+@pytest.mark.parametrize(
+    ("source", "width", "height", "codec", "rids"),
+    [
+        ("camera", 1280, 720, "vp8", ["q", "h", "f"]),
+        ("camera", 720, 1280, "h264", ["q", "h", "f"]),
+        ("camera", 640, 360, "vp8", ["q", "f"]),
+        ("camera", 320, 180, "vp8", [None]),
+        ("camera", 1280, 720, "vp9", [None]),
+        ("camera", 1280, 720, "av1", [None]),
+        ("screen", 1920, 1080, "vp8", [None]),
+    ],
+)
+async def test_encodings(
+    page: Page, source: str, width: int, height: int, codec: str, rids: list[Any]
+) -> None:
+    wanted = {"source": source, "width": width, "height": height, "codec": codec}
+    encodings = await run(page, "sdk/encodings.js", "return m.videoEncodings(a)", wanted)
+    assert [each.get("rid") for each in encodings] == rids
+    bitrates = [each["maxBitrate"] for each in encodings]
+    assert bitrates == sorted(bitrates)
+    assert bitrates[-1] <= 2_500_000
+
+
+async def test_opus_is_tuned_by_source(page: Page) -> None:
+    section = (
+        "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:{mid}\r\n"
+        "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10\r\n"
+    )
+    sdp = (
+        "v=0\r\n"
+        + section.format(mid="0")
+        + section.format(mid="1")
+        + "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:2\r\n"
+    )
+    body = "return m.tuneOpus(a, new Map([['0', 'microphone'], ['1', 'screen_audio']]))"
+    tuned = str(await run(page, "sdk/encodings.js", body, sdp))
+    lines = [line for line in tuned.split("\r\n") if line.startswith("a=fmtp")]
+    assert lines[0] == "a=fmtp:111 minptime=10;useinbandfec=1;usedtx=1"
+    assert "stereo=1" in lines[1]
+    assert "usedtx=0" in lines[1]
+    assert tuned.endswith("m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:2\r\n")
+
+
+async def test_data_messages_survive_the_way_and_garbage_is_none(page: Page) -> None:
+    body = """
+      const { payload } = m.encodeContent('grüß dich');
+      const good = m.unpack(m.pack({ topic: 't', text: true }, payload).buffer);
+      const garbage = [[], [0], [0, 9, 1], [0, 1, 65], [255, 255]];
+      const bad = garbage.map((each) => m.unpack(new Uint8Array(each).buffer));
+      return [good.header.topic, good.text, bad];
+    """
+    assert await run(page, "sdk/data.js", body) == ["t", "grüß dich", [None] * 5]
+
+
+@pytest.mark.parametrize(("width", "height"), [(1256, 714), (344, 560), (1900, 400), (800, 800)])
+async def test_grid_places_every_tile_inside_and_apart(page: Page, width: int, height: int) -> None:
+    body = "return Array.from({length: 25}, (_, n) => m.grid(n + 1, a[0], a[1]))"
+    for boxes in await run(page, "ui/layout.js", body, [width, height]):
+        for number, box in enumerate(boxes):
+            assert box["left"] >= -0.01
+            assert box["top"] >= -0.01
+            assert box["left"] + box["width"] <= width + 0.01
+            assert box["top"] + box["height"] <= height + 0.01
+            for other in boxes[number + 1 :]:
+                beside = other["left"] >= box["left"] + box["width"] - 0.01
+                below = other["top"] >= box["top"] + box["height"] - 0.01
+                assert beside or below
+
+
+async def test_links_are_links_and_the_rest_is_text(page: Page) -> None:
+    body = """
+      const box = document.createElement('p');
+      box.append(...m.linkify(a));
+      return [box.textContent, [...box.querySelectorAll('*')].map((each) => [each.tagName, each.href])];
+    """
+    text = "<img src=x onerror=alert(1)> see https://example.org/a?b=1, javascript:alert(1)"
+    shown, elements = await run(page, "ui/chat.js", body, text)
+    assert shown == text
+    assert elements == [["A", "https://example.org/a?b=1"]]
+
+
+async def test_room_names_come_out_of_links(page: Page) -> None:
+    given = [" calm-otter ", "https://host:7881/r/a%20b?x#y", "/r/%E0%A4%A", ""]
+    assert await run(page, "ui/names.js", "return a.map(m.roomOf)", given) == ["calm-otter", "a b", "", ""]
+
+
+FAKE_SOCKET = """
+  const sockets = [];
+  globalThis.WebSocket = class {
+    static OPEN = 1;
+    readyState = 1;
+    sent = [];
+    constructor() { sockets.push(this); setTimeout(() => this.onopen?.()); }
+    send(text) { this.sent.push(JSON.parse(text)); }
+    close() { this.readyState = 3; }
+    say(message) { this.onmessage({ data: JSON.stringify(message) }); }
+    last(type) { return this.sent.findLast((each) => each.type === type); }
+  };
+  const until = async (check) => {
+    for (let i = 0; i < 400 && !check(); i++) await new Promise((done) => setTimeout(done, 10));
+    if (!check()) throw new Error(`never: ${check}`);
+  };
+  const welcome = (socket, id, resumed) => socket.say({
+    type: 'joined', id, resumed, participant: { id: 'PA_1' }, secret: 's', ping_interval_s: 10 });
+  const signal = new m.Signal('ws://x', () => ({ room: 'r' }));
+  const joined = signal.connect();
+  await until(() => sockets[0]?.last('join'));
+"""
+
+
+async def test_signal_resumes_and_joins_anew_where_it_cannot(page: Page) -> None:
+    body = (
+        FAKE_SOCKET
+        + """
+      welcome(sockets[0], sockets[0].last('join').id, false);
+      await joined;
+      const lost = signal.request('chat', { text: 'x' }).catch((error) => error.code);
+      sockets[0].onclose();
+      const code = await lost;
+      const waiting = signal.request('mute', {});
+      await until(() => sockets[1]?.last('join'));
+      const resume = sockets[1].last('join').resume;
+      sockets[1].say({ type: 'error', id: sockets[1].last('join').id, code: 'resume_failed', message: '' });
+      await until(() => sockets[1].sent.filter((each) => each.type === 'join').length === 2);
+      const anew = sockets[1].last('join');
+      welcome(sockets[1], anew.id, false);
+      await until(() => sockets[1].last('mute'));
+      sockets[1].say({ type: 'ok', id: sockets[1].last('mute').id });
+      await waiting;
+      let closed = null;
+      signal.addEventListener('closed', ({ detail }) => (closed = detail.code));
+      sockets[1].say({ type: 'closed', code: 'replaced', message: '', reconnect: false });
+      return [code, resume, 'resume' in anew, closed, signal.state, sockets.length];
+    """
+    )
+    code, resume, again, closed, state, sockets = await run(page, "sdk/signal.js", body)
+    assert code == "disconnected"
+    assert resume == {"participant": "PA_1", "secret": "s"}
+    assert again is False
+    assert (closed, state, sockets) == ("replaced", "closed", 2)
+
+
+async def test_signal_tells_why_the_first_join_is_refused(page: Page) -> None:
+    body = (
+        FAKE_SOCKET
+        + """
+      sockets[0].say({ type: 'error', id: sockets[0].last('join').id, code: 'room_full', message: '' });
+      return [await joined.catch((error) => error.code), signal.state];
+    """
+    )
+    assert await run(page, "sdk/signal.js", body) == ["room_full", "closed"]
+
+
+async def test_publish_reuses_lines_retries_and_tells_refusals(page: Page) -> None:
+    body = """
+      const { LocalPublication } = await import('/static/sdk/local-publication.js');
+      const { SfuError } = await import('/static/sdk/errors.js');
+      const far = new RTCPeerConnection();
+      let refuse = '', drop = 0, next = 0;
+      const negotiate = async (sdp, media) => {
+        if (drop-- > 0) throw new SfuError('disconnected');
+        await far.setRemoteDescription({ type: 'offer', sdp });
+        await far.setLocalDescription();
+        const answer = (mid) => (refuse ? { mid, error: refuse } : { mid, publication: `TR_${next++}` });
+        return { sdp: far.localDescription.sdp, media: media.map(({ mid }) => answer(mid)) };
+      };
+      const track = () => {
+        const canvas = document.createElement('canvas');
+        canvas.width = 320; canvas.height = 180;
+        canvas.getContext('2d');
+        return canvas.captureStream(5).getVideoTracks()[0];
+      };
+      const transport = new m.PublishTransport({ negotiate });
+      const first = new LocalPublication(track(), 'camera');
+      const ready = transport.accepted(first);
+      transport.open([], [first]);
+      await ready;
+      const lines = () => far.remoteDescription.sdp.split('m=').length - 1;
+      const seen = [lines()];
+      await transport.remove(first);
+      seen.push(first.id, lines());
+      drop = 2;
+      const second = new LocalPublication(track(), 'camera');
+      await transport.add(second);
+      seen.push(second.id !== null, lines());
+      refuse = 'too_many_publications';
+      const third = new LocalPublication(track(), 'screen');
+      seen.push(await transport.add(third).catch((error) => error.code));
+      transport.end(new SfuError('left'));
+      far.close();
+      return seen;
+    """
+    seen = await run(page, "sdk/publish-transport.js", body)
+    # A data-channel line and one of video, whatever comes and goes.
+    assert seen == [2, None, 2, True, 2, "too_many_publications"]
+
+
+async def test_tiles_say_what_is_to_be_seen(page: Page) -> None:
+    body = """
+      const publication = (id, source, more = {}) =>
+        [id, { id, kind: source === 'microphone' ? 'audio' : 'video', source, muted: false, ...more }];
+      const participant = (id, state, publications) =>
+        [id, { id, name: id, state, publications: new Map(publications) }];
+      const room = {
+        self: { id: 'me', name: 'Me' }, state: 'connected', publications: [],
+        transports: { publish: 'connected', subscribe: 'connected' },
+        participants: new Map([
+          participant('a', 'connected', [publication('1', 'camera'), publication('2', 'microphone')]),
+          participant('b', 'reconnecting', [
+            publication('3', 'camera', { muted: true }), publication('4', 'screen')]),
+        ]),
+      };
+      const subscriptions = new Map([['1', { state: 'paused', reason: 'bandwidth' }]]);
+      const views = m.describeTiles(room, { tracks: new Map(), subscriptions, speaking: new Set(['a']) });
+      return views.map((v) => [v.key, v.source, v.video, v.muted, v.connection, v.speaking, v.note]);
+    """
+    assert await run(page, "ui/tile-model.js", body) == [
+        ["b/4", "screen", True, True, "connecting", False, ""],
+        ["a/face", "camera", True, False, "good", True, "tile.paused.bandwidth"],
+        ["b/face", "camera", False, True, "connecting", False, ""],
+        ["self/face", "camera", False, True, "good", False, ""],
+    ]
