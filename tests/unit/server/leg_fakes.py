@@ -95,6 +95,9 @@ class FakeMedia:
         )
         self.calls.append(("publish", publication, received.mid))
 
+    def publication_of(self, key: PublicationKey) -> FakePublished | None:
+        return next((each for each in self.published.values() if each.key == key), None)
+
     def renegotiate(self, publication: PublicationId, received: Any) -> None:
         self.calls.append(("renegotiate", publication))
 
