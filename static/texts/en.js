@@ -34,6 +34,7 @@ export default {
   'device.camera': 'Camera',
   'device.microphone': 'Microphone',
   'device.speaker': 'Speaker',
+  'device.screen_audio': 'Sound of the shared screen',
   'device.default': 'System default',
   'device.none': 'None found',
   'device.number': '{kind} {number}',

@@ -34,6 +34,7 @@ export default {
   'device.camera': '摄像头',
   'device.microphone': '麦克风',
   'device.speaker': '扬声器',
+  'device.screen_audio': '共享屏幕的声音',
   'device.default': '系统默认',
   'device.none': '未找到',
   'device.number': '{kind} {number}',

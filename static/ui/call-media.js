@@ -70,12 +70,13 @@ export class CallMedia {
     const [video] = stream.getVideoTracks();
     const [audio] = stream.getAudioTracks();
     video.contentHint = 'detail';
+    if (audio) audio.contentHint = 'music';
     video.addEventListener('ended', () => this.stopScreen().catch(() => undefined));
     const sound =
       audio &&
       this.#room.publish(audio, 'screen_audio').catch((error) => {
         audio.stop();
-        this.#onError('device.speaker', error);
+        this.#onError('device.screen_audio', error);
       });
     try {
       this.#screen = [await this.#room.publish(video, 'screen')];

@@ -321,7 +321,10 @@ export class CallPage {
   }
 
   async #settings() {
-    const pickers = devicePickers(this.#media, { onSpeaker: (deviceId) => this.#audio.setSpeaker(deviceId) });
+    const pickers = devicePickers(this.#media, {
+      onSpeaker: (deviceId) => this.#audio.setSpeaker(deviceId),
+      onError: (code) => this.#toasts.show(t(messageKey(code)), 'bad'),
+    });
     await ask({
       title: t('settings.title'),
       code: 'settings',

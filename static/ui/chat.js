@@ -115,8 +115,10 @@ export class ChatPanel {
    * @returns {boolean} false where it is shown already
    */
   add(message) {
-    if (this.#shown.has(message.id)) return false;
-    this.#shown.add(message.id);
+    // A restarted server counts its messages anew.
+    const key = `${message.id} ${message.sent_at_ms}`;
+    if (this.#shown.has(key)) return false;
+    this.#shown.add(key);
     this.#empty.remove();
     const atEnd = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < 60;
     this.#list.append(this.#bubble(message));

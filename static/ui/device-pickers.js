@@ -7,10 +7,10 @@ const ICONS = { camera: 'camera', microphone: 'mic', speaker: 'sound' };
 /**
  * Lists of cameras, microphones and speakers that follow what is plugged in.
  * @param {import('./local-media.js').LocalMedia} media
- * @param {{onSpeaker?: (deviceId: string) => void}} [options]
+ * @param {{onSpeaker?: (deviceId: string) => void, onError?: (code: string) => void}} [options]
  * @returns {{element: HTMLElement, dispose: () => void}}
  */
-export function devicePickers(media, { onSpeaker } = {}) {
+export function devicePickers(media, { onSpeaker, onError } = {}) {
   const canRoute = 'setSinkId' in HTMLMediaElement.prototype;
   const kinds = ['camera', 'microphone', ...(canRoute ? ['speaker'] : [])];
   const selects = kinds.map((kind) => [
@@ -22,6 +22,7 @@ export function devicePickers(media, { onSpeaker } = {}) {
         change: async (event) => {
           await media.choose(kind, event.target.value);
           if (kind === 'speaker') onSpeaker?.(event.target.value);
+          else if (media.on[kind] && media.errors[kind]) onError?.(media.errors[kind].code);
         },
       },
     }),
