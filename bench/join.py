@@ -29,7 +29,7 @@ _WATCH = """
   document.querySelector('[data-testid="prejoin-join"]').addEventListener(
     'click', () => { window.__timing.click = performance.now(); }, {capture: true});
   const watch = () => {
-    for (const video of document.querySelectorAll('[data-testid="tile"]:not([data-local]) video')) {
+    for (const video of document.querySelectorAll('[data-testid="tile"][data-local="false"] video')) {
       if (!video.__watched) {
         video.__watched = true;
         video.requestVideoFrameCallback((now) => { window.__timing.frame ??= now; });
@@ -55,7 +55,7 @@ async def measure(rounds: int) -> list[float]:
             speaker = await pages.new()
             await speaker.join(server.url, "bench", "Speaker")
             for number in range(rounds):
-                viewer = await pages.new()
+                viewer = await pages.new(bypass_csp=True)
                 await viewer.open(f"{server.url}/r/bench")
                 await viewer.find("prejoin-name").fill(f"Viewer {number}")
                 await viewer.page.evaluate(_WATCH)
