@@ -113,6 +113,40 @@ async def test_every_codec_passes_browser_to_browser(
     assert used == {f"video/{codec}"}
 
 
+# What a network that lets no UDP out leaves of the server's descriptions.
+_NO_UDP = """
+const original = RTCPeerConnection.prototype.setRemoteDescription;
+RTCPeerConnection.prototype.setRemoteDescription = function (description) {
+  const sdp = description.sdp.replace(/a=candidate:\\S+ 1 udp .*\\r\\n/g, '');
+  return original.call(this, {type: description.type, sdp});
+};
+"""
+
+
+async def test_a_call_over_tcp_where_udp_is_blocked(pages: Pages, server: ServerProcess, room: str) -> None:
+    alice, bob = await pages.new(), await pages.new()
+    for me in (alice, bob):
+        await me.page.add_init_script(_NO_UDP)
+    await alice.join(server.url, room, "Alice")
+    await bob.join(server.url, room, "Bob")
+    await alice.sees("Bob")
+    await bob.sees("Alice")
+    protocols = await alice.page.evaluate(
+        """async () => {
+          const found = [];
+          for (const pc of window.__connections) {
+            const report = await pc.getStats();
+            for (const r of report.values()) {
+              if (r.type !== 'transport' || !r.selectedCandidatePairId) continue;
+              found.push(report.get(report.get(r.selectedCandidatePairId).remoteCandidateId).protocol);
+            }
+          }
+          return found;
+        }"""
+    )
+    assert protocols == ["tcp", "tcp"]
+
+
 async def test_phone_sized_page_calls_too(pages: Pages, server: ServerProcess, room: str) -> None:
     phone = await pages.new(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     desk = await pages.new()

@@ -9,9 +9,12 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import Caller, Pages, until
 from server_process import free_port, running
+
+from sfu_client import Room, VideoSource
 
 pytestmark = pytest.mark.turn
 
@@ -89,3 +92,29 @@ async def test_a_call_by_relay_only(pages: Pages, tmp_path: Path, protocol: str)
         await bob.sees("Alice")
         for caller in (alice, bob):
             assert await selected_pairs(caller) == [{"type": "relay", "protocol": protocol}] * 2
+
+
+async def test_python_peers_call_by_relay_only(tmp_path: Path) -> None:
+    async with (
+        coturn(tmp_path) as port,
+        running(
+            tmp_path, f"ice.turn_urls=turn:127.0.0.1:{port}?transport=udp", f"ice.turn_secret={SECRET}"
+        ) as server,
+        Room.connect(server.url, "relay", name="sender", relay=True) as sender,
+        Room.connect(server.url, "relay", name="viewer", relay=True) as viewer,
+    ):
+        source = VideoSource()
+        await sender.publish(source)
+        picture = np.full((120, 160, 3), 200, np.uint8)
+        track = await viewer.wait_for_track(kind="video")
+        frames = aiter(track)
+        async with asyncio.timeout(20):
+            receiving = asyncio.ensure_future(anext(frames))
+            while not receiving.done():
+                source.push(picture)
+                await asyncio.wait({receiving}, timeout=0.04)
+        frame = receiving.result()
+        assert (frame.width, frame.height) == (160, 120)
+        assert abs(float(frame.to_ndarray(format="bgr24").mean()) - 200) < 20
+        relayed = (tmp_path / "turn.log").read_text()
+        assert relayed.count("ALLOCATE processed, success") >= 2, relayed
