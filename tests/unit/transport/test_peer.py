@@ -7,6 +7,7 @@ import gc
 import random
 import socket
 from collections.abc import Callable
+from typing import cast
 
 import pylibsrtp
 import pytest
@@ -14,6 +15,7 @@ from aiortc import RTCDataChannel
 from aiortc.mediastreams import AudioStreamTrack
 from transport_client import Observer, Packets, connect, new_client, open_port
 
+from sfu.transport import addresses
 from sfu.transport.peer import PeerTransport
 from sfu.transport.port import TransportPort
 
@@ -99,6 +101,74 @@ async def test_wrong_fingerprint_is_refused() -> None:
             assert transport.srtp_keys is None
         finally:
             await client.close()
+
+
+class Nat(asyncio.DatagramProtocol):
+    """Between a client and the port; `rebind` gives the client another address, as a NAT or a phone does."""
+
+    def __init__(self, inside: Nat | None = None) -> None:
+        self.inside = inside
+        self.outside: Nat | None = None
+        self.transport: asyncio.DatagramTransport | None = None
+        self.client: tuple[str, int] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)  # CPython 3.11: not a subclass.
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if self.inside is None:
+            self.client = addr
+            if self.outside is not None and self.outside.transport is not None:
+                self.outside.transport.sendto(data)
+        elif self.inside.client is not None and self.inside.transport is not None:
+            self.inside.transport.sendto(data, self.inside.client)
+
+    @classmethod
+    async def before(cls, port: TransportPort) -> Nat:
+        loop = asyncio.get_running_loop()
+        _, nat = await loop.create_datagram_endpoint(cls, ("127.0.0.1", 0))
+        await nat.rebind(port)
+        return nat
+
+    async def rebind(self, port: TransportPort) -> None:
+        if self.outside is not None and self.outside.transport is not None:
+            self.outside.transport.close()
+        _, self.outside = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: Nat(self), remote_addr=("127.0.0.1", port.port)
+        )
+
+    def close(self) -> None:
+        for end in (self, self.outside):
+            if end is not None and end.transport is not None:
+                end.transport.close()
+
+
+async def test_a_live_connection_survives_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.1)
+    monkeypatch.setattr("sfu.transport.ice.STALE_US", 300_000)
+    async with open_port(tcp=False) as port:
+        nat = await Nat.before(port)
+        assert nat.transport is not None
+        number = nat.transport.get_extra_info("sockname")[1]
+        port._candidates = addresses.candidates(["127.0.0.1"], number, tcp=False)
+        observer, client = Observer(), new_client()
+        transport, channels = await connect(port, observer, client)
+        try:
+            await opened(channels["reliable"])
+            await until(lambda: "reliable" in observer.ready)
+            before = transport.stats().remote_address
+            await nat.rebind(port)
+            await until(lambda: transport.stats().remote_address != before)
+            got: asyncio.Queue[bytes] = asyncio.Queue()
+            channels["reliable"].on("message", got.put_nowait)
+            channels["reliable"].send(b"moved")
+            assert await asyncio.wait_for(observer.messages.get(), 10) == ("reliable", b"moved")
+            assert transport.send_data("reliable", b"seen")
+            assert await asyncio.wait_for(got.get(), 10) == b"seen"
+            assert transport.state == "connected"
+        finally:
+            await client.close()
+            nat.close()
 
 
 async def test_garbage_does_not_disturb_a_live_transport() -> None:
