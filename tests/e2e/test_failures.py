@@ -55,7 +55,8 @@ async def test_a_dropped_socket_does_not_stop_the_picture(
         return bool(now["ssrc"] == before["ssrc"] and now["framesDecoded"] > before["framesDecoded"] + 30)
 
     await until(more, "the same stream to go on")
-    assert (await alice.inbound("video"))[0]["freezeCount"] == before["freezeCount"]
+    after = (await alice.inbound("video"))[0]
+    assert after["totalFreezesDuration"] - before["totalFreezesDuration"] < 1
 
 
 async def test_permission_denied_is_explained_and_watching_is_possible(
