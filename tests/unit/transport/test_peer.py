@@ -15,6 +15,7 @@ from aiortc import RTCDataChannel
 from aiortc.mediastreams import AudioStreamTrack
 from transport_client import Observer, Packets, connect, new_client, open_port
 
+from sfu.ids import TransportKey
 from sfu.transport import addresses
 from sfu.transport.peer import PeerTransport
 from sfu.transport.port import TransportPort
@@ -81,6 +82,47 @@ async def test_srtp_keys_fit_the_clients() -> None:
             assert len(session.unprotect(data)) == len(data) - 16
         finally:
             await client.close()
+
+
+async def test_packets_that_outran_the_handshake_follow_its_end() -> None:
+    order: list[object] = []
+
+    class Watching(Observer):
+        def on_connected(self, transport: PeerTransport) -> None:
+            order.append("connected")
+            super().on_connected(transport)
+
+    class Noting(Packets):
+        def take(self, transport: TransportKey, packet: bytes, now_us: int) -> None:
+            order.append((transport, packet, now_us))
+
+    async with open_port(Noting()) as port:
+        observer, client = Watching(), new_client()
+        transport, _ = await connect(port, observer, client)
+        try:
+            for number in range(3):
+                port.deliver(transport, bytes([128, number]), 1000 + number)
+            assert order == []
+            await asyncio.wait_for(observer.connected.wait(), 10)
+            await until(lambda: len(order) >= 4)
+            late = [(transport.key, bytes([128, number]), 1000 + number) for number in range(3)]
+            assert order[:4] == ["connected", *late]
+            port.deliver(transport, b"\x80now", 2000)
+            assert order[-1] == (transport.key, b"\x80now", 2000)
+        finally:
+            await client.close()
+
+
+async def test_credentials_are_as_long_as_the_rfc_demands() -> None:
+    async with open_port() as port:
+        made = [port.create(Observer()) for _ in range(20)]
+        for transport in made:
+            # Hexadecimal, four bits a character: 24 and 128 bits. RFC 8445 section 5.3.
+            assert 4 * len(transport.ice_ufrag) >= 24
+            assert 4 * len(transport.ice_pwd) >= 128
+            assert set(transport.ice_ufrag + transport.ice_pwd) <= set("0123456789abcdef")
+        assert len({transport.ice_ufrag for transport in made}) == 20
+        assert len({transport.ice_pwd for transport in made}) == 20
 
 
 async def test_wrong_fingerprint_is_refused() -> None:
