@@ -22,7 +22,7 @@ from sfu.media.plane import (
 from sfu.media.reports import round_trip_us
 from sfu.media.run import Run
 from sfu.media.srtp import OutgoingStream
-from sfu.rtp.extensions import ExtensionLayout
+from sfu.rtp.extensions import ExtensionLayout, mid_elements
 from sfu.rtp.rtcp import ReportBlock, SenderReport, SourceDescription, serialize
 from sfu.rtp.sequence import unwrap
 
@@ -84,6 +84,7 @@ class Subscription:
         """Take over a configuration of the same SSRCs."""
         self.config = config
         self._layout = layout
+        self._mids = mid_elements(config.extensions, config.mid)
         self._ssrc = config.ssrc
         self._payload_types = dict(config.payload_types)
 
@@ -189,6 +190,7 @@ class Subscription:
             out,
             packet.timestamp + run.ts_offset & 0xFFFFFFFF,
             block,
+            self._mids[block.two_byte],
             packet.csrcs,
             payload,
             now_us,
@@ -264,6 +266,7 @@ class Subscription:
             payload = run.payload(packet)
             if payload_type is None or payload is None:
                 continue
+            block = run.block(packet, self._layout, now_us)
             self._resent_us[out] = now_us
             if len(self._resent_us) > _RESENT_KEPT:
                 del self._resent_us[next(iter(self._resent_us))]
@@ -273,7 +276,8 @@ class Subscription:
                 payload_type | 0x80 if packet.marker else payload_type,
                 self._rtx_next,
                 packet.timestamp + run.ts_offset & 0xFFFFFFFF,
-                run.block(packet, self._layout, now_us),
+                block,
+                self._mids[block.two_byte],
                 packet.csrcs,
                 seq.to_bytes(2, "big") + payload,
                 now_us,

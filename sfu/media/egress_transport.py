@@ -15,6 +15,7 @@ _SSRCS_KEPT = 1024
 _TAG_BYTES = 16
 
 _PLAIN = struct.Struct("!BBHII").pack
+_NO_NUMBER = struct.Struct("!BBHIII").pack
 _ONE_BYTE = struct.Struct("!BBHIIIBH").pack
 _TWO_BYTE = struct.Struct("!BBHIIIHH").pack
 
@@ -50,20 +51,23 @@ class EgressTransport:
         ext_seq: int,
         timestamp: int,
         block: Block,
+        mid: bytes,
         csrcs: bytes,
         payload: bytes,
         now_us: int,
     ) -> None:
-        """Number, protect and send one packet; `second` is the header's marker and payload type."""
+        """Number, protect and send one packet.
+
+        `second` is the header's marker and payload type, `mid` the element that goes into the block.
+        """
         seq = ext_seq & 0xFFFF
         if block.transport_cc:
             pack = _TWO_BYTE if block.two_byte else _ONE_BYTE
             number = self.history.sent(now_us, 12 + block.size + len(payload) + _TAG_BYTES)
-            header = (
-                pack(0x90, second, seq, timestamp, ssrc, block.word, block.transport_cc, number) + block.tail
-            )
+            header = pack(0x90, second, seq, timestamp, ssrc, block.word, block.transport_cc, number)
+            header += mid + block.tail
         elif block.size:
-            header = _PLAIN(0x90, second, seq, timestamp, ssrc) + block.tail
+            header = _NO_NUMBER(0x90, second, seq, timestamp, ssrc, block.word) + mid + block.tail
         else:
             header = _PLAIN(0x80, second, seq, timestamp, ssrc)
         if csrcs:

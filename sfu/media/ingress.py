@@ -23,7 +23,6 @@ SILENT_US = 5_000_000
 _FRAMES_SHOWN = 3
 _RATE_US = 500_000
 _TEMPORAL_LAYERS = 8
-_MAX_UNKNOWN = 32
 _NOTHING_CARRIED = Carried()
 
 
@@ -309,7 +308,6 @@ class Demux:
     def __init__(self) -> None:
         self.publications: dict[PublicationKey, Publication] = {}
         self.routes: dict[int, Route] = {}
-        self._unknown: dict[int, None] = {}
 
     def add(self, publication: Publication) -> None:
         """Take in a publication, or its new configuration."""
@@ -324,33 +322,18 @@ class Demux:
         self.publications.pop(key, None)
         for ssrc in [ssrc for ssrc, route in self.routes.items() if route.publication.key == key]:
             del self.routes[ssrc]
-            self._unknown[ssrc] = None
 
     def resolve(self, rtp: RtpPacket) -> Route | None:
         """Find out by extensions or payload type what a new SSRC is, and remember it."""
         route = self._recognise(rtp)
         if route is not None:
             self._bind(rtp.ssrc, route)
-        else:
-            self._unknown[rtp.ssrc] = None
         return route
-
-    def forgettable(self) -> list[int]:
-        """Unknown SSRCs above the bound, oldest first: what is kept of them elsewhere can go."""
-        excess = len(self._unknown) - _MAX_UNKNOWN
-        if excess <= 0:
-            return []
-        oldest = list(self._unknown)[:excess]
-        for ssrc in oldest:
-            del self._unknown[ssrc]
-        return oldest
 
     def _bind(self, ssrc: int, route: Route) -> None:
         for other in [other for other, known in self.routes.items() if known == route and other != ssrc]:
             del self.routes[other]
-            self._unknown[other] = None
         self.routes[ssrc] = route
-        self._unknown.pop(ssrc, None)
 
     def _recognise(self, rtp: RtpPacket) -> Route | None:
         candidates = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from weakref import WeakValueDictionary
 
 from sfu.errors import ParseError
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
@@ -87,7 +88,7 @@ class PythonPlane:
         self._transports: dict[TransportKey, _Transport] = {}
         self._publications: dict[PublicationKey, Publication] = {}
         self._subscriptions: dict[SubscriptionKey, Subscription] = {}
-        self._layouts: dict[tuple[ExtensionIds, str], ExtensionLayout] = {}
+        self._layouts: WeakValueDictionary[tuple[ExtensionIds, int], ExtensionLayout] = WeakValueDictionary()
 
     # --- transports ----------------------------------------------------------------------------
 
@@ -96,7 +97,7 @@ class PythonPlane:
         if known.keys == keys:
             return
         known.keys = keys
-        known.receiver = SrtpReceiver(keys)
+        known.receiver = SrtpReceiver(keys, known.demux.routes)
         known.out.open(keys)
         for subscription in known.subscriptions.values():
             subscription.connect()
@@ -166,9 +167,7 @@ class PythonPlane:
         publication = self._publications.get(config.publication)
         if publication is None:
             return
-        layout = self._layouts.setdefault(
-            (config.extensions, config.mid), ExtensionLayout(config.extensions, config.mid)
-        )
+        layout = self._layout(config)
         known = self._subscriptions.get(subscription)
         if known is not None:
             before = known.config
@@ -188,6 +187,14 @@ class PythonPlane:
         self._subscriptions[subscription] = opened
         transport.subscriptions[config.ssrc] = opened
         publication.subscriptions = (*publication.subscriptions, opened)
+
+    def _layout(self, config: SubscriptionConfig) -> ExtensionLayout:
+        """The one that others of the same shape have, so that they share what is made by it."""
+        shape = (config.extensions, len(config.mid.encode()))
+        layout = self._layouts.get(shape)
+        if layout is None:
+            layout = self._layouts[shape] = ExtensionLayout(*shape)
+        return layout
 
     def close_subscription(self, subscription: SubscriptionKey) -> None:
         known = self._subscriptions.pop(subscription, None)
@@ -237,8 +244,6 @@ class PythonPlane:
         route = demux.routes.get(rtp.ssrc)
         if route is None:
             route = demux.resolve(rtp)
-            for ssrc in demux.forgettable():
-                receiver.forget(ssrc)
             if route is None:
                 raise ParseError("unknown-ssrc")
         publication = route.publication

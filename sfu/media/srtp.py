@@ -6,6 +6,8 @@ less than half the cost of libsrtp through its binding, once for each subscriber
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Container
 from typing import Protocol
 
 import pylibsrtp
@@ -24,6 +26,8 @@ _GCM_SALT_BYTES = 12
 _LABEL_KEY, _LABEL_SALT = 0, 2
 _REPLAY_WINDOW = 1024
 """Packets. Retransmissions without RTX and reordered bursts may come that late."""
+_MOST_UNWANTED = 64
+"""SSRCs of no publication whose state is kept: of RTCP senders, and of streams not yet or no longer known."""
 _REASONS = {
     "authentication failure": "srtp-authentication",
     "cipher failure": "srtp-authentication",
@@ -34,31 +38,52 @@ _REASONS = {
 
 
 class SrtpReceiver:
-    """Packets of one peer, in the clear. Every method raises `ParseError` for what is not to be used."""
+    """Packets of one peer, in the clear. Every method raises `ParseError` for what is not to be used.
 
-    def __init__(self, keys: SrtpKeys) -> None:
+    libsrtp keeps state for each SSRC that sent one genuine packet. A peer may use as many as it likes, so the
+    state of `wanted` SSRCs stays, and of others only the latest.
+    """
+
+    def __init__(self, keys: SrtpKeys, wanted: Container[int] = ()) -> None:
+        """`wanted` is asked again whenever there is too much state: it may change meanwhile."""
         self._session = _session(keys.profile, keys.receive, pylibsrtp.Policy.SSRC_ANY_INBOUND)
+        self._wanted = wanted
+        self._known: dict[bytes, None] = {}
+        self._unwanted = 0
 
     def unprotect(self, datagram: bytes) -> bytes:
         """The RTP packet, if it is genuine and not a replay. Spec: RFC 3711 section 3.3."""
         try:
-            return bytes(self._session.unprotect(datagram))
+            packet = bytes(self._session.unprotect(datagram))
         except (pylibsrtp.Error, ValueError) as error:
             raise ParseError(_reason(error)) from None
+        if packet[8:12] not in self._known:
+            self._remember(packet[8:12])
+        return packet
 
     def unprotect_rtcp(self, datagram: bytes) -> bytes:
         """The RTCP compound, if it is genuine and not a replay. Spec: RFC 3711 section 3.4."""
         try:
-            return bytes(self._session.unprotect_rtcp(datagram))
+            compound = bytes(self._session.unprotect_rtcp(datagram))
         except (pylibsrtp.Error, ValueError) as error:
             raise ParseError(_reason(error)) from None
+        if compound[4:8] not in self._known:
+            self._remember(compound[4:8])
+        return compound
 
-    def forget(self, ssrc: int) -> None:
-        """Free what is kept of a stream that nobody wants. Its packets could be replayed afterwards."""
-        try:
-            self._session.remove_stream(ssrc)
-        except pylibsrtp.Error:
+    def _remember(self, ssrc: bytes) -> None:
+        """One more SSRC has state. Of one that is forgotten, old packets would pass as new."""
+        self._known[ssrc] = None
+        self._unwanted += 1
+        if self._unwanted <= _MOST_UNWANTED:
             return
+        unwanted = [known for known in self._known if int.from_bytes(known, "big") not in self._wanted]
+        oldest = unwanted[: len(unwanted) - _MOST_UNWANTED // 2]
+        for known in oldest:
+            del self._known[known]
+            with contextlib.suppress(pylibsrtp.Error):
+                self._session.remove_stream(int.from_bytes(known, "big"))
+        self._unwanted = len(unwanted) - len(oldest)
 
 
 class OutgoingStream(Protocol):
@@ -137,6 +162,7 @@ def derive(master: bytes, label: int, size: int, key_bytes: int) -> bytes:
 def _session(profile: SrtpProfile, key: bytes, direction: int) -> pylibsrtp.Session:
     policy = pylibsrtp.Policy(key=key, ssrc_type=direction, srtp_profile=_PROFILES[profile][0])
     policy.window_size = _REPLAY_WINDOW
+    policy.allow_repeat_tx = False
     return pylibsrtp.Session(policy)
 
 

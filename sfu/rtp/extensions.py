@@ -79,11 +79,12 @@ class Carried(NamedTuple):
 
 
 class Block(NamedTuple):
-    """An extension block with a hole for the transport-wide number.
+    """An extension block with two holes: the transport-wide number and the MID.
 
     Where `transport_cc` is not 0 the block is `word` (profile and length), `transport_cc` (the element's id
-    and length: one byte, or two where `two_byte`), the number in two bytes, and `tail`. Otherwise it is
-    `tail` alone, which may be empty. `size` is all of it in bytes.
+    and length: one byte, or two where `two_byte`), the number in two bytes, the MID's element in the same
+    form, and `tail`. Otherwise it is `word`, the MID's element and `tail`. `size` is all of it in bytes, 0
+    where there is no block at all.
     """
 
     word: int
@@ -93,45 +94,70 @@ class Block(NamedTuple):
     size: int
 
 
+_NO_BLOCK = Block(0, 0, False, b"", 0)
+
+
 class ExtensionLayout:
-    """How one leg writes its extensions: the ids it negotiated, and its MID."""
+    """How legs that negotiated the same ids, with MIDs of the same length, write their extensions.
 
-    __slots__ = ("_ids", "_mid")
+    A block is the most expensive part of a packet to make. With only the number and the MID left open, the
+    same one fits nearly every subscriber.
+    """
 
-    def __init__(self, ids: ExtensionIds, mid: str) -> None:
-        self._ids = ids
-        self._mid = mid.encode()
+    __slots__ = ("__weakref__", "_always_two_byte", "_at_sending", "_ids", "_mid_bytes")
+
+    def __init__(self, ids: ExtensionIds, mid_bytes: int) -> None:
+        """`mid_bytes` is the length of the MID, 0 where none is written."""
+        self._mid_bytes = mid_bytes if ids.mid else 0
+        # What goes through may be absent, so its ids are looked at only when it is there.
+        self._always_two_byte = self._mid_bytes > 16 or max(ids.mid, ids.transport_cc, ids.abs_send_time) > 14
+        self._ids = (
+            ids.audio_level,
+            ids.video_orientation,
+            ids.playout_delay,
+            ids.dependency_descriptor,
+        )
+        self._at_sending = (ids.transport_cc, ids.abs_send_time)
 
     def encode(self, carried: Carried, now_us: int) -> Block:
         """The block of a packet sent now. The two-byte form is taken only where a value needs it."""
-        ids = self._ids
-        elements = [
-            (identifier, value)
-            for identifier, value in (
-                (ids.mid, self._mid),
-                (ids.abs_send_time, abs_send_time(now_us)),
-                (ids.audio_level, carried.audio_level),
-                (ids.video_orientation, carried.video_orientation),
-                (ids.playout_delay, carried.playout_delay),
-                (ids.dependency_descriptor, carried.dependency_descriptor),
-            )
-            if identifier and value
-        ]
-        cc = ids.transport_cc
-        if not elements and not cc:
-            return Block(0, 0, False, b"", 0)
-        two_byte = cc > 14 or any(identifier > 14 or len(value) > 16 for identifier, value in elements)
+        transport_cc, send_time = self._at_sending
+        two_byte = self._always_two_byte
+        elements: list[tuple[int, bytes]] = []
+        for identifier, value in zip(self._ids, carried, strict=True):
+            if value and identifier:
+                elements.append((identifier, value))
+                two_byte = two_byte or identifier > 14 or len(value) > 16
+        if send_time:
+            elements.append((send_time, abs_send_time(now_us)))
         tail = _pack(elements, two_byte)
-        hole = 0
-        if cc:
-            hole = (2 if two_byte else 1) + _TRANSPORT_CC_BYTES
-        tail += bytes(-(len(tail) + hole) % 4)
-        size = 4 + hole + len(tail)
+        head_bytes = 2 if two_byte else 1
+        holes = head_bytes + _TRANSPORT_CC_BYTES if transport_cc else 0
+        if self._mid_bytes:
+            holes += head_bytes + self._mid_bytes
+        size = len(tail) + holes
+        if not size:
+            return _NO_BLOCK
+        tail += bytes(-size % 4)
+        size += 4 + -size % 4
         word = (TWO_BYTE_PROFILE if two_byte else ONE_BYTE_PROFILE) << 16 | size // 4 - 1
-        if not cc:
-            return Block(word, 0, two_byte, word.to_bytes(4, "big") + tail, size)
-        head = cc << 8 | _TRANSPORT_CC_BYTES if two_byte else cc << 4 | _TRANSPORT_CC_BYTES - 1
-        return Block(word, head, two_byte, tail, size)
+        if transport_cc:
+            length = _TRANSPORT_CC_BYTES
+            transport_cc = transport_cc << 8 | length if two_byte else transport_cc << 4 | length - 1
+        return Block(word, transport_cc, two_byte, tail, size)
+
+
+def mid_elements(ids: ExtensionIds, mid: str) -> tuple[bytes, bytes]:
+    """The MID's element in the one-byte form and in the two-byte form, for the hole of a `Block`.
+
+    Empty where the form cannot hold it, or where there is none to write.
+    """
+    value = mid.encode()
+    if not ids.mid or not value:
+        return b"", b""
+    element = [(ids.mid, value)]
+    fits = ids.mid <= 14 and len(value) <= 16
+    return _pack(element, False) if fits else b"", _pack(element, True)
 
 
 def abs_send_time(now_us: int) -> bytes:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from plane_harness import one_byte, rtp, two_byte
 
 from sfu.errors import ParseError
-from sfu.rtp.extensions import Carried, ExtensionLayout, parse_extensions
+from sfu.rtp.extensions import Carried, ExtensionLayout, mid_elements, parse_extensions
 from sfu.rtp.packet import is_rtcp, parse_packet
 from sfu.rtp.parameters import ExtensionIds
 from sfu.rtp.sequence import SequenceMap, difference, unwrap
@@ -98,12 +98,16 @@ def test_rtcp_is_told_from_rtp() -> None:
 )
 @pytest.mark.parametrize("mid", ["0", "a-mid-of-twenty-bytes"])
 def test_what_a_layout_writes_is_read_back(ids: ExtensionIds, mid: str) -> None:
-    block = ExtensionLayout(ids, mid).encode(Carried(audio_level=b"\x7f", playout_delay=b"abc"), 1_500_000)
-    data = block.tail
+    layout = ExtensionLayout(ids, len(mid))
+    block = layout.encode(Carried(audio_level=b"\x7f", playout_delay=b"abc"), 1_500_000)
+    data = mid_elements(ids, mid)[block.two_byte] + block.tail
     if block.transport_cc:
         width = 2 if block.two_byte else 1
-        data = block.word.to_bytes(4, "big") + block.transport_cc.to_bytes(width, "big") + b"\x12\x34" + data
+        data = block.transport_cc.to_bytes(width, "big") + b"\x12\x34" + data
+    if block.size:
+        data = block.word.to_bytes(4, "big") + data
     assert len(data) == block.size
+    assert len(data) % 4 == 0
     packet = parse_packet(rtp(7, 1, 2, b"payload", extension=data))
     expected = {
         ids.mid: mid.encode(),
