@@ -288,9 +288,10 @@ class Subscription:
             run, packet = found
             media_type = self._payload_types.get(packet.payload_type, -1)
             payload_type = self.config.rtx_payload_types.get(media_type)
-            payload = run.payload(packet)
-            if payload_type is None or payload is None:
+            if payload_type is None:
                 continue
+            # Of a layer that was left out too late the number alone went out; only that is missed.
+            payload = run.payload(packet) or b""
             block = run.block(packet, self._layout, now_us)
             self._resent_us[out] = now_us
             if len(self._resent_us) > _RESENT_KEPT:
@@ -298,7 +299,7 @@ class Subscription:
             self.transport.transmit(
                 stream,
                 rtx_ssrc,
-                payload_type | 0x80 if packet.marker else payload_type,
+                payload_type | 0x80 if packet.marker and payload else payload_type,
                 self._rtx_next,
                 packet.timestamp + run.ts_offset & 0xFFFFFFFF,
                 block,
