@@ -23,7 +23,7 @@ SILENT_US = 5_000_000
 _FRAMES_SHOWN = 3
 _RATE_US = 500_000
 _TEMPORAL_LAYERS = 8
-_NOTHING_CARRIED = Carried()
+NOTHING_CARRIED = Carried()
 
 
 class MediaPacket:
@@ -280,7 +280,7 @@ class Publication:
     def carried(self, extensions: dict[int, bytes]) -> Carried:
         """What of a packet's extensions subscribers get."""
         if not extensions:
-            return _NOTHING_CARRIED
+            return NOTHING_CARRIED
         ids = self.config.extensions
         level = extensions.get(ids.audio_level, b"")
         if level:
