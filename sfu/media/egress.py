@@ -41,7 +41,10 @@ _REPORTS_KEPT = 4
 
 
 class Subscription:
-    """One subscriber's receipt of one publication."""
+    """One subscriber's receipt of one publication.
+
+    `settle_soon` is called with it when `settle` has something to do before the next `tick`.
+    """
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class Subscription:
         publication: Publication,
         layout: ExtensionLayout,
         emit: Callable[[PlaneEvent], None],
+        settle_soon: Callable[[Subscription], None],
         rng: random.Random,
     ) -> None:
         self.key = key
@@ -60,6 +64,7 @@ class Subscription:
         self.target: Layer | None = _HIGHEST
         self._emit = emit
         self._priority = Priority.AUDIO if publication.config.kind == "audio" else Priority.VIDEO
+        self._settle_soon = settle_soon
         self._run: Run | None = None
         self._runs: deque[Run] = deque(maxlen=_RUNS)
         self._wanted: Encoding | None = None
@@ -121,6 +126,7 @@ class Subscription:
 
     def choose(self) -> None:
         """Decide anew which encoding should flow, after its inputs changed."""
+        self._settle_soon(self)
         publication, target = self.publication, self.target
         if target is None or publication.muted:
             self._stop()
@@ -139,6 +145,9 @@ class Subscription:
         if wanted is not self._wanted:
             self._wanted = wanted
             self._asked_us = -1
+
+    def gets(self, encoding: Encoding) -> bool:
+        return self._run is not None and self._run.encoding is encoding
 
     def _stop(self) -> None:
         run = self._run
@@ -233,8 +242,9 @@ class Subscription:
         return None
 
     def _begin(self, packet: MediaPacket, now_us: int) -> None:
-        """Begin a run, send its first packet, and what overtook that packet."""
+        """Begin a run, send its first packet, and what has already followed it."""
         self._stop()
+        self._settle_soon(self)
         encoding = packet.encoding
         run = Run(packet, self._next_out, self._runs[-1] if self._runs else None, now_us)
         self._run = run
@@ -242,9 +252,9 @@ class Subscription:
         self._temporal = self._temporal_cap
         self.forward(packet, now_us)
         for ext_seq in range(packet.ext_seq + 1, encoding.reception.highest + 1):
-            overtook = encoding.cache.get(ext_seq)
-            if overtook is not None:
-                self.forward(overtook, now_us)
+            following = encoding.cache.get(ext_seq)
+            if following is not None:
+                self.forward(following, now_us)
 
     # --- feedback and timers -------------------------------------------------------------------
 
@@ -293,14 +303,15 @@ class Subscription:
     def can_pad(self) -> bool:
         """Whether `pad` would send."""
         rtx = self._rtx_stream is not None and bool(self.config.rtx_payload_types)
-        return rtx and self._run is not None and bool(self.config.extensions.transport_cc)
+        return rtx and bool(self.config.extensions.transport_cc)
 
     def pad(self, size: int, now_us: int) -> bool:
         """Send padding of `size` bytes (1 to 255) on the RTX stream; False where there is none to send on."""
-        rtx_ssrc, stream, run = self.config.rtx_ssrc, self._rtx_stream, self._run
+        rtx_ssrc, stream = self.config.rtx_ssrc, self._rtx_stream
         payload_type = next(iter(self.config.rtx_payload_types.values()), None)
-        if rtx_ssrc is None or stream is None or run is None or payload_type is None:
+        if rtx_ssrc is None or stream is None or payload_type is None:
             return False
+        run = self._runs[-1] if self._runs else None
         block = self._layout.encode(NOTHING_CARRIED, now_us)
         self.transport.pad(
             Outgoing(
@@ -308,7 +319,7 @@ class Subscription:
                 rtx_ssrc,
                 payload_type,
                 self._rtx_next,
-                run.encoding.last_ts + run.ts_offset & 0xFFFFFFFF,
+                run.encoding.last_ts + run.ts_offset & 0xFFFFFFFF if run is not None else 0,
                 block,
                 self._mids[block.two_byte],
                 b"",
@@ -348,15 +359,20 @@ class Subscription:
         if sent_us is not None:
             stats.rtt_ms = round_trip_us(block, sent_us, now_us) / 1000
 
-    def tick(self, now_us: int) -> None:
-        """Sender reports, reminders of a waiting switch, rates, and what flows now."""
-        run = self._run
+    def settle(self, now_us: int) -> None:
+        """Get a waiting switch on its way, and tell what flows now."""
         self._ask(now_us)
+        run = self._run
         current = self._current()
         if current != self.stats.current:
             self.stats.current = current
             self.stats.current_rid = run.encoding.stats.rid if run is not None and current is not None else ""
             self._emit(CurrentLayerChanged(self.key, current))
+
+    def tick(self, now_us: int) -> None:
+        """Reminders of a waiting switch, rates and sender reports; call several times a second."""
+        self.settle(now_us)
+        run = self._run
         if self._rate_us < 0:
             self._rate_us = now_us
         elapsed_us = now_us - self._rate_us
@@ -367,16 +383,28 @@ class Subscription:
             self._report(run, now_us)
 
     def _ask(self, now_us: int) -> None:
-        """A switch that waits for a keyframe says so, again and again."""
-        wanted, run = self._wanted, self._run
-        if wanted is None or (run is not None and run.encoding is wanted):
+        """A newcomer begins with a recent keyframe; a switch that waits for one says so, again and again."""
+        wanted = self._wanted
+        if wanted is None or self.gets(wanted) or self.publication.config.kind != "video":
             return
-        if self.publication.config.kind == "video" and (
-            self._asked_us < 0 or now_us - self._asked_us >= _REMIND_US
-        ):
+        if not self._runs and self._stream is not None:
+            keyframe = wanted.recent_keyframe(now_us)
+            if keyframe is not None:
+                self._replay(keyframe, now_us)
+                return
+        if self._asked_us < 0 or now_us - self._asked_us >= _REMIND_US:
             self._asked_us = now_us
             reason: Literal["join", "switch"] = "switch" if self._runs else "join"
             self._emit(KeyframeWanted(self.publication.key, wanted.stats.rid, reason))
+
+    def _replay(self, keyframe: MediaPacket, now_us: int) -> None:
+        """Begin with what others got before: only its sending time is written anew."""
+        encoding = keyframe.encoding
+        for ext_seq in range(keyframe.ext_seq, encoding.reception.highest + 1):
+            packet = encoding.cache.get(ext_seq)
+            if packet is not None:
+                packet.blocks.clear()
+        self._begin(keyframe, now_us)
 
     def _current(self) -> Layer | None:
         run = self._run

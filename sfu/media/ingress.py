@@ -21,6 +21,9 @@ STALLED_US = 300_000
 SILENT_US = 5_000_000
 """Silence after which an encoding has stopped whatever others do: a still screen sends seldom."""
 _FRAMES_SHOWN = 3
+_REPLAY_US = 1_000_000
+_REPLAY_PACKETS = 100
+"""A newcomer is caught up by at most so much: a burst that a slow path still takes at once."""
 _RATE_US = 500_000
 _TEMPORAL_LAYERS = 8
 NOTHING_CARRIED = Carried()
@@ -77,10 +80,12 @@ class Encoding:
     __slots__ = (
         "_frame_us",
         "_keyframe_ts",
+        "_keyframe_us",
         "_rate_bytes",
         "_rate_since_us",
         "cache",
         "clock_rate",
+        "keyframe_seq",
         "last_frame_number",
         "last_tl0",
         "last_ts",
@@ -109,7 +114,10 @@ class Encoding:
         self.last_ts = 0
         self.last_tl0 = 0
         self.last_frame_number = 0
+        self.keyframe_seq = -1
+        """Where the newest keyframe begins, -1 before the first."""
         self._keyframe_ts = -1
+        self._keyframe_us = 0
         self._frame_us = (0,) * _FRAMES_SHOWN
         self._rate_bytes = [0] * _TEMPORAL_LAYERS
         self._rate_since_us = -1
@@ -137,7 +145,7 @@ class Encoding:
         if ext_seq > highest + 1 and highest >= 0:
             self.nack.gap(highest + 1, ext_seq, now_us)
         elif ext_seq <= highest:
-            self.nack.arrived(ext_seq)
+            self.nack.arrived(ext_seq, now_us)
         packet = MediaPacket(self, ext_seq, rtp, _inspect(codec, rtp.payload), carried)
         if codec.name == "vp8":
             packet.temporal = packet.info.temporal
@@ -158,9 +166,14 @@ class Encoding:
                 self.last_tl0 = info.tl0_pic_idx
             if packet.frame_number >= 0:
                 self.last_frame_number = packet.frame_number
-        if info.keyframe and packet.timestamp != self._keyframe_ts:
-            self._keyframe_ts = packet.timestamp
-            stats.keyframes += 1
+        if info.keyframe:
+            if packet.timestamp != self._keyframe_ts:
+                self._keyframe_ts = packet.timestamp
+                self._keyframe_us = now_us
+                stats.keyframes += 1
+                self.keyframe_seq = max(packet.ext_seq, self.keyframe_seq)
+            elif packet.ext_seq < self.keyframe_seq:
+                self.keyframe_seq = packet.ext_seq
         if info.width and info.height:
             stats.width, stats.height = info.width, info.height
         if info.picture_id >= 0:
@@ -176,6 +189,19 @@ class Encoding:
         if silent_us < STALLED_US:
             return False
         return silent_us >= SILENT_US or any(other._frame_us[0] > self.last_us for other in others)
+
+    def recent_keyframe(self, now_us: int) -> MediaPacket | None:
+        """Its first packet, where it and everything since are at hand and little enough to be sent again."""
+        first = self.keyframe_seq
+        end = self.reception.highest + 1
+        if first < 0 or end - first > _REPLAY_PACKETS or now_us - self._keyframe_us > _REPLAY_US:
+            return None
+        get = self.cache.get
+        return get(first) if all(get(number) is not None for number in range(first, end)) else None
+
+    def forget_keyframe(self) -> None:
+        """Nobody may begin with what has come until now."""
+        self.keyframe_seq = -1
 
     def measure(self, now_us: int) -> None:
         """Keep the rates up to date; call every tick."""
@@ -214,6 +240,9 @@ class Forward(Protocol):
 
     def choose(self) -> None:
         """What flows has changed."""
+
+    def gets(self, encoding: Encoding) -> bool:
+        """Whether it is this encoding that flows to the subscriber."""
 
 
 class Publication:

@@ -102,11 +102,14 @@ class EncodingStopped:
 
 @dataclass(frozen=True, slots=True)
 class KeyframeWanted:
-    """A subscriber (by PLI or FIR) or the plane itself (a switch waits) needs a keyframe of this encoding."""
+    """A subscriber (by PLI or FIR) or the plane itself needs a keyframe of this encoding.
+
+    The plane's own reasons: a newcomer or a switch waits for one, or a loss could not be repaired.
+    """
 
     publication: PublicationKey
     rid: str
-    reason: Literal["pli", "fir", "join", "switch"]
+    reason: Literal["pli", "fir", "join", "switch", "loss"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +261,7 @@ class MediaPlane(Protocol):
         """While muted nothing is forwarded, whatever arrives; un-muting asks for a keyframe."""
 
     def open_subscription(self, subscription: SubscriptionKey, config: SubscriptionConfig) -> None:
-        """Start sending at the highest layer that flows, from a keyframe asked for at once."""
+        """Start sending at the highest layer that flows, from a recent keyframe or one asked for at once."""
 
     def close_subscription(self, subscription: SubscriptionKey) -> None: ...
 

@@ -28,6 +28,8 @@ from sfu.media.viewer import Viewer
 
 HIGHEST = Layer(7, 7)
 """The cap that caps nothing: no codec has more than eight spatial or temporal layers."""
+LOWEST = Layer(0, 7)
+"""The smallest picture at its full frame rate."""
 DEFAULT_PRIORITY = 128
 
 _SURVEY_US = 200_000
@@ -122,6 +124,19 @@ def wished_layer(layers: Sequence[SizedLayer], width: int, height: int) -> Layer
     return HIGHEST
 
 
+def _steps(layers: Sequence[SizedLayer]) -> list[SizedLayer]:
+    """Those worth stepping through: frames are left out of the smallest picture only.
+
+    A larger picture at a low frame rate costs as much as a smaller one that moves, and looks worse.
+    """
+    tops: dict[int, int] = {}
+    for each in layers:
+        tops[each.layer.spatial] = max(tops.get(each.layer.spatial, 0), each.layer.temporal)
+    return [
+        each for each in layers if not each.layer.spatial or each.layer.temporal == tops[each.layer.spatial]
+    ]
+
+
 class Policy:
     """The decisions of a whole plane. Keys it does not know are ignored: their owner may have left."""
 
@@ -174,6 +189,8 @@ class Policy:
             viewer = self._viewers.setdefault(transport, Viewer(self._plane, transport))
             viewer.subscriptions.add(subscription)
             viewer.changed()
+            # Until it is known what the path carries, the smallest picture is what surely gets through.
+            self._plane.set_target(subscription, LOWEST)
         self._subscriptions[subscription] = _Subscription(publication, wish or Wish(), viewer)
         owner.subscriptions.add(subscription)
         self._undecided.add(subscription)
@@ -246,7 +263,7 @@ class Policy:
                 decided[key] = decision or Decision(None)
                 continue
             publication = self._publications[subscription.publication]
-            layers = tuple((each.layer, each.bitrate_bps) for each in publication.layers)
+            layers = tuple((each.layer, each.bitrate_bps) for each in _steps(publication.layers))
             if not layers:
                 decided[key] = decision
                 continue

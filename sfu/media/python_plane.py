@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import islice
 from weakref import WeakValueDictionary
 
 from sfu.errors import ParseError
@@ -18,6 +19,7 @@ from sfu.media.plane import (
     EncodingStats,
     EncodingStopped,
     ExtensionIds,
+    KeyframeWanted,
     Layer,
     PacketResult,
     PlaneCounters,
@@ -52,6 +54,8 @@ from sfu.rtp.rtcp import (
 
 _REPORT_US = 1_000_000
 _MOST_BLOCKS = 31
+_TURNS = 5
+"""A subscription has its turn every so many ticks, ten times a second: there may be thousands of them."""
 
 
 class _Transport:
@@ -92,6 +96,8 @@ class PythonPlane:
         self._publications: dict[PublicationKey, Publication] = {}
         self._subscriptions: dict[SubscriptionKey, Subscription] = {}
         self._waiting: set[TransportKey] = set()
+        self._turn = 0
+        self._unsettled: dict[Subscription, None] = {}
         self._layouts: WeakValueDictionary[tuple[ExtensionIds, int], ExtensionLayout] = WeakValueDictionary()
 
     # --- transports ----------------------------------------------------------------------------
@@ -149,6 +155,8 @@ class PythonPlane:
         known = self._publications.get(publication)
         if known is not None and known.muted != muted:
             known.muted = muted
+            for encoding in known.encodings.values():
+                encoding.forget_keyframe()
             for subscription in known.subscriptions:
                 subscription.choose()
 
@@ -186,7 +194,14 @@ class PythonPlane:
             self.close_subscription(subscription)
         transport = self._transport(config.transport)
         opened = Subscription(
-            subscription, config, transport.out, publication, layout, self._events.append, self._rng
+            subscription,
+            config,
+            transport.out,
+            publication,
+            layout,
+            self._events.append,
+            self._settle_soon,
+            self._rng,
         )
         self._subscriptions[subscription] = opened
         transport.subscriptions[config.ssrc] = opened
@@ -205,11 +220,15 @@ class PythonPlane:
         if known is None:
             return
         known.close()
+        self._unsettled.pop(known, None)
         transport = self._transports.get(known.config.transport)
         if transport is not None and transport.subscriptions.get(known.config.ssrc) is known:
             del transport.subscriptions[known.config.ssrc]
         publication = known.publication
         publication.subscriptions = tuple(other for other in publication.subscriptions if other is not known)
+
+    def _settle_soon(self, subscription: Subscription) -> None:
+        self._unsettled[subscription] = None
 
     def set_target(self, subscription: SubscriptionKey, target: Layer | None) -> None:
         known = self._subscriptions.get(subscription)
@@ -409,7 +428,11 @@ class PythonPlane:
         for transport in self._transports.values():
             if transport.demux.publications:
                 self._report(transport, now_us)
-        for subscription in self._subscriptions.values():
+        unsettled, self._unsettled = self._unsettled, {}
+        for subscription in unsettled:
+            subscription.settle(now_us)
+        self._turn = (self._turn + 1) % _TURNS
+        for subscription in islice(self._subscriptions.values(), self._turn, None, _TURNS):
             subscription.tick(now_us)
 
     def _report(self, transport: _Transport, now_us: int) -> None:
@@ -423,6 +446,8 @@ class PythonPlane:
                     encoding.stats.nacks_sent += len(lost)
                     numbers = tuple(number & 0xFFFF for number in lost)
                     send(serialize([Nack(self._ssrc, media_ssrc, numbers)]))
+                if encoding.nack.take_given_up() > encoding.keyframe_seq:
+                    self._lost_for_good(publication, encoding)
         while feedback := transport.recorder.build(self._ssrc, media_ssrc, now_us):
             send(feedback)
         if now_us - transport.report_us >= _REPORT_US:
@@ -434,6 +459,13 @@ class PythonPlane:
             ]
             for first in range(0, len(blocks), _MOST_BLOCKS):
                 send(serialize([ReceiverReport(self._ssrc, tuple(blocks[first : first + _MOST_BLOCKS]))]))
+
+    def _lost_for_good(self, publication: Publication, encoding: Encoding) -> None:
+        """Nobody can decode on. One request now is sooner than what each viewer would come to ask for."""
+        if publication.config.kind == "video" and any(
+            subscription.gets(encoding) for subscription in publication.subscriptions
+        ):
+            self._events.append(KeyframeWanted(publication.key, encoding.stats.rid, "loss"))
 
     # --- what is known -------------------------------------------------------------------------
 
