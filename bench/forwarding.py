@@ -1,7 +1,8 @@
 """CPU time per forwarded packet: SRTP in, the Python plane, SRTP and UDP out, for 1, 10 and 100 subscribers.
 
-Beside it stands the floor: protecting a packet of that size and sending it, and nothing else. Both send over
-loopback to a socket that nobody reads. Rounds of the two alternate; the figures are medians.
+Beside it stand two floors: protecting a packet of that size and sending it, and nothing else, as the plane
+does it and by libsrtp. All send over loopback to a socket that nobody reads. Each subscriber has a MID of its
+own. Rounds of the three alternate; the figures are medians.
 
 python bench/forwarding.py --json artifacts/forwarding.json
 """
@@ -37,7 +38,8 @@ from sfu.media.plane import (
 from sfu.media.python_plane import PythonPlane
 from sfu.media.srtp import SrtpSender
 
-PAYLOAD_BYTES = 1100
+PAYLOAD_BYTES = 1156
+"""With header, extensions and tag the plane sends about 1200 bytes."""
 ROUNDS = 5
 SENT_IN_A_ROUND = 20_000
 INTERVAL_US = 1000
@@ -55,6 +57,7 @@ class Row:
     subscribers: int
     plane_us: float
     floor_us: float
+    libsrtp_floor_us: float
     forwarded: int
 
 
@@ -80,16 +83,20 @@ def _keys(rng: random.Random) -> SrtpKeys:
     return SrtpKeys(profile="AEAD_AES_128_GCM", receive=rng.randbytes(28), send=rng.randbytes(28))
 
 
+def _session(key: bytes) -> pylibsrtp.Session:
+    policy = pylibsrtp.Policy(
+        key=key,
+        ssrc_type=pylibsrtp.Policy.SSRC_ANY_OUTBOUND,
+        srtp_profile=pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
+    )
+    return pylibsrtp.Session(policy)
+
+
 class Stream:
     """A publisher's protected packets, made before the clock runs: frames of ten, the first a keyframe."""
 
     def __init__(self, keys: SrtpKeys) -> None:
-        policy = pylibsrtp.Policy(
-            key=keys.receive,
-            ssrc_type=pylibsrtp.Policy.SSRC_ANY_OUTBOUND,
-            srtp_profile=pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
-        )
-        self._session = pylibsrtp.Session(policy)
+        self._session = _session(keys.receive)
         self._number = 0
         self._body = random.Random(2).randbytes(PAYLOAD_BYTES)
 
@@ -141,7 +148,7 @@ class Call:
                 SubscriptionConfig(
                     transport=transport,
                     publication=PUBLICATION,
-                    mid="0",
+                    mid=str(number),
                     ssrc=1000 + number,
                     rtx_ssrc=2000 + number,
                     payload_types={96: 96},
@@ -189,22 +196,48 @@ class Floor:
         return elapsed * 1e6 / (count * len(self._streams))
 
 
+class LibsrtpFloor:
+    """The same by libsrtp, through its Python binding."""
+
+    def __init__(self, subscribers: int, sink: Sink) -> None:
+        rng = random.Random(1)
+        self._sink = sink
+        self._sessions = [_session(_keys(rng).send) for _ in range(subscribers)]
+        self._sent = 0
+        self._payload = rng.randbytes(PAYLOAD_BYTES + 20)
+
+    def round(self, count: int) -> float:
+        """Microseconds of CPU time for each packet sent."""
+        payload, send, pack = self._payload, self._sink.send, struct.Struct("!BBHII").pack
+        started = time.process_time()
+        for number in range(self._sent, self._sent + count):
+            packet = pack(0x80, 96, number & 0xFFFF, 0, 1) + payload
+            for session in self._sessions:
+                send(PUBLISHER, session.protect(packet))
+        elapsed = time.process_time() - started
+        self._sent += count
+        return elapsed * 1e6 / (count * len(self._sessions))
+
+
 def measure(subscribers: int) -> Row:
-    """Both ways alternate, so that a machine that slows down slows both."""
+    """All alternate, so that a machine that slows down slows every one."""
     sink = Sink()
     try:
         count = SENT_IN_A_ROUND // max(subscribers, 4)
-        call, floor = Call(subscribers, sink), Floor(subscribers, sink)
-        call.round(count // 4)
-        floor.round(count // 4)
-        pairs = [(call.round(count), floor.round(count)) for _ in range(ROUNDS)]
+        call = Call(subscribers, sink)
+        measured = (call, Floor(subscribers, sink), LibsrtpFloor(subscribers, sink))
+        for one in measured:
+            one.round(count // 4)
+        rounds = [[one.round(count) for one in measured] for _ in range(ROUNDS)]
     finally:
         sink.close()
-    plane_us, floor_us = (statistics.median(values) for values in zip(*pairs, strict=True))
+    plane_us, floor_us, libsrtp_us = (
+        round(statistics.median(values), 3) for values in zip(*rounds, strict=True)
+    )
     dropped = call.plane.counters().dropped
     if dropped:
         raise RuntimeError(f"the plane dropped packets: {dropped}")
-    return Row(subscribers, round(plane_us, 3), round(floor_us, 3), call.plane.counters().forwarded)
+    return Row(subscribers, plane_us, floor_us, libsrtp_us, call.plane.counters().forwarded)
 
 
 def main() -> None:
@@ -213,10 +246,11 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [measure(subscribers) for subscribers in (1, 10, 100)]
     table = Table(title="CPU microseconds per forwarded packet, AES-128-GCM")
-    for title in ("subscribers", "plane", "protect + sendto alone", "packets"):
+    for title in ("subscribers", "plane", "protect + sendto alone", "by libsrtp", "packets"):
         table.add_column(title, justify="right")
     for row in rows:
-        table.add_row(str(row.subscribers), f"{row.plane_us:.2f}", f"{row.floor_us:.2f}", str(row.forwarded))
+        figures = (row.plane_us, row.floor_us, row.libsrtp_floor_us)
+        table.add_row(str(row.subscribers), *(f"{figure:.2f}" for figure in figures), str(row.forwarded))
     Console().print(table)
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ from sfu.media.reports import round_trip_us
 from sfu.media.run import Run
 from sfu.media.srtp import OutgoingStream
 from sfu.rtp.extensions import ExtensionLayout, mid_elements
+from sfu.rtp.red import renumber
 from sfu.rtp.rtcp import ReportBlock, SenderReport, SourceDescription, serialize
 from sfu.rtp.sequence import unwrap
 
@@ -171,7 +172,9 @@ class Subscription:
         sequence = run.sequence
         ext_seq = packet.ext_seq
         payload: bytes | None
-        if payload_type is None or not packet.payload:
+        if packet.primary is not None:
+            payload_type, payload = self._redundant(packet, packet.primary)
+        elif payload_type is None or not packet.payload:
             payload = b""
         elif packet.temporal and self._leaves_out(packet, ext_seq > sequence.highest):
             if run.pictures is not None and packet.ext_picture_id >= 0:
@@ -210,6 +213,17 @@ class Subscription:
         stats = self.stats
         stats.packets += 1
         stats.bytes += len(payload)
+
+    def _redundant(self, packet: MediaPacket, primary: tuple[int, bytes]) -> tuple[int | None, bytes]:
+        """RED for those who take it, naming payload types as they know them; for others what is new."""
+        payload_types = self._payload_types
+        payload_type = payload_types.get(packet.payload_type)
+        number = payload_types.get(primary[0])
+        if payload_type is None:
+            return number, primary[1] if number is not None else b""
+        if number in (None, primary[0]):
+            return payload_type, packet.payload
+        return payload_type, renumber(packet.payload, payload_types)
 
     def _leaves_out(self, packet: MediaPacket, newest: bool) -> bool:
         """Temporal layers change where a frame begins: downwards at once, upwards at a layer sync."""
@@ -255,6 +269,7 @@ class Subscription:
             following = encoding.cache.get(ext_seq)
             if following is not None:
                 self.forward(following, now_us)
+                following.sent()
 
     # --- feedback and timers -------------------------------------------------------------------
 
@@ -276,9 +291,10 @@ class Subscription:
             run, packet = found
             media_type = self._payload_types.get(packet.payload_type, -1)
             payload_type = self.config.rtx_payload_types.get(media_type)
-            payload = run.payload(packet)
-            if payload_type is None or payload is None:
+            if payload_type is None:
                 continue
+            # Of a layer that was left out too late the number alone went out; only that is missed.
+            payload = run.payload(packet) or b""
             block = run.block(packet, self._layout, now_us)
             self._resent_us[out] = now_us
             if len(self._resent_us) > _RESENT_KEPT:
@@ -286,7 +302,7 @@ class Subscription:
             self.transport.transmit(
                 stream,
                 rtx_ssrc,
-                payload_type | 0x80 if packet.marker else payload_type,
+                payload_type | 0x80 if packet.marker and payload else payload_type,
                 self._rtx_next,
                 packet.timestamp + run.ts_offset & 0xFFFFFFFF,
                 block,
@@ -296,6 +312,7 @@ class Subscription:
                 Priority.RETRANSMISSION,
                 now_us,
             )
+            packet.sent()
             self._rtx_next += 1
             self.stats.retransmitted += 1
 
@@ -390,21 +407,13 @@ class Subscription:
         if not self._runs and self._stream is not None:
             keyframe = wanted.recent_keyframe(now_us)
             if keyframe is not None:
-                self._replay(keyframe, now_us)
+                self._begin(keyframe, now_us)
+                keyframe.sent()
                 return
         if self._asked_us < 0 or now_us - self._asked_us >= _REMIND_US:
             self._asked_us = now_us
             reason: Literal["join", "switch"] = "switch" if self._runs else "join"
             self._emit(KeyframeWanted(self.publication.key, wanted.stats.rid, reason))
-
-    def _replay(self, keyframe: MediaPacket, now_us: int) -> None:
-        """Begin with what others got before: only its sending time is written anew."""
-        encoding = keyframe.encoding
-        for ext_seq in range(keyframe.ext_seq, encoding.reception.highest + 1):
-            packet = encoding.cache.get(ext_seq)
-            if packet is not None:
-                packet.blocks.clear()
-        self._begin(keyframe, now_us)
 
     def _current(self) -> Layer | None:
         run = self._run

@@ -14,6 +14,7 @@ from sfu.media.reports import DUPLICATE, Reception
 from sfu.rtp.extensions import Block, Carried, ExtensionLayout
 from sfu.rtp.packet import RtpPacket
 from sfu.rtp.payload import INSPECTORS, OPAQUE, PayloadInfo
+from sfu.rtp.red import primary
 from sfu.rtp.sequence import unwrap
 
 STALLED_US = 300_000
@@ -32,8 +33,9 @@ NOTHING_CARRIED = Carried()
 class MediaPacket:
     """One packet of an encoding, shared by all who get it.
 
-    `blocks` and `payloads` keep what was made of it for one subscriber and fits others too. `temporal` is 0
-    where the layer cannot be left out; `ext_picture_id` and `frame_number` are -1 where absent.
+    `blocks` and `payloads` keep what was made of it for one subscriber and fits others too, while it is being
+    sent. `temporal` is 0 where the layer cannot be left out; `ext_picture_id` and `frame_number` are -1 where
+    absent. `primary` is of redundant audio the payload type and data of what is new, else None.
     """
 
     __slots__ = (
@@ -49,6 +51,7 @@ class MediaPacket:
         "payload",
         "payload_type",
         "payloads",
+        "primary",
         "temporal",
         "timestamp",
     )
@@ -72,6 +75,12 @@ class MediaPacket:
         self.carried = carried
         self.blocks: dict[tuple[ExtensionLayout, int], Block] = {}
         self.payloads: dict[tuple[int, int], bytes] = {}
+        self.primary: tuple[int, bytes] | None = None
+
+    def sent(self) -> None:
+        """Everybody has it. What was made for them is not kept as long as the packet is."""
+        self.blocks.clear()
+        self.payloads.clear()
 
 
 class Encoding:
@@ -149,6 +158,8 @@ class Encoding:
         packet = MediaPacket(self, ext_seq, rtp, _inspect(codec, rtp.payload), carried)
         if codec.name == "vp8":
             packet.temporal = packet.info.temporal
+        elif codec.name == "red" and rtp.payload:
+            packet.primary = primary(rtp.payload)
         self._look_into(packet, ext_seq > highest, now_us)
         self.cache.put(ext_seq, packet)
         return packet

@@ -54,6 +54,8 @@ from sfu.rtp.rtcp import (
 
 _REPORT_US = 1_000_000
 _MOST_BLOCKS = 31
+_AUDIO_CACHED = 64
+"""Audio is not sent again: its cache only tells what has overtaken a first packet."""
 _TURNS = 5
 """A subscription has its turn every so many ticks, ten times a second: there may be thousands of them."""
 
@@ -335,13 +337,15 @@ class PythonPlane:
             raise ParseError("muted")
         for subscription in publication.subscriptions:
             subscription.forward(packet, now_us)
+        packet.sent()
 
     def _new_encoding(self, route: Route, rtp: RtpPacket, clock_rate: int) -> Encoding:
         publication = route.publication
         before = publication.encodings.get(route.rid)
         if before is not None:
             before.stats.active = False
-        encoding = Encoding(route.rid, rtp.ssrc, clock_rate, self._cache_packets)
+        cached = self._cache_packets if publication.config.kind == "video" else _AUDIO_CACHED
+        encoding = Encoding(route.rid, rtp.ssrc, clock_rate, cached)
         publication.encodings[route.rid] = encoding
         return encoding
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pylibsrtp
@@ -467,6 +468,49 @@ def test_audio_goes_on_after_a_mute_without_a_gap_or_a_keyframe() -> None:
     assert viewer.offsets() == [0, 1, 2, 3]
     assert viewer.media[-1].timestamp - viewer.media[0].timestamp == 4 * 960
     assert viewer.media[0].extensions[SEEN_IDS.audio_level] == bytes((0x80 | 40,))
+
+
+@pytest.mark.parametrize(
+    ("payload_types", "payload_type", "payload"),
+    [
+        ({63: 63, 111: 111}, 63, b"\xef\x0f\x00\x03\x6foldnew"),
+        ({63: 70, 111: 100}, 70, b"\xe4\x0f\x00\x03\x64oldnew"),
+        ({111: 100}, 100, b"new"),
+    ],
+)
+def test_redundant_audio_goes_to_everybody_as_they_can_take_it(
+    payload_types: dict[int, int], payload_type: int, payload: bytes
+) -> None:
+    red = Codec(name="red", payload_type=63, clock_rate=48_000)
+    opus = Codec(name="opus", payload_type=111, clock_rate=48_000)
+    stage = Stage(kind="audio", codecs=(red, opus))
+    viewer = stage.view()
+    config = stage.subscription(viewer, rtx=False)
+    stage.plane.open_subscription(viewer.key, replace(config, payload_types=payload_types))
+    for seq in range(4):
+        sent = b"\xef\x0f\x00\x03\x6foldnew" if seq != 2 else b"\xef\x0f\x00\x03"
+        stage.publish(rtp(9, seq, 960 * seq, sent, payload_type=63, extension=one_byte({SENT_IDS.mid: b"0"})))
+    assert [(packet.payload_type, packet.payload) for packet in viewer.media] == [(payload_type, payload)] * 3
+    assert viewer.offsets() == [0, 1, 3]
+    assert stage.plane.counters().dropped == {"red-truncated": 1}
+
+
+def test_what_was_made_for_viewers_is_not_kept_with_the_packets() -> None:
+    stage, low, high = simulcast()
+    viewers = [stage.view() for _ in range(5)]
+    for number, viewer in enumerate(viewers):
+        for _ in range(number):
+            stage.plane.set_target(viewer.key, Layer(0, 7))
+            low.send(key=True)
+            stage.plane.set_target(viewer.key, Layer(7, 7))
+            high.send(key=True)
+    for viewer in viewers:
+        stage.feedback(viewer, Nack(1, viewer.ssrc, tuple(viewer.seqs[-4:])))
+        assert [packet.payload[2:] for packet in viewer.rtx] == [p.payload for p in viewer.media[-4:]]
+    for encoding in stage.plane._publications[stage.publication].encodings.values():
+        for seq in range(encoding.reception.highest - 50, encoding.reception.highest + 1):
+            packet = encoding.cache.get(seq)
+            assert packet is None or (packet.blocks, packet.payloads) == ({}, {})
 
 
 # --- layers ------------------------------------------------------------------------------------
