@@ -9,8 +9,9 @@ from itertools import islice
 from typing import Literal
 
 from sfu.ids import SubscriptionKey
-from sfu.media.egress_transport import EgressTransport
-from sfu.media.ingress import Encoding, MediaPacket, Publication
+from sfu.media.egress_transport import EgressTransport, Outgoing
+from sfu.media.ingress import NOTHING_CARRIED, Encoding, MediaPacket, Publication
+from sfu.media.pacer import Priority
 from sfu.media.plane import (
     CurrentLayerChanged,
     KeyframeWanted,
@@ -63,6 +64,7 @@ class Subscription:
         self.stats = SubscriptionStats()
         self.target: Layer | None = _HIGHEST
         self._emit = emit
+        self._priority = Priority.AUDIO if publication.config.kind == "audio" else Priority.VIDEO
         self._settle_soon = settle_soon
         self._run: Run | None = None
         self._runs: deque[Run] = deque(maxlen=_RUNS)
@@ -205,6 +207,7 @@ class Subscription:
             self._mids[block.two_byte],
             packet.csrcs,
             payload,
+            self._priority,
             now_us,
         )
         stats = self.stats
@@ -306,11 +309,44 @@ class Subscription:
                 self._mids[block.two_byte],
                 packet.csrcs,
                 seq.to_bytes(2, "big") + payload,
+                Priority.RETRANSMISSION,
                 now_us,
             )
             packet.sent()
             self._rtx_next += 1
             self.stats.retransmitted += 1
+
+    @property
+    def can_pad(self) -> bool:
+        """Whether `pad` would send."""
+        rtx = self._rtx_stream is not None and bool(self.config.rtx_payload_types)
+        return rtx and bool(self.config.extensions.transport_cc)
+
+    def pad(self, size: int, now_us: int) -> bool:
+        """Send padding of `size` bytes (1 to 255) on the RTX stream; False where there is none to send on."""
+        rtx_ssrc, stream = self.config.rtx_ssrc, self._rtx_stream
+        payload_type = next(iter(self.config.rtx_payload_types.values()), None)
+        if rtx_ssrc is None or stream is None or payload_type is None:
+            return False
+        run = self._runs[-1] if self._runs else None
+        block = self._layout.encode(NOTHING_CARRIED, now_us)
+        self.transport.pad(
+            Outgoing(
+                stream,
+                rtx_ssrc,
+                payload_type,
+                self._rtx_next,
+                run.encoding.last_ts + run.ts_offset & 0xFFFFFFFF if run is not None else 0,
+                block,
+                self._mids[block.two_byte],
+                b"",
+                b"",
+                bytes(size - 1) + bytes((size,)),
+            ),
+            now_us,
+        )
+        self._rtx_next += 1
+        return True
 
     def _find(self, out: int) -> tuple[Run, MediaPacket] | None:
         for run in reversed(self._runs):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
 from sfu.errors import ParseError
 from sfu.ids import TransportKey
-from sfu.media.plane import Egress, PlaneCounters, SrtpKeys
+from sfu.media.pacer import Pacer, Priority
+from sfu.media.plane import Egress, PlaneCounters, Probe, SrtpKeys
 from sfu.media.srtp import OutgoingStream, SrtpSender
 from sfu.media.twcc import SentHistory
 from sfu.rtp.extensions import Block
 
 _SSRCS_KEPT = 1024
 _TAG_BYTES = 16
+_UNLIMITED_BPS = 1_000_000_000
+"""The pace until policy sets one: nothing waits."""
 
 _PLAIN = struct.Struct("!BBHII").pack
 _NO_NUMBER = struct.Struct("!BBHIII").pack
@@ -20,15 +24,40 @@ _ONE_BYTE = struct.Struct("!BBHIIIBH").pack
 _TWO_BYTE = struct.Struct("!BBHIIIHH").pack
 
 
-class EgressTransport:
-    """One subscriber's transport, without keys until `open`."""
+class Outgoing(NamedTuple):
+    """A packet that has everything but its transport-wide number and its protection."""
 
-    def __init__(self, key: TransportKey, egress: Egress, counters: PlaneCounters) -> None:
+    stream: OutgoingStream
+    ssrc: int
+    second: int
+    ext_seq: int
+    timestamp: int
+    block: Block
+    mid: bytes
+    csrcs: bytes
+    payload: bytes
+    padding: bytes = b""
+
+
+class EgressTransport:
+    """One subscriber's transport, without keys until `open`.
+
+    Packets with transport-wide numbers are paced: they get the number, and are protected, when they leave.
+    """
+
+    def __init__(
+        self, key: TransportKey, egress: Egress, counters: PlaneCounters, waiting: set[TransportKey]
+    ) -> None:
+        """`waiting` holds the keys of transports whose pacers have something to do later."""
         self.key = key
+        self._waiting = waiting
         self.sender: SrtpSender | None = None
         self.history = SentHistory()
         self.continuations: dict[int, int] = {}
         """Next unwrapped number of SSRCs that ended: under the same key none may be used twice."""
+        self.pacer: Pacer[Outgoing] = Pacer(_UNLIMITED_BPS)
+        self.sent_bytes = 0
+        """Of packets with transport-wide numbers."""
         self._send = egress.send
         self._counters = counters
 
@@ -36,6 +65,7 @@ class EgressTransport:
         """Begin to protect. Streams must be taken anew from `sender`."""
         self.sender = SrtpSender(keys)
         self.continuations.clear()
+        self.pacer.clear()
 
     def end(self, ssrc: int, next_seq: int) -> None:
         """An SSRC ended; remember where it would go on."""
@@ -54,16 +84,44 @@ class EgressTransport:
         mid: bytes,
         csrcs: bytes,
         payload: bytes,
+        priority: Priority,
         now_us: int,
     ) -> None:
-        """Number, protect and send one packet.
+        """Number, protect and send one packet, now or when the pacer lets it.
 
         `second` is the header's marker and payload type, `mid` the element that goes into the block.
         """
+        packet = Outgoing(stream, ssrc, second, ext_seq, timestamp, block, mid, csrcs, payload)
+        if block.transport_cc:
+            size = 12 + block.size + len(csrcs) + len(payload) + _TAG_BYTES
+            if not self.pacer.enqueue(now_us, packet, size, priority):
+                self._waiting.add(self.key)
+                return
+        self._emit(packet, now_us)
+
+    def pad(self, packet: Outgoing, now_us: int) -> None:
+        """Send a packet of nothing but padding, for a probe."""
+        self.pacer.padded(12 + packet.block.size + len(packet.padding) + _TAG_BYTES)
+        self._emit(packet, now_us)
+
+    def start_probe(self, now_us: int, probe: Probe) -> None:
+        """Begin a cluster; `pump` and `pad` send it."""
+        self.pacer.start_probe(now_us, probe)
+        self._waiting.add(self.key)
+
+    def pump(self, now_us: int) -> None:
+        """Send what the pacer held back and whose time has come."""
+        for packet in self.pacer.due(now_us):
+            self._emit(packet, now_us)
+
+    def _emit(self, packet: Outgoing, now_us: int) -> None:
+        stream, ssrc, second, ext_seq, timestamp, block, mid, csrcs, payload, padding = packet
         seq = ext_seq & 0xFFFF
         if block.transport_cc:
             pack = _TWO_BYTE if block.two_byte else _ONE_BYTE
-            number = self.history.sent(now_us, 12 + block.size + len(payload) + _TAG_BYTES)
+            size = 12 + block.size + len(csrcs) + len(payload) + len(padding) + _TAG_BYTES
+            number = self.history.sent(now_us, size, self.pacer.cluster_id)
+            self.sent_bytes += size
             header = pack(0x90, second, seq, timestamp, ssrc, block.word, block.transport_cc, number)
             header += mid + block.tail
         elif block.size:
@@ -72,6 +130,9 @@ class EgressTransport:
             header = _PLAIN(0x80, second, seq, timestamp, ssrc)
         if csrcs:
             header = bytes((header[0] | len(csrcs) // 4,)) + header[1:12] + csrcs + header[12:]
+        if padding:
+            header = bytes((header[0] | 0x20,)) + header[1:]
+            payload = padding
         counters = self._counters
         try:
             self._send(self.key, stream.protect(ext_seq, header, payload))

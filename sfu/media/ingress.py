@@ -29,7 +29,7 @@ _REPLAY_PACKETS = 100
 """And with no more than this: a burst that a slow path still takes at once."""
 _RATE_US = 500_000
 _TEMPORAL_LAYERS = 8
-_NOTHING_CARRIED = Carried()
+NOTHING_CARRIED = Carried()
 
 
 class MediaPacket:
@@ -322,7 +322,7 @@ class Publication:
     def carried(self, extensions: dict[int, bytes]) -> Carried:
         """What of a packet's extensions subscribers get."""
         if not extensions:
-            return _NOTHING_CARRIED
+            return NOTHING_CARRIED
         ids = self.config.extensions
         level = extensions.get(ids.audio_level, b"")
         if level:

@@ -16,7 +16,7 @@ from enum import IntEnum
 from math import inf
 from typing import Generic, TypeVar
 
-from sfu.media.bwe.probe import Probe
+from sfu.media.plane import Probe
 
 P = TypeVar("P")
 
@@ -151,6 +151,10 @@ class Pacer(Generic[P]):
         self._probe_started_us = now_us
         self._probe_bytes = 0
         self._probe_packets = 0
+
+    def end_probe(self) -> None:
+        """Give up a cluster: there is nothing to send it on."""
+        self._probe = None
 
     def padding_bytes(self, now_us: int) -> int:
         """Size of the padding to send now to keep a probe's rate, 0 for none.

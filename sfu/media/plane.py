@@ -172,6 +172,21 @@ PlaneEvent = (
 # --- counters ----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A cluster to send now at `target_bps`: at least `min_packets` and `min_bytes`, in some `duration_us`.
+
+    Media that is due meanwhile counts; padding fills the rest. `cluster_id` (above 0, unique in a
+    transport) comes back in `PacketResult.probe_cluster`.
+    """
+
+    cluster_id: int
+    target_bps: int
+    min_packets: int
+    min_bytes: int
+    duration_us: int
+
+
 @dataclass(slots=True)
 class EncodingStats:
     """Reception of one encoding, cumulative since it started. `jitter_ms` is RFC 3550 section 6.4.1."""
@@ -252,6 +267,18 @@ class MediaPlane(Protocol):
 
     def set_target(self, subscription: SubscriptionKey, target: Layer | None) -> None:
         """The best layer policy allows; None pauses. What flows changes at the next switch point."""
+
+    def set_estimate(self, transport: TransportKey, estimate_bps: int) -> None:
+        """What the transport's path carries now: the pace of what is sent on it."""
+
+    def sent_bytes(self, transport: TransportKey) -> int:
+        """Bytes sent with transport-wide numbers so far, 0 for an unknown transport."""
+
+    def send_probe(self, transport: TransportKey, probe: Probe, now_us: int) -> None:
+        """Send a cluster at the probe's rate, padding filling up. Nothing happens where nothing can pad."""
+
+    def pump(self, now_us: int) -> int | None:
+        """Send what the pacers held back; when to call again, None while nothing waits."""
 
     def request_keyframe(self, publication: PublicationKey, rid: str, now_us: int) -> None:
         """Send a PLI for one encoding now. Throttling is the caller's, see `media/keyframes.py`."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sfu.ids import PublicationKey, SubscriptionKey
+from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
+from sfu.media import allocator
 from sfu.media.keyframes import KeyframeThrottle
 from sfu.media.plane import (
     AudioLevel,
@@ -20,11 +21,15 @@ from sfu.media.plane import (
     Layer,
     MediaPlane,
     PlaneEvent,
+    TransportFeedback,
 )
 from sfu.media.speakers import ActiveSpeakers
+from sfu.media.viewer import Viewer
 
 HIGHEST = Layer(7, 7)
 """The cap that caps nothing: no codec has more than eight spatial or temporal layers."""
+LOWEST = Layer(0, 7)
+"""The smallest picture at its full frame rate."""
 DEFAULT_PRIORITY = 128
 
 _SURVEY_US = 200_000
@@ -42,7 +47,8 @@ class PublicationSized:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionState:
-    """A subscription stopped or began to flow by decision; `reason` is `client` or, not paused, empty."""
+    """A subscription stopped or began to flow by decision; `reason` is `client` or `bandwidth`, empty
+    when it is not paused."""
 
     subscription: SubscriptionKey
     paused: bool
@@ -100,6 +106,9 @@ class _Publication:
 class _Subscription:
     publication: PublicationKey
     wish: Wish
+    viewer: Viewer | None
+    decision: Decision | None = None
+    """By its wish alone: the best it may get."""
     applied: Decision | None = None
 
 
@@ -115,6 +124,19 @@ def wished_layer(layers: Sequence[SizedLayer], width: int, height: int) -> Layer
     return HIGHEST
 
 
+def _steps(layers: Sequence[SizedLayer]) -> list[SizedLayer]:
+    """Those worth stepping through: frames are left out of the smallest picture only.
+
+    A larger picture at a low frame rate costs as much as a smaller one that moves, and looks worse.
+    """
+    tops: dict[int, int] = {}
+    for each in layers:
+        tops[each.layer.spatial] = max(tops.get(each.layer.spatial, 0), each.layer.temporal)
+    return [
+        each for each in layers if not each.layer.spatial or each.layer.temporal == tops[each.layer.spatial]
+    ]
+
+
 class Policy:
     """The decisions of a whole plane. Keys it does not know are ignored: their owner may have left."""
 
@@ -125,6 +147,7 @@ class Policy:
         self._speakers = ActiveSpeakers()
         self._publications: dict[PublicationKey, _Publication] = {}
         self._subscriptions: dict[SubscriptionKey, _Subscription] = {}
+        self._viewers: dict[TransportKey, Viewer] = {}
         self._undecided: set[SubscriptionKey] = set()
         self._survey_us: int | None = None
 
@@ -145,14 +168,30 @@ class Policy:
             del self._keyframe_counts[key]
 
     def add_subscription(
-        self, subscription: SubscriptionKey, publication: PublicationKey, wish: Wish | None = None
+        self,
+        subscription: SubscriptionKey,
+        publication: PublicationKey,
+        wish: Wish | None = None,
+        *,
+        transport: TransportKey | None = None,
     ) -> None:
-        """Call after the plane opened it, and again when the plane opened it anew."""
+        """Call after the plane opened it, and again when the plane opened it anew.
+
+        `transport` is the subscriber's where it sends transport-wide feedback; without it the subscription
+        gets what it wishes, whatever its network can take.
+        """
         owner = self._publications.get(publication)
         if owner is None:
             return
         self.remove_subscription(subscription)
-        self._subscriptions[subscription] = _Subscription(publication, wish or Wish())
+        viewer = None
+        if transport is not None:
+            viewer = self._viewers.setdefault(transport, Viewer(self._plane, transport))
+            viewer.subscriptions.add(subscription)
+            viewer.changed()
+            # Until it is known what the path carries, the smallest picture is what surely gets through.
+            self._plane.set_target(subscription, LOWEST)
+        self._subscriptions[subscription] = _Subscription(publication, wish or Wish(), viewer)
         owner.subscriptions.add(subscription)
         self._undecided.add(subscription)
 
@@ -171,6 +210,18 @@ class Policy:
         owner = self._publications.get(removed.publication)
         if owner is not None:
             owner.subscriptions.discard(subscription)
+        if removed.viewer is not None:
+            removed.viewer.subscriptions.discard(subscription)
+            removed.viewer.changed()
+
+    def remove_transport(self, transport: TransportKey) -> None:
+        """A subscriber's transport is gone."""
+        self._viewers.pop(transport, None)
+
+    def estimate_bps(self, subscription: SubscriptionKey) -> int | None:
+        """What the subscriber's path carries, None where nothing tells."""
+        known = self._subscriptions.get(subscription)
+        return known.viewer.estimator.estimate_bps if known is not None and known.viewer is not None else None
 
     def tick(self, now_us: int) -> list[Notice]:
         """One round of decisions. Call every 20 to 50 ms while anything is published."""
@@ -184,19 +235,61 @@ class Policy:
         if self._survey_us is None or now_us - self._survey_us >= _SURVEY_US:
             self._survey_us = now_us
             for key, publication in self._publications.items():
-                if publication.kind == "video":
-                    notices.extend(self._survey(key, publication))
-        if self._undecided:
-            decided = {key: self._decide(self._subscriptions[key]) for key in sorted(self._undecided)}
-            self._undecided.clear()
-            notices.extend(self._apply(decided))
+                notices.extend(self._survey(key, publication))
+        decided: dict[SubscriptionKey, Decision] = {}
+        for undecided in sorted(self._undecided):
+            subscription = self._subscriptions[undecided]
+            subscription.decision = self._decide(subscription)
+            if subscription.viewer is None:
+                decided[undecided] = subscription.decision
+            else:
+                subscription.viewer.changed()
+        self._undecided.clear()
+        for viewer in self._viewers.values():
+            if viewer.due(now_us):
+                decided |= self._share(viewer, now_us)
+            viewer.tick(now_us)
+        notices.extend(self._apply(decided))
         return notices
+
+    def _share(self, viewer: Viewer, now_us: int) -> dict[SubscriptionKey, Decision]:
+        """What each subscription of one transport gets of its estimate."""
+        decided: dict[SubscriptionKey, Decision] = {}
+        wishes: dict[SubscriptionKey, allocator.Wish[SubscriptionKey]] = {}
+        for key in sorted(viewer.subscriptions):
+            subscription = self._subscriptions[key]
+            decision = subscription.decision
+            if decision is None or decision.target is None:
+                decided[key] = decision or Decision(None)
+                continue
+            publication = self._publications[subscription.publication]
+            layers = tuple((each.layer, each.bitrate_bps) for each in _steps(publication.layers))
+            if not layers:
+                decided[key] = decision
+                continue
+            applied = subscription.applied
+            # What was given may have been more than there is, as before anything flowed.
+            current = layers[0][0] if applied is None else applied.target
+            wishes[key] = allocator.Wish(
+                key, publication.kind, subscription.wish.priority, layers, decision.target, current
+            )
+        viewer.share(wishes, now_us)
+        allocation = viewer.allocation
+        assert allocation is not None
+        for key in wishes:
+            layer = allocation.layers[key]
+            decided[key] = Decision(layer) if layer is not None else Decision(None, "bandwidth")
+        return decided
 
     def _observe(self, event: PlaneEvent, now_us: int) -> None:
         match event:
             case AudioLevel():
                 if event.publication in self._publications:
                     self._speakers.observe(event.publication, event.level, now_us)
+            case TransportFeedback():
+                viewer = self._viewers.get(event.transport)
+                if viewer is not None:
+                    viewer.on_feedback(event.results, now_us)
             case KeyframeWanted():
                 if event.publication in self._publications:
                     self._want_keyframe(event.publication, event.rid)
@@ -238,6 +331,10 @@ class Policy:
             below = tops[rid] - layer.spatial
             layers.append(SizedLayer(layer, width >> below, height >> below, bitrate_bps))
         publication.layers = tuple(layers)
+        for subscription in publication.subscriptions:
+            viewer = self._subscriptions[subscription].viewer
+            if viewer is not None and not publication.shape:
+                viewer.changed()
         shape = tuple((sized.layer, sized.width, sized.height) for sized in layers)
         if shape != publication.shape:
             publication.shape = shape

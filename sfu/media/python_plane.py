@@ -24,6 +24,7 @@ from sfu.media.plane import (
     PacketResult,
     PlaneCounters,
     PlaneEvent,
+    Probe,
     PublicationConfig,
     RembReceived,
     SrtpKeys,
@@ -62,13 +63,15 @@ _TURNS = 5
 class _Transport:
     """One association: what it receives by, what it sends by, and whose RTCP it carries."""
 
-    def __init__(self, key: TransportKey, egress: Egress, counters: PlaneCounters) -> None:
+    def __init__(
+        self, key: TransportKey, egress: Egress, counters: PlaneCounters, waiting: set[TransportKey]
+    ) -> None:
         self.keys: SrtpKeys | None = None
         self.receiver: SrtpReceiver | None = None
         self.demux = Demux()
         self.recorder = TwccRecorder()
         self.transport_cc = 0
-        self.out = EgressTransport(key, egress, counters)
+        self.out = EgressTransport(key, egress, counters, waiting)
         self.subscriptions: dict[int, Subscription] = {}
         self.report_us = 0
 
@@ -94,6 +97,7 @@ class PythonPlane:
         self._transports: dict[TransportKey, _Transport] = {}
         self._publications: dict[PublicationKey, Publication] = {}
         self._subscriptions: dict[SubscriptionKey, Subscription] = {}
+        self._waiting: set[TransportKey] = set()
         self._turn = 0
         self._unsettled: dict[Subscription, None] = {}
         self._layouts: WeakValueDictionary[tuple[ExtensionIds, int], ExtensionLayout] = WeakValueDictionary()
@@ -122,7 +126,7 @@ class PythonPlane:
     def _transport(self, key: TransportKey) -> _Transport:
         transport = self._transports.get(key)
         if transport is None:
-            transport = self._transports[key] = _Transport(key, self._egress, self._counters)
+            transport = self._transports[key] = _Transport(key, self._egress, self._counters, self._waiting)
         return transport
 
     # --- publications --------------------------------------------------------------------------
@@ -232,6 +236,45 @@ class PythonPlane:
         known = self._subscriptions.get(subscription)
         if known is not None:
             known.set_target(target)
+
+    # --- sending rate --------------------------------------------------------------------------
+
+    def set_estimate(self, transport: TransportKey, estimate_bps: int) -> None:
+        known = self._transports.get(transport)
+        if known is not None:
+            known.out.pacer.set_estimate(estimate_bps)
+
+    def sent_bytes(self, transport: TransportKey) -> int:
+        known = self._transports.get(transport)
+        return known.out.sent_bytes if known is not None else 0
+
+    def send_probe(self, transport: TransportKey, probe: Probe, now_us: int) -> None:
+        known = self._transports.get(transport)
+        if known is not None and any(each.can_pad for each in known.subscriptions.values()):
+            known.out.start_probe(now_us, probe)
+            self._pump(known, now_us)
+
+    def pump(self, now_us: int) -> int | None:
+        soonest_us: int | None = None
+        for key in tuple(self._waiting):
+            transport = self._transports.get(key)
+            next_us = transport.out.pacer.next_us if transport is not None else None
+            if transport is not None and next_us is not None and next_us <= now_us:
+                self._pump(transport, now_us)
+                next_us = transport.out.pacer.next_us
+            if next_us is None:
+                self._waiting.discard(key)
+            elif soonest_us is None or next_us < soonest_us:
+                soonest_us = next_us
+        return soonest_us
+
+    def _pump(self, transport: _Transport, now_us: int) -> None:
+        out = transport.out
+        out.pump(now_us)
+        while size := out.pacer.padding_bytes(now_us):
+            if not any(each.pad(size, now_us) for each in transport.subscriptions.values()):
+                out.pacer.end_probe()
+                return
 
     # --- packets -------------------------------------------------------------------------------
 

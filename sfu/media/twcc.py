@@ -155,7 +155,7 @@ class TwccRecorder:
 class SentHistory:
     """Transport-wide numbers given to the packets of one transport, and what became of them."""
 
-    __slots__ = ("_mask", "_next", "_reference_us", "_sent_us", "_size")
+    __slots__ = ("_cluster", "_mask", "_next", "_reference_us", "_sent_us", "_size")
 
     def __init__(self, packets: int = 4096) -> None:
         """Remember the last `packets` (a power of two up to 32768); 4096 last 4 s at 10 Mbit/s."""
@@ -167,14 +167,16 @@ class SentHistory:
         self._sent_us = array("q", bytes(8 * packets))
         # 0: nothing to tell any more; negative: already told to be lost.
         self._size = array("i", bytes(4 * packets))
+        self._cluster = array("i", bytes(4 * packets))
 
-    def sent(self, now_us: int, size: int) -> int:
-        """The number (16 bit) of the packet of `size` bytes that goes out now."""
+    def sent(self, now_us: int, size: int, cluster: int = 0) -> int:
+        """The number (16 bit) of the packet of `size` bytes that goes out now; `cluster` is its probe's."""
         seq = self._next
         self._next = (seq + 1) & 0xFFFF
         slot = seq & self._mask
         self._sent_us[slot] = now_us
         self._size[slot] = size
+        self._cluster[slot] = cluster
         return seq
 
     def match(self, feedback: TransportWideFeedback) -> tuple[PacketResult, ...]:
@@ -193,10 +195,11 @@ class SentHistory:
                 continue
             if arrival_us is not None:
                 self._size[slot] = 0
-                results.append(PacketResult(self._sent_us[slot], arrival_us + offset_us, abs(size)))
+                arrived_us = arrival_us + offset_us
+                results.append(PacketResult(self._sent_us[slot], arrived_us, abs(size), self._cluster[slot]))
             elif size > 0:
                 self._size[slot] = -size
-                results.append(PacketResult(self._sent_us[slot], None, size))
+                results.append(PacketResult(self._sent_us[slot], None, size, self._cluster[slot]))
         return tuple(results)
 
     def _unwrap(self, reference_us: int) -> int:

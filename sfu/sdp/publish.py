@@ -201,7 +201,7 @@ def _decide_rtp(section: _Section, accept: Accept, *, tagged: bool) -> None:
         return
     section.error = accept(mid, kind) if sends else None
     receiving = sends and section.error is None
-    extensions = _extensions(media, kind)
+    extensions = _extensions(media, kind, choice.media.name)
     ids = {name: number for name, (number, _) in extensions.items()}
     rids = rtp_media.send_rids(media, choice.media.payload_type) if "rid" in ids else ()
     codecs = [*choice.codecs, choice.rtx] if choice.rtx else choice.codecs
@@ -273,11 +273,17 @@ def _codec_lines(choice: _Choice, kind: Kind) -> tuple[Attribute, ...]:
     return tuple(lines)
 
 
-def _extensions(media: MediaDescription, kind: Kind) -> dict[str, tuple[int, str]]:
-    """Ids and directions, as offered, of the extensions that the server takes and the peer would send."""
+def _extensions(media: MediaDescription, kind: Kind, codec: str) -> dict[str, tuple[int, str]]:
+    """Ids and directions, as offered, of the extensions that the server takes and the peer would send.
+
+    The dependency descriptor is for AV1 alone: libwebrtc, where it may send one, leaves picture ids and
+    temporal layers out of VP8's own descriptor, and subscribers without the extension would miss them.
+    """
     offered = rtp_media.extensions(media)
     found = {
-        name: offered[EXTENSION_URIS[name]] for name in EXTENSIONS[kind] if EXTENSION_URIS[name] in offered
+        name: offered[EXTENSION_URIS[name]]
+        for name in EXTENSIONS[kind]
+        if EXTENSION_URIS[name] in offered and (name != "dependency_descriptor" or codec == "av1")
     }
     return {
         name: (number, way) for name, (number, way) in found.items() if way in {"", "sendrecv", "sendonly"}

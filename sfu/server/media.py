@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 TICK_S = 0.02
 """The plane's timers: RTCP, NACKs and feedback are due within this."""
 
+PUMP_S = 0.005
+"""Beat of the pacers while something waits in them."""
+
 
 @dataclass(slots=True)
 class Published:
@@ -56,6 +59,7 @@ class Media:
         self._transports: set[PeerTransport] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._ticking: asyncio.Task[None] | None = None
+        self._pumping: asyncio.TimerHandle | None = None
         self._port: TransportPort
         self._plane: PythonPlane
         self._policy: Policy
@@ -66,7 +70,7 @@ class Media:
     ) -> Media:
         """Bind the media port. Raises `OSError` where it is taken."""
         media = cls(config, rng, on_notices)
-        media._port = await TransportPort.open(config.rtc, media._receive)
+        media._port = await TransportPort.open(config.rtc, media._receive, media._pump)
         media._plane = PythonPlane(media._port, rng=rng, cache_packets=config.media.cache_packets)
         media._policy = Policy(media._plane, config.media.keyframe_interval_ms * 1000)
         return media
@@ -86,6 +90,8 @@ class Media:
                 await self._ticking
         while self._closing:
             await asyncio.wait(set(self._closing))
+        if self._pumping is not None:
+            self._pumping.cancel()
         await self._port.close()
 
     # --- transports ----------------------------------------------------------------------------
@@ -109,6 +115,7 @@ class Media:
             return
         self._transports.remove(transport)
         self._plane.close_transport(transport.key)
+        self._policy.remove_transport(transport.key)
         task = asyncio.create_task(transport.close())
         self._closing.add(task)
         task.add_done_callback(self._closed)
@@ -166,7 +173,8 @@ class Media:
 
     def subscribe(self, key: SubscriptionKey, config: SubscriptionConfig, wish: Wish) -> None:
         self._plane.open_subscription(key, config)
-        self._policy.add_subscription(key, config.publication, wish)
+        transport = config.transport if config.extensions.transport_cc else None
+        self._policy.add_subscription(key, config.publication, wish, transport=transport)
 
     def set_wish(self, key: SubscriptionKey, wish: Wish) -> None:
         self._policy.set_wish(key, wish)
@@ -199,6 +207,15 @@ class Media:
     def _receive(self, transport: TransportKey, packet: bytes, now_us: int) -> None:
         self._plane.receive(transport, packet, now_us)
 
+    def _pump(self) -> None:
+        """Send what the pacers held back when its time has come; they need no finer beat than this."""
+        if self._pumping is None and self._plane.pump(clock.now_us()) is not None:
+            self._pumping = asyncio.get_running_loop().call_later(PUMP_S, self._pump_again)
+
+    def _pump_again(self) -> None:
+        self._pumping = None
+        self._pump()
+
     async def _tick(self) -> None:
         """Runs while there are transports, on an even beat that a late wake-up does not shift."""
         loop = asyncio.get_running_loop()
@@ -209,6 +226,7 @@ class Media:
                 self._plane.tick(now_us, clock.ntp_now())
                 if notices := self._policy.tick(now_us):
                     self._on_notices(notices)
+                self._pump()
                 self._port.flush()
             except Exception:
                 log.exception("the media tick failed")

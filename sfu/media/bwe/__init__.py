@@ -7,4 +7,3 @@ docs/bandwidth.md.
 
 from sfu.media.bwe.estimator import Estimator as Estimator
 from sfu.media.bwe.estimator import EstimatorStatus as EstimatorStatus
-from sfu.media.bwe.probe import Probe as Probe

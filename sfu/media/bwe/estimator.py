@@ -15,8 +15,8 @@ from sfu.media.bwe.acked import AckedBitrate
 from sfu.media.bwe.aimd import APPLICATION_LIMITED, GROWTH_PER_S, AimdRate
 from sfu.media.bwe.delay import DelayDetector, QueueDelay, Usage
 from sfu.media.bwe.loss import HIGH_LOSS, LossController
-from sfu.media.bwe.probe import Probe, ProbeController
-from sfu.media.plane import PacketResult
+from sfu.media.bwe.probe import ProbeController
+from sfu.media.plane import PacketResult, Probe
 
 START_BPS = 400_000
 MIN_BPS = 30_000

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sfu.media.plane import Probe
+
 INITIAL_FACTORS = (3, 6)
 FURTHER_FACTOR = 2
 PROVEN = 0.7
@@ -43,21 +45,6 @@ HEADROOM = 1.25
 """A probe for all that is wanted aims a little higher, for its result comes in a little below its target."""
 CLIMBED = 1.05
 """A success that lifted the estimate by less than this is not worth another at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """A cluster to send now at `target_bps`: at least `min_packets` and `min_bytes`, in some `duration_us`.
-
-    Media that is due meanwhile counts; padding fills the rest. `cluster_id` (above 0, unique in a
-    transport) comes back in `PacketResult.probe_cluster`.
-    """
-
-    cluster_id: int
-    target_bps: int
-    min_packets: int
-    min_bytes: int
-    duration_us: int
 
 
 @dataclass(frozen=True, slots=True)

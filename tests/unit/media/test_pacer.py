@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
-from sfu.media.bwe import Probe
 from sfu.media.pacer import LONGEST_WAIT_US, MOST_PACKETS, Pacer, Priority
+from sfu.media.plane import Probe
 
 VIDEO, AUDIO, RTX = Priority.VIDEO, Priority.AUDIO, Priority.RETRANSMISSION
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +89,6 @@ def test_chromium_simulcast_offer() -> None:
         repaired_rid=11,
         transport_cc=3,
         abs_send_time=2,
-        dependency_descriptor=12,
         video_orientation=13,
         playout_delay=5,
     )
@@ -347,3 +347,13 @@ def test_answering_is_a_pure_function() -> None:
         accept=lambda mid, kind: None,
     )
     assert changed.media == answer(text).media
+
+
+def test_the_dependency_descriptor_is_for_av1_alone() -> None:
+    text = fixture("chromium_simulcast")
+    (vp8,) = [media for media in answer(text).media if media.kind == "video"]
+    assert vp8.extensions.dependency_descriptor == 0
+    without = re.sub(r"a=rtpmap:(\d+) (VP8|VP9|H264)/90000", r"a=rtpmap:\1 other/90000", text)
+    (av1,) = [media for media in answer(without).media if media.kind == "video"]
+    assert av1.codecs[0].name == "av1"
+    assert av1.extensions.dependency_descriptor == 12
