@@ -402,9 +402,11 @@ class Subscription:
     def _ask(self, now_us: int) -> None:
         """A newcomer begins with a recent keyframe; a switch that waits for one says so, again and again."""
         wanted = self._wanted
-        if wanted is None or self.gets(wanted) or self.publication.config.kind != "video":
+        if wanted is None or self._stream is None or self.publication.config.kind != "video":
             return
-        if not self._runs and self._stream is not None:
+        if self.gets(wanted):
+            return
+        if not self._runs:
             keyframe = wanted.recent_keyframe(now_us)
             if keyframe is not None:
                 self._begin(keyframe, now_us)

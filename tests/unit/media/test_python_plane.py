@@ -760,6 +760,11 @@ def test_keys_may_come_after_the_subscription() -> None:
     late.open_transport(stage.transport, stage.publisher.keys)
     datagram = stage.publisher.outbound.protect(camera.frame()[0])
     late.receive(stage.transport, datagram, stage.now_us)
+    for _ in range(100):
+        late.tick(stage.now_us, 0)
+        stage.now_us += 20_000
+    # Who may never connect costs the publisher no keyframe.
+    assert not any(isinstance(event, KeyframeWanted) for event in late.poll_events())
     assert viewer.media == []
     late.open_transport(viewer.transport, viewer.secured.keys)
     late.tick(stage.now_us, 0)
