@@ -22,9 +22,11 @@ STALLED_US = 300_000
 SILENT_US = 5_000_000
 """Silence after which an encoding has stopped whatever others do: a still screen sends seldom."""
 _FRAMES_SHOWN = 3
-_REPLAY_US = 1_000_000
+_REPLAY_US = 500_000
+"""A newcomer begins with a keyframe this young: requests are paced, and another would hardly come sooner.
+With an older one browsers would play the past for a while before they catch up."""
 _REPLAY_PACKETS = 100
-"""A newcomer is caught up by at most so much: a burst that a slow path still takes at once."""
+"""And with no more than this: a burst that a slow path still takes at once."""
 _RATE_US = 500_000
 _TEMPORAL_LAYERS = 8
 NOTHING_CARRIED = Carried()

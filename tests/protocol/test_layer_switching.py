@@ -133,6 +133,20 @@ def decode(packets: list[RtpPacket], tolerance: int) -> Shown:
     return shown
 
 
+def clock_errors_us(viewer: Viewer) -> list[float]:
+    """By how much each sender report misses the publisher's clock, for a frame shown before and after it."""
+    errors = []
+    frames = [packet for packet in viewer.media if packet.payload]
+    for report in viewer.rtcp:
+        if isinstance(report, SenderReport):
+            for packet in (frames[0], frames[-1]):
+                capture = MARK.unpack(packet.payload[-MARK.size :])[3]
+                moved = (packet.timestamp - report.rtp_ts + (1 << 31) & 0xFFFFFFFF) - (1 << 31)
+                told_us = (report.ntp - 1000 * NTP_SECOND) * 1e6 / NTP_SECOND + moved * 1e6 / 90_000
+                errors.append(told_us - capture * FRAME_US)
+    return errors
+
+
 class Meeting:
     """A publisher of three encodings, in virtual time."""
 
@@ -148,8 +162,9 @@ class Meeting:
             for index, (rid, width) in enumerate((("q", 320), ("h", 640), ("f", 1280)))
         ]  # fmt: skip
         self.reports = reports
+        self.viewers: list[Viewer] = []
+        """Whose targets change at any time, in the middle of frames too."""
         self.captured = 0
-        self.switched: list[int] = []
 
     def frame(self, *, shuffle: bool = False) -> None:
         """The next capture by every encoding, and keyframes to come where they were asked for."""
@@ -160,6 +175,9 @@ class Meeting:
                 p for _, p in sorted(enumerate(packets), key=lambda pair: pair[0] + self.rng.random() * 3)
             ]
         for packet in packets:
+            for viewer in self.viewers:
+                if self.rng.random() < 0.004:
+                    self.change(viewer)
             self.stage.publish(packet)
         if self.reports and self.captured % 15 == 0:
             for camera in self.cameras:
@@ -181,13 +199,10 @@ class Meeting:
 @pytest.mark.parametrize("seed", range(3))
 def test_whatever_is_switched_every_frame_decodes(seed: int, reports: bool) -> None:
     meeting = Meeting(seed, reports=reports)
-    viewers = [meeting.stage.view() for _ in range(3)]
+    viewers = meeting.viewers = [meeting.stage.view() for _ in range(3)]
     for number in range(600):
         if number % 100 == 50:
             viewers.append(meeting.stage.view())
-        for viewer in viewers:
-            if meeting.rng.random() < 0.04:
-                meeting.change(viewer)
         if meeting.rng.random() < 0.004:
             meeting.stage.plane.set_muted(meeting.stage.publication, True)
         elif meeting.rng.random() < 0.05:
@@ -198,6 +213,9 @@ def test_whatever_is_switched_every_frame_decodes(seed: int, reports: bool) -> N
     for viewer in viewers:
         shown = decode(viewer.media, tolerance)
         assert shown.frames > 10
+        lip_sync_errors = [abs(error) for error in clock_errors_us(viewer)]
+        assert bool(lip_sync_errors) == reports
+        assert max(lip_sync_errors, default=0) < 1000
     long_there = decode(viewers[0].media, tolerance)
     assert len(set(long_there.ssrcs)) == 3
     assert sum(before != after for before, after in pairwise(long_there.ssrcs)) > 3

@@ -368,7 +368,7 @@ def test_who_cannot_begin_with_the_last_keyframe_gets_another(spoilt: str) -> No
         camera.send(key=True)
         stage.plane.set_muted(stage.publication, False)
     if spoilt == "old":
-        stage.run(1100)
+        stage.run(600)
     before = 0
     if late is None:
         late = stage.view()
