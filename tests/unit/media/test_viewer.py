@@ -1,0 +1,150 @@
+"""An estimate shared out: what policy gives the subscriptions of one transport."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
+from sfu.media.plane import (
+    EncodingStats,
+    Layer,
+    MediaPlane,
+    PacketResult,
+    PlaneEvent,
+    Probe,
+    TransportFeedback,
+)
+from sfu.media.policy import LOWEST, Notice, Policy, SubscriptionState, Wish
+
+MS = 1000
+VIEWER = TransportKey(7)
+CAMERA, OTHER = PublicationKey(1), PublicationKey(2)
+VIEW, SECOND = SubscriptionKey(10), SubscriptionKey(11)
+LAYERS = [(Layer(0, 0), "q", 60_000), (Layer(0, 2), "q", 140_000), (Layer(1, 0), "h", 200_000),
+          (Layer(1, 2), "h", 480_000), (Layer(2, 2), "f", 1_700_000)]  # fmt: skip
+
+
+class Plane:
+    """One transport whose path takes what `path_bps` says: every packet arrives, none late."""
+
+    def __init__(self) -> None:
+        self.events: list[PlaneEvent] = []
+        self.targets: dict[SubscriptionKey, Layer | None] = {}
+        self.probes: list[Probe] = []
+        self.paces: list[int] = []
+        self.bytes = 0
+        self.free_us = 0
+
+    def poll_events(self) -> list[PlaneEvent]:
+        events, self.events = self.events, []
+        return events
+
+    def layers(self, publication: PublicationKey) -> Sequence[tuple[Layer, str, int]]:
+        return LAYERS
+
+    def publication_stats(self, publication: PublicationKey) -> list[EncodingStats]:
+        sizes = {"q": (320, 180), "h": (640, 360), "f": (1280, 720)}
+        return [EncodingStats(rid, 1, True, width=w, height=h) for rid, (w, h) in sizes.items()]
+
+    def set_target(self, subscription: SubscriptionKey, target: Layer | None) -> None:
+        self.targets[subscription] = target
+
+    def set_estimate(self, transport: TransportKey, estimate_bps: int) -> None:
+        self.paces.append(estimate_bps)
+
+    def sent_bytes(self, transport: TransportKey) -> int:
+        return self.bytes
+
+    def send_probe(self, transport: TransportKey, probe: Probe, now_us: int) -> None:
+        self.probes.append(probe)
+
+    def deliver(self, now_us: int, bps: int, path_bps: int) -> None:
+        """100 ms of packets at `bps`, through a path that takes `path_bps` and queues half a second."""
+        count = max(bps // 10 // 8 // 1200, 1)
+        sent = [now_us - 100_000 + each * 100_000 // count for each in range(count)]
+        arrivals: list[int | None] = []
+        for sent_us in sent:
+            if self.free_us - sent_us > 500_000:
+                arrivals.append(None)
+                continue
+            self.free_us = max(self.free_us, sent_us) + 1200 * 8_000_000 // path_bps
+            arrivals.append(self.free_us + 20_000)
+        results = tuple(
+            PacketResult(sent_us, arrival_us, 1200)
+            for sent_us, arrival_us in zip(sent, arrivals, strict=True)
+        )
+        self.bytes += 1200 * count
+        self.events.append(TransportFeedback(VIEWER, results))
+
+
+def made(*, transport: TransportKey | None = VIEWER) -> tuple[Plane, Policy]:
+    plane = Plane()
+    policy = Policy(cast(MediaPlane, plane), 500 * MS)
+    policy.add_publication(CAMERA, "video")
+    policy.add_subscription(VIEW, CAMERA, transport=transport)
+    return plane, policy
+
+
+def run(policy: Policy, plane: Plane, seconds: float, *, bps: int, path_bps: int) -> list[Notice]:
+    notices: list[Notice] = []
+    for step in range(1, int(seconds * 50)):
+        now_us = 1_000_000 + step * 20_000
+        if step % 5 == 0:
+            plane.deliver(now_us, bps, path_bps)
+        notices += policy.tick(now_us)
+    return notices
+
+
+def test_the_first_picture_is_the_smallest_and_waits_for_nothing() -> None:
+    plane, policy = made()
+    assert plane.targets == {VIEW: LOWEST}
+    policy.tick(1_000_000)
+    assert plane.targets[VIEW] is not None
+
+
+def test_without_feedback_nothing_is_limited() -> None:
+    plane, policy = made(transport=None)
+    policy.tick(1_000_000)
+    target = plane.targets[VIEW]
+    assert target is not None
+    assert target.spatial >= 2
+    assert policy.estimate_bps(VIEW) is None
+
+
+def test_a_narrow_path_lowers_the_layer_and_sets_the_pace() -> None:
+    plane, policy = made()
+    run(policy, plane, 6, bps=400_000, path_bps=160_000)
+    estimate_bps = policy.estimate_bps(VIEW)
+    assert estimate_bps is not None
+    assert estimate_bps < 300_000
+    assert plane.targets[VIEW] in (None, Layer(0, 0), Layer(0, 2))
+    assert plane.paces[-1] == estimate_bps
+    assert plane.probes
+
+
+def test_what_does_not_fit_is_paused_for_bandwidth_by_priority() -> None:
+    plane, policy = made()
+    policy.add_publication(OTHER, "video")
+    policy.add_subscription(SECOND, OTHER, Wish(priority=200), transport=VIEWER)
+    notices = run(policy, plane, 8, bps=400_000, path_bps=50_000)
+    paused = [n for n in notices if isinstance(n, SubscriptionState) and n.paused]
+    assert SubscriptionState(VIEW, True, "bandwidth") in paused
+    assert plane.targets[VIEW] is None
+
+
+def test_a_larger_picture_never_comes_with_fewer_frames() -> None:
+    plane, policy = made()
+    for path_bps in (200_000, 400_000, 700_000):
+        run(policy, plane, 4, bps=path_bps, path_bps=path_bps)
+        assert plane.targets[VIEW] != Layer(1, 0)
+
+
+def test_who_left_is_forgotten() -> None:
+    plane, policy = made()
+    policy.remove_subscription(VIEW)
+    policy.remove_transport(VIEWER)
+    plane.events.append(TransportFeedback(VIEWER, (PacketResult(1, 2, 3),)))
+    policy.tick(1_000_000)
+    assert plane.paces == []
+    assert policy.estimate_bps(VIEW) is None
