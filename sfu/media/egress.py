@@ -71,9 +71,8 @@ class Subscription:
         self._wanted: Encoding | None = None
         self._asked_us = -1
         self._temporal = self._temporal_cap = _HIGHEST.temporal
-        # Below 2^15 a receiver that misses the first packets still guesses the rollover counter right.
         known = transport.continuations
-        self._next_out = known.pop(config.ssrc, rng.randrange(0x8000))
+        self._next_out = known.pop(config.ssrc, transport.first_seq(config.mid, rng))
         self._rtx_next = known.pop(config.rtx_ssrc or 0, rng.randrange(0x8000))
         self._stream: OutgoingStream | None = None
         self._rtx_stream: OutgoingStream | None = None
@@ -115,9 +114,9 @@ class Subscription:
     def close(self) -> None:
         """Remember on the transport where the SSRCs ended."""
         self._stop()
-        self.transport.end(self._ssrc, self._next_out)
+        self.transport.end(self._ssrc, self.config.mid, self._next_out)
         if self.config.rtx_ssrc is not None:
-            self.transport.end(self.config.rtx_ssrc, self._rtx_next)
+            self.transport.continue_at(self.config.rtx_ssrc, self._rtx_next)
 
     # --- what is to flow -----------------------------------------------------------------------
 

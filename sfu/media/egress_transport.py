@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 
 from sfu.errors import ParseError
@@ -14,6 +15,8 @@ from sfu.rtp.extensions import Block
 
 _SSRCS_KEPT = 1024
 _TAG_BYTES = 16
+_NEAR = 1024
+"""Sequence numbers: a jitter buffer's length and more."""
 _UNLIMITED_BPS = 1_000_000_000
 """The pace until policy sets one: nothing waits."""
 
@@ -45,6 +48,8 @@ class EgressTransport:
         self.history = SentHistory()
         self.continuations: dict[int, int] = {}
         """Next unwrapped number of SSRCs that ended: under the same key none may be used twice."""
+        self.ended: dict[str, int] = {}
+        """Next sequence number of the last SSRC of each MID."""
         self.pacer: Pacer[Outgoing] = Pacer(_UNLIMITED_BPS)
         self.sent_bytes = 0
         """Of packets with transport-wide numbers."""
@@ -57,8 +62,26 @@ class EgressTransport:
         self.continuations.clear()
         self.pacer.clear()
 
-    def end(self, ssrc: int, next_seq: int) -> None:
-        """An SSRC ended; remember where it would go on."""
+    def first_seq(self, mid: str, rng: random.Random) -> int:
+        """The first sequence number of a new SSRC.
+
+        Below 2^15 a receiver that misses the first packets still guesses the rollover counter right. Far from
+        where the MID's last SSRC ended, a receiver with one jitter buffer for each m-line (aiortc) takes it
+        for a restart: close to there it would wait for the packets between.
+        """
+        first = rng.randrange(0x8000)
+        ended = self.ended.get(mid)
+        if ended is not None and (first - ended + _NEAR & 0xFFFF) < 2 * _NEAR:
+            first ^= 0x4000
+        return first
+
+    def end(self, ssrc: int, mid: str, next_seq: int) -> None:
+        """The SSRC of an m-line ended; remember where it would go on."""
+        self.ended[mid] = next_seq
+        self.continue_at(ssrc, next_seq)
+
+    def continue_at(self, ssrc: int, next_seq: int) -> None:
+        """Where an SSRC goes on if it comes back."""
         self.continuations[ssrc] = next_seq
         if len(self.continuations) > _SSRCS_KEPT:
             del self.continuations[next(iter(self.continuations))]

@@ -749,6 +749,23 @@ def test_a_subscription_opened_anew_uses_no_number_twice() -> None:
     assert viewer.offsets() == list(range(6))
 
 
+def test_another_ssrc_of_the_same_m_line_begins_far_from_where_the_last_ended() -> None:
+    # aiortc has one jitter buffer for each m-line: close by, it waits for the packets between.
+    stage = Stage()
+    viewer = stage.view()
+    camera = Camera(stage)
+    camera.send(key=True)
+    for _ in range(400):
+        ended = viewer.seqs[-1]
+        stage.plane.close_subscription(viewer.key)
+        viewer.ssrc += 1
+        stage.plane.open_subscription(viewer.key, stage.subscription(viewer))
+        camera.send(key=True)
+        first = viewer.seqs[-2]
+        assert 1000 < (first - ended & 0xFFFF) < 0xFFFF - 1000
+        assert first < 0x8000 + 1000
+
+
 def test_keys_may_come_after_the_subscription() -> None:
     stage = Stage()
     camera = Camera(stage)
