@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Literal
 
 from sfu.ids import SubscriptionKey
-from sfu.media.egress_transport import EgressTransport, Outgoing
+from sfu.media.egress_transport import EgressTransport
 from sfu.media.ingress import NOTHING_CARRIED, Encoding, MediaPacket, Publication
 from sfu.media.pacer import Priority
 from sfu.media.plane import (
@@ -331,18 +331,14 @@ class Subscription:
         run = self._runs[-1] if self._runs else None
         block = self._layout.encode(NOTHING_CARRIED, now_us)
         self.transport.pad(
-            Outgoing(
-                stream,
-                rtx_ssrc,
-                payload_type,
-                self._rtx_next,
-                run.encoding.last_ts + run.ts_offset & 0xFFFFFFFF if run is not None else 0,
-                block,
-                self._mids[block.two_byte],
-                b"",
-                b"",
-                bytes(size - 1) + bytes((size,)),
-            ),
+            stream,
+            rtx_ssrc,
+            payload_type,
+            self._rtx_next,
+            run.encoding.last_ts + run.ts_offset & 0xFFFFFFFF if run is not None else 0,
+            block,
+            self._mids[block.two_byte],
+            size,
             now_us,
         )
         self._rtx_next += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from sfu.errors import ParseError
 from sfu.ids import TransportKey
@@ -24,19 +23,10 @@ _ONE_BYTE = struct.Struct("!BBHIIIBH").pack
 _TWO_BYTE = struct.Struct("!BBHIIIHH").pack
 
 
-class Outgoing(NamedTuple):
-    """A packet that has everything but its transport-wide number and its protection."""
-
-    stream: OutgoingStream
-    ssrc: int
-    second: int
-    ext_seq: int
-    timestamp: int
-    block: Block
-    mid: bytes
-    csrcs: bytes
-    payload: bytes
-    padding: bytes = b""
+Outgoing = tuple[OutgoingStream, int, int, int, int, Block, bytes, bytes, bytes, bytes]
+"""A packet that has everything but its transport-wide number and its protection: stream, SSRC, the header's
+second byte, unwrapped sequence number, timestamp, extension block, the MID's element in it, CSRCs, payload,
+padding. One is made for every packet sent: a plain tuple costs much less than a named one."""
 
 
 class EgressTransport:
@@ -91,7 +81,7 @@ class EgressTransport:
 
         `second` is the header's marker and payload type, `mid` the element that goes into the block.
         """
-        packet = Outgoing(stream, ssrc, second, ext_seq, timestamp, block, mid, csrcs, payload)
+        packet = (stream, ssrc, second, ext_seq, timestamp, block, mid, csrcs, payload, b"")
         if block.transport_cc:
             size = 12 + block.size + len(csrcs) + len(payload) + _TAG_BYTES
             if not self.pacer.enqueue(now_us, packet, size, priority):
@@ -99,10 +89,22 @@ class EgressTransport:
                 return
         self._emit(packet, now_us)
 
-    def pad(self, packet: Outgoing, now_us: int) -> None:
-        """Send a packet of nothing but padding, for a probe."""
-        self.pacer.padded(12 + packet.block.size + len(packet.padding) + _TAG_BYTES)
-        self._emit(packet, now_us)
+    def pad(
+        self,
+        stream: OutgoingStream,
+        ssrc: int,
+        payload_type: int,
+        ext_seq: int,
+        timestamp: int,
+        block: Block,
+        mid: bytes,
+        size: int,
+        now_us: int,
+    ) -> None:
+        """Send a packet of nothing but padding, 1 to 255 bytes, for a probe."""
+        self.pacer.padded(12 + block.size + size + _TAG_BYTES)
+        padding = bytes(size - 1) + bytes((size,))
+        self._emit((stream, ssrc, payload_type, ext_seq, timestamp, block, mid, b"", b"", padding), now_us)
 
     def start_probe(self, now_us: int, probe: Probe) -> None:
         """Begin a cluster; `pump` and `pad` send it."""
