@@ -93,6 +93,20 @@ class Decision:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a subscription gets what it gets.
+
+    `estimate_bps` is what its transport's path carries, None where nothing tells; `target` the layer it may
+    have, None for none. `reason` says what keeps it from more: `client` (paused by wish), `size` (a larger
+    picture than asked for is of no use), `bandwidth`, or `source` (nothing better is published).
+    """
+
+    estimate_bps: int | None
+    target: Layer | None
+    reason: str
+
+
 @dataclass(slots=True)
 class _Publication:
     kind: Kind
@@ -218,10 +232,23 @@ class Policy:
         """A subscriber's transport is gone."""
         self._viewers.pop(transport, None)
 
-    def estimate_bps(self, subscription: SubscriptionKey) -> int | None:
-        """What the subscriber's path carries, None where nothing tells."""
+    def explain(self, subscription: SubscriptionKey) -> Explanation | None:
+        """See `Explanation`; None for a subscription that is not known or not decided yet."""
         known = self._subscriptions.get(subscription)
-        return known.viewer.estimator.estimate_bps if known is not None and known.viewer is not None else None
+        if known is None or known.applied is None:
+            return None
+        estimate_bps = known.viewer.estimator.estimate_bps if known.viewer is not None else None
+        return Explanation(estimate_bps, known.applied.target, self._reason(known, known.applied))
+
+    def _reason(self, subscription: _Subscription, applied: Decision) -> str:
+        if applied.target is None:
+            return applied.reason
+        flowing = self._publications[subscription.publication].layers
+        if not flowing or flowing[-1].layer <= applied.target:
+            return "source"
+        wished = subscription.decision.target if subscription.decision is not None else None
+        fitting = [each.layer for each in flowing if wished is None or each.layer.spatial <= wished.spatial]
+        return "bandwidth" if fitting and fitting[-1] > applied.target else "size"
 
     def tick(self, now_us: int) -> list[Notice]:
         """One round of decisions. Call every 20 to 50 ms while anything is published."""

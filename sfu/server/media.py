@@ -14,7 +14,7 @@ from sfu import clock
 from sfu.config import Config
 from sfu.ids import ParticipantId, PublicationId, PublicationKey, SubscriptionKey, TransportKey
 from sfu.media.plane import EncodingStats, PublicationConfig, SubscriptionConfig, SubscriptionStats
-from sfu.media.policy import Notice, Policy, Wish
+from sfu.media.policy import Explanation, Notice, Policy, Wish
 from sfu.media.python_plane import PythonPlane
 from sfu.sdp.negotiate import LocalParameters
 from sfu.sdp.publish import ReceivedMedia
@@ -191,6 +191,10 @@ class Media:
 
     def subscription_stats(self, key: SubscriptionKey) -> SubscriptionStats | None:
         return self._plane.subscription_stats(key)
+
+    def explain(self, key: SubscriptionKey) -> Explanation | None:
+        """Why the subscription gets what it gets."""
+        return self._policy.explain(key)
 
     def counts(self) -> dict[str, object]:
         """Counters of the plane, for an overview."""

@@ -194,8 +194,13 @@ class SubscribeLeg:
 
     def subscription_stats(self) -> dict[str, Json]:
         """What was sent, by publication; those not negotiated yet are left out."""
-        stats = {each: self._media.subscription_stats(entry.key) for each, entry in self._entries.items()}
-        return {publication: asdict(each) for publication, each in stats.items() if each is not None}
+        result: dict[str, Json] = {}
+        for publication, entry in self._entries.items():
+            stats = self._media.subscription_stats(entry.key)
+            if stats is not None:
+                why = self._media.explain(entry.key)
+                result[publication] = asdict(stats) | (asdict(why) if why is not None else {})
+        return result
 
     def stats(self) -> Json | None:
         return {"transport": "subscribe", **asdict(self.transport.stats())} if self.transport else None

@@ -93,6 +93,12 @@ export default {
   'stats.layer': 'Layers',
   'stats.freezes': 'Freezes',
   'stats.limit': 'Limited by',
+  'stats.estimate': 'Path carries',
+  'stats.because': 'Chosen by',
+  'stats.because.client': 'your choice',
+  'stats.because.size': 'tile size',
+  'stats.because.bandwidth': 'network',
+  'stats.because.source': 'what is sent',
 
   'chat.title': 'Chat',
   'chat.empty': 'No messages yet. Say hello!',

@@ -93,6 +93,12 @@ export default {
   'stats.layer': '层',
   'stats.freezes': '卡顿',
   'stats.limit': '受限于',
+  'stats.estimate': '链路可承载',
+  'stats.because': '取决于',
+  'stats.because.client': '您的选择',
+  'stats.because.size': '画面大小',
+  'stats.because.bandwidth': '网络',
+  'stats.because.source': '发送方',
 
   'chat.title': '聊天',
   'chat.empty': '还没有消息，打个招呼吧！',

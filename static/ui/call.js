@@ -223,7 +223,14 @@ export class CallPage {
   }
 
   async #refreshStats() {
-    const stats = await this.#room.stats();
+    const [stats, server] = await Promise.all([
+      this.#room.stats(),
+      this.#room.serverStats().catch(() => null), // while the connection is down, the page's own view is all
+    ]);
+    for (const [publication, sent] of Object.entries(server?.subscriptions ?? {})) {
+      const received = stats.get(publication);
+      if (received) stats.set(publication, { ...received, estimateBps: sent.estimate_bps, sent: sent.current_rid, reason: sent.reason });
+    }
     if (this.#statsOn) this.#stage.showStats(stats);
   }
 

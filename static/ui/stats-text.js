@@ -1,7 +1,8 @@
 import { t } from '../texts/index.js';
 
 /**
- * @param {import('../sdk/stats.js').StreamStats} stats
+ * @param {import('../sdk/stats.js').StreamStats & {estimateBps?: number, sent?: string, reason?: string}} stats
+ *   with what the server says of it, where it said anything
  * @param {boolean} local
  * @returns {string} one line for each thing that is known
  */
@@ -17,6 +18,10 @@ export function statsText(stats, local) {
   if (codec) add('stats.codec', codec);
   if (layer) add('stats.layer', layer);
   if (freezes) add('stats.freezes', freezes);
+  const { estimateBps, sent, reason } = stats;
+  if (sent) add('stats.layer', sent);
+  if (estimateBps) add('stats.estimate', formatBitrate(estimateBps));
+  if (reason) add('stats.because', t(`stats.because.${reason}`));
   if (limitation) add('stats.limit', limitation);
   return lines.join('\n');
 }

@@ -70,7 +70,11 @@ async def test_each_viewer_holds_the_highest_layer_that_fits(
             assert now["framesDecoded"] > then["framesDecoded"] + 40, capacity_bps
             assert now["totalFreezesDuration"] - then["totalFreezesDuration"] < 1, capacity_bps
             assert now["packetsLost"] - then["packetsLost"] < 20, capacity_bps
-        await pages.screenshot(viewers[700_000], "700-kbps")
+        # The page says why: the network, not the size of the tile.
+        narrow = viewers[700_000]
+        await narrow.find("toggle-stats").click()
+        await narrow.find("tile-stats").filter(has_text="Chosen by  network").wait_for()
+        await pages.screenshot(narrow, "700-kbps")
 
 
 async def test_a_line_that_narrows_and_widens_again(pages: Pages, server: ServerProcess, room: str) -> None:

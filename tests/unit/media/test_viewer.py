@@ -109,13 +109,19 @@ def test_without_feedback_nothing_is_limited() -> None:
     target = plane.targets[VIEW]
     assert target is not None
     assert target.spatial >= 2
-    assert policy.estimate_bps(VIEW) is None
+    why = policy.explain(VIEW)
+    assert why is not None
+    assert (why.estimate_bps, why.reason) == (None, "source")
 
 
 def test_a_narrow_path_lowers_the_layer_and_sets_the_pace() -> None:
     plane, policy = made()
     run(policy, plane, 6, bps=400_000, path_bps=160_000)
-    estimate_bps = policy.estimate_bps(VIEW)
+    why = policy.explain(VIEW)
+    assert why is not None
+    assert why.reason == "bandwidth"
+    assert why.target == plane.targets[VIEW]
+    estimate_bps = why.estimate_bps
     assert estimate_bps is not None
     assert estimate_bps < 300_000
     assert plane.targets[VIEW] in (None, Layer(0, 0), Layer(0, 2))
@@ -147,4 +153,18 @@ def test_who_left_is_forgotten() -> None:
     plane.events.append(TransportFeedback(VIEWER, (PacketResult(1, 2, 3),)))
     policy.tick(1_000_000)
     assert plane.paces == []
-    assert policy.estimate_bps(VIEW) is None
+    assert policy.explain(VIEW) is None
+
+
+def test_what_holds_a_picture_down_is_told() -> None:
+    _plane, policy = made(transport=None)
+    for wish, reason in (
+        (Wish(width=300, height=150), "size"),
+        (Wish(paused=True), "client"),
+        (Wish(), "source"),
+    ):
+        policy.set_wish(VIEW, wish)
+        policy.tick(1_000_000)
+        why = policy.explain(VIEW)
+        assert why is not None
+        assert why.reason == reason

@@ -84,6 +84,9 @@ class FakeMedia:
     def unsubscribe(self, key: SubscriptionKey) -> None:
         self.calls.append(("unsubscribe", key))
 
+    def explain(self, key: SubscriptionKey) -> None:
+        return None
+
     def set_wish(self, key: SubscriptionKey, wish: Any) -> None:
         self.calls.append(("set_wish", key, wish.width))
 
