@@ -10,8 +10,10 @@ Why each is needed (aiortc 1.16):
 - `RTCRtpTransceiver.__sender` and `.__receiver`: neither can be started twice, and an m-line that is
   reused for other media would stay silent. A new one is put in its place.
 - `RTCRtpSender.__rtp_header_extensions_map`: senders write neither RID nor repaired RID.
-- `RTCRtpSender.__ntp_timestamp`: sender reports say when a frame was sent, after encoding; the encodings of
-  simulcast must agree on when it was captured.
+- `RTCRtpSender.__ntp_timestamp`: sender reports say when a frame was sent, after encoding. Sound and picture
+  must agree on when it was captured, and so must the encodings of simulcast.
+- `RTCRtpSender._next_encoded_frame` and the counters `__rtp_timestamp`, `__packet_count`, `__octet_count`:
+  the first sender report comes half a second late or more, and layers are switched by them.
 - `RTCRtpReceiver.__decoder_queue`: it is unbounded, and its length is the only sign that decoding falls
   behind.
 """
@@ -22,15 +24,21 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from aiortc import MediaStreamTrack, RTCDtlsTransport, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
+from aiortc import RTCDtlsTransport, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
 from aiortc.codecs.base import Encoder
 from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import Vp8Encoder
-from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpSendParameters
-from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap
+from aiortc.rtcrtpparameters import (
+    RTCRtpCodecParameters,
+    RTCRtpHeaderExtensionParameters,
+    RTCRtpSendParameters,
+)
+from aiortc.rtcrtpsender import RTCEncodedFrame
+from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtcpSenderInfo, RtcpSrPacket
 from av import VideoFrame
 from av.frame import Frame
 
+from sfu_client.capture_time import CapturedTrack
 from sfu_client.simulcast import (
     REPAIRED_RID_ID,
     REPAIRED_RID_URI,
@@ -141,16 +149,14 @@ class _RidExtensions(HeaderExtensionsMap):
         return super().set(replace(values, rtp_stream_id=None, repaired_rtp_stream_id=self._rid))
 
 
-class _EncodingSender(RTCRtpSender):
-    """The sender of one encoding; `rid` is empty where the server takes no simulcast."""
+class _TimedSender(RTCRtpSender):
+    """A sender whose reports say when media was captured, and begin with the media."""
 
-    def __init__(self, branch: Branch, transport: RTCDtlsTransport, rid: str, ceiling_bps: int) -> None:
-        self._branch = branch
+    def __init__(self, track: CapturedTrack, transport: RTCDtlsTransport) -> None:
+        self._captured = track
         self._sent_ntp = 0
-        super().__init__(branch, transport)
-        self._rid = rid
-        self._ceiling_bps = ceiling_bps
-        branch.on_resumed = self._send_keyframe
+        self._reported = False
+        super().__init__(track, transport)
 
     @property
     def _RTCRtpSender__ntp_timestamp(self) -> int:  # noqa: N802
@@ -159,7 +165,31 @@ class _EncodingSender(RTCRtpSender):
     @_RTCRtpSender__ntp_timestamp.setter
     def _RTCRtpSender__ntp_timestamp(self, _now: int) -> None:  # noqa: N802
         # Assigned with each packet, next to its RTP timestamp: here the time that belongs to it.
-        self._sent_ntp = self._branch.captured_ntp
+        self._sent_ntp = self._captured.captured_ntp
+
+    async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
+        if self._sent_ntp and not self._reported:
+            self._reported = True
+            inside: Any = self
+            info = RtcpSenderInfo(
+                ntp_timestamp=self._sent_ntp,
+                rtp_timestamp=inside._RTCRtpSender__rtp_timestamp,
+                packet_count=inside._RTCRtpSender__packet_count,
+                octet_count=inside._RTCRtpSender__octet_count,
+            )
+            await self._send_rtcp([RtcpSrPacket(ssrc=self._ssrc, sender_info=info)])
+        return await super()._next_encoded_frame(codec)
+
+
+class _EncodingSender(_TimedSender):
+    """The sender of one encoding; `rid` is empty where the server takes no simulcast."""
+
+    def __init__(self, branch: Branch, transport: RTCDtlsTransport, rid: str, ceiling_bps: int) -> None:
+        super().__init__(branch, transport)
+        self._branch = branch
+        self._rid = rid
+        self._ceiling_bps = ceiling_bps
+        branch.on_resumed = self._send_keyframe
 
     async def send(self, parameters: RTCRtpSendParameters) -> None:
         inside: Any = self
@@ -183,7 +213,7 @@ class SimulcastSender(RTCRtpSender):
 
     def __init__(
         self,
-        track: MediaStreamTrack,
+        track: CapturedTrack,
         transport: RTCDtlsTransport,
         encodings: Sequence[Encoding],
         ceiling_bps: int,
@@ -219,7 +249,7 @@ class SimulcastSender(RTCRtpSender):
 
 
 async def put_simulcast(
-    transceiver: RTCRtpTransceiver, track: MediaStreamTrack, encodings: Sequence[Encoding], ceiling_bps: int
+    transceiver: RTCRtpTransceiver, track: CapturedTrack, encodings: Sequence[Encoding], ceiling_bps: int
 ) -> SimulcastSender:
     """Let the transceiver send `track` in all `encodings` after the next negotiation."""
     sender = SimulcastSender(track, transceiver.sender.transport, encodings, ceiling_bps)
@@ -227,9 +257,10 @@ async def put_simulcast(
     return sender
 
 
-async def renew_sender(transceiver: RTCRtpTransceiver, track: MediaStreamTrack | None) -> None:
+async def renew_sender(transceiver: RTCRtpTransceiver, track: CapturedTrack | None) -> None:
     """Stop what the transceiver sends; it sends `track`, under a new SSRC, after the next negotiation."""
-    sender = RTCRtpSender(track or transceiver.kind, transceiver.sender.transport)
+    transport = transceiver.sender.transport
+    sender = RTCRtpSender(transceiver.kind, transport) if track is None else _TimedSender(track, transport)
     await _replace_sender(transceiver, sender)
 
 

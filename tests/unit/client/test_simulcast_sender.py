@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import (
     RTCRtpCodecParameters,
@@ -33,6 +32,7 @@ from av import VideoFrame
 from sfu.rtp.payload import INSPECTORS
 from sfu_client import simulcast
 from sfu_client._aiortc import SimulcastSender, _EncodingSender
+from sfu_client.capture_time import CapturedTrack
 
 MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
 EXTENSIONS = [
@@ -51,7 +51,7 @@ PARAMETERS = RTCRtpSendParameters(
 SIZES = {"f": (64, 48), "h": (32, 24)}
 
 
-class Camera(MediaStreamTrack):
+class Camera(CapturedTrack):
     """Pictures when told; `read` counts how many were taken."""
 
     kind = "video"
@@ -72,6 +72,7 @@ class Camera(MediaStreamTrack):
         frame = await self.frames.get()
         if frame is None:
             raise MediaStreamError
+        self.captured_ntp = (1 << 32) + frame.pts
         return frame
 
 
@@ -182,10 +183,14 @@ async def test_sender_reports_of_both_say_when_a_picture_was_taken() -> None:
             await show(wire, camera, "h", "f")
         origin = {packets[0].ssrc: packets[0].timestamp for packets in (wire.of("h"), wire.of("f"))}
         last = {packets[-1].ssrc: packets[-1].timestamp for packets in (wire.of("h"), wire.of("f"))}
+        assert {(report.ssrc, report.sender_info.rtp_timestamp) for report in wire.reports} == set(
+            origin.items()
+        )
+        wire.reports.clear()
         await wire.until(lambda: {report.ssrc for report in wire.reports} == set(origin))
         newest = {report.ssrc: report.sender_info for report in wire.reports}
         assert {ssrc: info.rtp_timestamp for ssrc, info in newest.items()} == last
-        assert len({info.ntp_timestamp for info in newest.values()}) == 1
+        assert {info.ntp_timestamp for info in newest.values()} == {(1 << 32) + 6000}
         assert {last[ssrc] - origin[ssrc] & 0xFFFFFFFF for ssrc in origin} == {6000}
 
 
