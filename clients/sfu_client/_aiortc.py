@@ -37,6 +37,7 @@ from aiortc.rtcrtpsender import RTCEncodedFrame
 from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtcpSenderInfo, RtcpSrPacket
 from av import VideoFrame
 from av.frame import Frame
+from av.video.reformatter import VideoReformatter
 
 from sfu_client.capture_time import CapturedTrack
 from sfu_client.simulcast import (
@@ -53,13 +54,35 @@ LOWEST_BPS = 100_000
 """Below this aiortc's encoders give no usable picture at any size."""
 
 
-class _LimitedVp8(Vp8Encoder):
-    """VP8 with a ceiling of one's own, of pictures made smaller by `scale`."""
+class _Scaler:
+    """Makes of a picture, which other encoders read at the same time, one of this encoder's own.
 
-    def __init__(self, ceiling_bps: int, scale: int = 1) -> None:
+    PyAV's `VideoFrame.reformat` keeps its state in the frame and hangs when two threads are in it; and a wish
+    for a keyframe is marked on the frame.
+    """
+
+    def __init__(self, scale: int) -> None:
+        self._scale = scale
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: Frame) -> VideoFrame:
+        assert isinstance(frame, VideoFrame)
+        if self._scale == 1 and frame.format.name == "yuv420p":
+            own = VideoFrame.from_ndarray(frame.to_ndarray(), format="yuv420p")
+        else:
+            width, height = (max(16, side // self._scale & ~1) for side in (frame.width, frame.height))
+            own = self._reformatter.reformat(frame, width, height, "yuv420p")
+        own.pts, own.time_base = frame.pts, frame.time_base
+        return own
+
+
+class _LimitedVp8(Vp8Encoder):
+    """VP8 with a ceiling of one's own. `scale` divides the picture's sides; None: nobody else reads it."""
+
+    def __init__(self, ceiling_bps: int, scale: int | None = None) -> None:
         super().__init__()
         self._ceiling_bps = ceiling_bps
-        self._scale = scale
+        self._scaler = None if scale is None else _Scaler(scale)
         self.target_bitrate = ceiling_bps
 
     @property
@@ -71,16 +94,16 @@ class _LimitedVp8(Vp8Encoder):
         self._Vp8Encoder__target_bitrate = max(LOWEST_BPS, min(bitrate, self._ceiling_bps))
 
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
-        return super().encode(_own(frame, self._scale), force_keyframe)
+        return super().encode(self._scaler(frame) if self._scaler else frame, force_keyframe)
 
 
 class _LimitedH264(H264Encoder):
-    """H264 with a ceiling of one's own, of pictures made smaller by `scale`."""
+    """H264 with a ceiling of one's own. `scale` divides the picture's sides; None: nobody else reads it."""
 
-    def __init__(self, ceiling_bps: int, scale: int = 1) -> None:
+    def __init__(self, ceiling_bps: int, scale: int | None = None) -> None:
         super().__init__()
         self._ceiling_bps = ceiling_bps
-        self._scale = scale
+        self._scaler = None if scale is None else _Scaler(scale)
         self.target_bitrate = ceiling_bps
 
     @property
@@ -92,24 +115,10 @@ class _LimitedH264(H264Encoder):
         self._H264Encoder__target_bitrate = max(LOWEST_BPS, min(bitrate, self._ceiling_bps))
 
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
-        return super().encode(_own(frame, self._scale), force_keyframe)
+        return super().encode(self._scaler(frame) if self._scaler else frame, force_keyframe)
 
 
-def _own(frame: Frame, scale: int) -> VideoFrame:
-    """A picture of this encoder's alone: a wish for a keyframe is marked on the frame, which others read."""
-    assert isinstance(frame, VideoFrame)
-    if scale == 1 and frame.format.name != "yuv420p":
-        return frame  # converted, and so copied, by the encoder itself
-    if scale == 1:
-        own = VideoFrame.from_ndarray(frame.to_ndarray(), format="yuv420p")
-    else:
-        width, height = (max(16, side // scale & ~1) for side in (frame.width, frame.height))
-        own = frame.reformat(width=width, height=height, format="yuv420p")
-    own.pts, own.time_base = frame.pts, frame.time_base
-    return own
-
-
-def _encoder(mime_type: str, ceiling_bps: int, scale: int = 1) -> Encoder | None:
+def _encoder(mime_type: str, ceiling_bps: int, scale: int | None = None) -> Encoder | None:
     """An encoder that goes up to `ceiling_bps`; None where there is none of ours for the codec (audio)."""
     known = {"video/vp8": _LimitedVp8, "video/h264": _LimitedH264}
     chosen = known.get(mime_type.lower())

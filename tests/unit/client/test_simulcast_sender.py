@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fractions
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -31,7 +32,7 @@ from av import VideoFrame
 
 from sfu.rtp.payload import INSPECTORS
 from sfu_client import simulcast
-from sfu_client._aiortc import SimulcastSender, _EncodingSender
+from sfu_client._aiortc import SimulcastSender, _EncodingSender, _Scaler
 from sfu_client.capture_time import CapturedTrack
 
 MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
@@ -266,3 +267,20 @@ def test_an_offer_without_simulcast_stays_as_it_is() -> None:
 def test_the_answer_tells_which_rids_are_taken() -> None:
     answer = "v=0\r\nm=audio 9 x 1\r\na=mid:0\r\nm=video 9 x 1\r\na=mid:1\r\na=rid:h recv\r\na=rid:f recv\r\n"
     assert simulcast.accepted(answer) == {"0": [], "1": ["h", "f"]}
+
+
+@pytest.mark.parametrize("picture_format", ["bgr24", "yuv420p"])
+def test_two_encoders_take_one_picture_at_once(picture_format: str) -> None:
+    shape = (96, 128, 3) if picture_format == "bgr24" else (144, 128)
+    scalers = (_Scaler(1), _Scaler(2))
+    with ThreadPoolExecutor(2) as threads:
+        for number in range(200):
+            frame = VideoFrame.from_ndarray(np.full(shape, number, np.uint8), picture_format)
+            frame.pts, frame.time_base = number, fractions.Fraction(1, 90_000)
+            large, small = threads.map(lambda scaler, frame=frame: scaler(frame), scalers)
+            assert [(own.width, own.height, own.pts) for own in (large, small)] == [
+                (128, 96, number),
+                (64, 48, number),
+            ]
+            assert large is not frame
+            assert {own.format.name for own in (large, small)} == {"yuv420p"}
