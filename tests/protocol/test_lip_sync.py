@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import fractions
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +18,8 @@ import av
 import numpy as np
 from aiortc import MediaStreamTrack, RTCRtpReceiver
 from aiortc.mediastreams import MediaStreamError
-from aiortc.rtp import RtcpSrPacket
-from signalling import serving
+from aiortc.rtp import RtcpSrPacket, RtpPacket
+from signalling import serving, until
 
 from sfu_client import Room
 from sfu_client.tracks import AnyTrack
@@ -40,19 +41,19 @@ class Flashes(MediaStreamTrack):
     def __init__(self, began_s: float) -> None:
         super().__init__()
         self._began_s = began_s
-        self._number = 0
+        self._number = -1
         noise = np.random.default_rng(1)
         self._dark = [noise.integers(0, 60, (LARGE[1], LARGE[0], 3), np.uint8) for _ in range(4)]
 
     async def recv(self) -> av.VideoFrame:
         if self.readyState != "live":
             raise MediaStreamError
-        await sleep_until(self._began_s + self._number / FPS)
+        self._number = self._number + 1 or first_after(self._began_s, FPS)
+        self.delay_s = await late_s(self._began_s + self._number / FPS)
         flash = self._number % round(EVENT_S * FPS) == 0
         picture = np.full_like(self._dark[0], 255) if flash else self._dark[self._number % 4]
         frame = av.VideoFrame.from_ndarray(picture, "bgr24")
         frame.pts, frame.time_base = self._number * 90_000 // FPS, fractions.Fraction(1, 90_000)
-        self._number += 1
         return frame
 
 
@@ -64,62 +65,68 @@ class Beeps(MediaStreamTrack):
     def __init__(self, began_s: float) -> None:
         super().__init__()
         self._began_s = began_s
-        self._number = 0
+        self._number = -1
         self._beep = (np.sin(np.arange(BLOCK) * 2 * np.pi * 1000 / RATE) * 20_000).astype(np.int16)
 
     async def recv(self) -> av.AudioFrame:
         if self.readyState != "live":
             raise MediaStreamError
-        await sleep_until(self._began_s + self._number * BLOCK / RATE)
+        self._number = self._number + 1 or first_after(self._began_s, RATE / BLOCK)
+        self.delay_s = await late_s(self._began_s + self._number * BLOCK / RATE)
         beep = self._number % round(EVENT_S * RATE / BLOCK) == 0
         samples = self._beep if beep else np.zeros_like(self._beep)
         frame = av.AudioFrame.from_ndarray(samples[None, :], "s16", "mono")
         frame.sample_rate, frame.pts = RATE, self._number * BLOCK
         frame.time_base = fractions.Fraction(1, RATE)
-        self._number += 1
         return frame
 
 
-async def sleep_until(time_s: float) -> None:
-    await asyncio.sleep(max(0.0, time_s - asyncio.get_running_loop().time()))
+def first_after(began_s: float, rate: float) -> int:
+    """The first tick to come, of `rate` a second since the beginning."""
+    return math.ceil((asyncio.get_running_loop().time() - began_s) * rate)
+
+
+async def late_s(time_s: float) -> float:
+    """Wait for that time; how much later it has become."""
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(max(0.0, time_s - loop.time()))
+    return loop.time() - time_s
 
 
 @dataclass
 class Instants:
-    """One track at the viewer: its sender reports, and when (NTP, seconds) it showed an event."""
+    """One track at the viewer: when (NTP, seconds) it showed events, by the reports that came before."""
 
     receiver: RTCRtpReceiver
     rate: int
-    reports: list[tuple[int, int]] = field(default_factory=list)
-    waiting: list[int] = field(default_factory=list)
+    report: tuple[int, int] | None = None
+    in_force: dict[int, tuple[int, int]] = field(default_factory=dict)
     events_s: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         receiver: Any = self.receiver
-        handle = receiver._handle_rtcp_packet
+        take_rtcp, take_rtp = receiver._handle_rtcp_packet, receiver._handle_rtp_packet
 
-        async def keep(packet: Any) -> None:
+        async def rtcp(packet: Any) -> None:
             if isinstance(packet, RtcpSrPacket):
-                self.reports.append((packet.sender_info.ntp_timestamp, packet.sender_info.rtp_timestamp))
-                for timestamp in self.waiting:
-                    self.events_s.append(self._ntp_s(timestamp))
-                self.waiting.clear()
-            await handle(packet)
+                self.report = packet.sender_info.ntp_timestamp, packet.sender_info.rtp_timestamp
+            await take_rtcp(packet)
 
-        receiver._handle_rtcp_packet = keep
+        async def rtp(packet: RtpPacket, arrival_time_ms: int) -> None:
+            if self.report is not None:
+                self.in_force.setdefault(packet.timestamp, self.report)
+            await take_rtp(packet, arrival_time_ms=arrival_time_ms)
 
-    def saw(self, pts: int) -> None:
-        """An event at this presentation time, which aiortc counts from the first frame's."""
+        receiver._handle_rtcp_packet, receiver._handle_rtp_packet = rtcp, rtp
+
+    def saw(self, pts: int, after: int = 0) -> None:
+        """An event `after` ticks into the frame of this presentation time, counted from the first frame."""
         receiver: Any = self.receiver
         timestamp = pts + receiver._RTCRtpReceiver__timestamp_mapper._origin & 0xFFFFFFFF
-        if self.reports:
-            self.events_s.append(self._ntp_s(timestamp))
-        else:
-            self.waiting.append(timestamp)
-
-    def _ntp_s(self, timestamp: int) -> float:
-        ntp, rtp = self.reports[-1]
-        return ntp / (1 << 32) + ((timestamp - rtp + (1 << 31) & 0xFFFFFFFF) - (1 << 31)) / self.rate
+        if timestamp in self.in_force:
+            ntp, rtp = self.in_force[timestamp]
+            since = (timestamp + after - rtp + (1 << 31) & 0xFFFFFFFF) - (1 << 31)
+            self.events_s.append(ntp / (1 << 32) + since / self.rate)
 
 
 def instants(room: Room, track: AnyTrack, rate: int) -> Instants:
@@ -135,7 +142,7 @@ async def hear(track: AnyTrack, heard: Instants) -> None:
         assert block.pts is not None
         loud = np.flatnonzero(np.abs(block.to_ndarray().reshape(-1, 2)[:, 0].astype(int)) > 3000)
         if silent and len(loud):
-            heard.saw(block.pts + int(loud[0]))
+            heard.saw(block.pts, int(loud[0]))
         silent = not len(loud)
 
 
@@ -167,16 +174,14 @@ async def test_flash_and_beep_stay_together_through_five_layer_switches() -> Non
         sizes: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
         tasks = [asyncio.create_task(watch(video, seen, sizes)), asyncio.create_task(hear(audio, heard))]
         try:
-            while not (heard.events_s and seen.events_s):
-                await asyncio.sleep(0.02)
+            await until(lambda: heard.events_s and seen.events_s)
             for switch in range(SWITCHES + 1):
                 size = LARGE if switch % 2 == 0 else SMALL
                 await viewer.subscribe([video.publication], width=size[0], height=size[1])
                 shown = 0
                 while shown < 2:
                     shown += await sizes.get() == size
-            while heard.events_s[-1] < seen.events_s[-1] - EVENT_S / 2:
-                await asyncio.sleep(0.02)
+            await until(lambda: heard.events_s[-1] > seen.events_s[-1] - EVENT_S / 2)
         finally:
             for task in tasks:
                 task.cancel()
@@ -187,4 +192,3 @@ async def test_flash_and_beep_stay_together_through_five_layer_switches() -> Non
     ]
     assert len(offsets) >= 2 * SWITCHES
     assert max(map(abs, offsets)) <= MOST_S, [round(offset, 4) for offset in offsets]
-    print([round(offset, 4) for offset in offsets])
