@@ -174,7 +174,7 @@ fn check_source_description(count: usize, body: &[u8]) -> Parsed<()> {
 }
 
 fn parse_nack(body: &[u8]) -> Parsed<Rtcp> {
-    if body.len() < 12 || body.len() % 4 != 0 {
+    if body.len() < 12 || !body.len().is_multiple_of(4) {
         return Err(ParseError("rtcp-nack"));
     }
     let mut lost = Vec::new();
@@ -188,7 +188,7 @@ fn parse_nack(body: &[u8]) -> Parsed<Rtcp> {
 }
 
 fn parse_full_intra_request(body: &[u8]) -> Parsed<Rtcp> {
-    if body.len() < 16 || body.len() % 8 != 0 {
+    if body.len() < 16 || !body.len().is_multiple_of(8) {
         return Err(ParseError("rtcp-fir"));
     }
     let entries = body[8..].chunks_exact(8).map(|entry| (u32_at(entry, 0), entry[4])).collect();

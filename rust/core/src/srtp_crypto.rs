@@ -14,7 +14,8 @@ const RTCP_FIXED: usize = 8;
 const INDEX_BYTES: usize = 4;
 const ENCRYPTED: u32 = 0x8000_0000;
 
-/// One direction's RTP or RTCP under one session key.
+/// One direction's RTP or RTCP under one session key. The usual variant is the large one, and not boxed.
+#[allow(clippy::large_enum_variant)]
 pub enum Cipher {
     Gcm { key: aead::LessSafeKey, salt: [u8; 12] },
     CounterMode { key: [u8; 16], salt: [u8; 14], authentication: hmac::Key },
