@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import Any, final
 
+__all__ = ["Plane"]
+
 _Packets = list[tuple[int, bytes]]
 """What is to be sent: transport and datagram, in order."""
 
 @final
 class Plane:
-    """Everything that happens per packet. Methods that may send return what is to be sent, None for nothing."""
+    """Everything that happens per packet. Methods that may send return what they would send."""
 
     def __new__(cls, ssrc: int, draw: Callable[[], int], cache_packets: int) -> Plane: ...
     def open_transport(self, transport: int, keys: Any) -> None: ...

@@ -132,9 +132,7 @@ def _layer_changed(subscription: SubscriptionKey, layer: tuple[int, int] | None)
     return CurrentLayerChanged(subscription, Layer(*layer) if layer is not None else None)
 
 
-def _feedback(
-    transport: TransportKey, results: list[tuple[int, int | None, int, int]]
-) -> TransportFeedback:
+def _feedback(transport: TransportKey, results: list[tuple[int, int | None, int, int]]) -> TransportFeedback:
     return TransportFeedback(transport, tuple(PacketResult(*result) for result in results))
 
 
