@@ -50,8 +50,9 @@ class Observer:
 class Packets(list[tuple[TransportKey, bytes, int]]):
     """What the port handed on as SRTP or SRTCP."""
 
-    def take(self, transport: TransportKey, packet: bytes, now_us: int) -> None:
-        self.append((transport, packet, now_us))
+    def take(self, transport: TransportKey, packet: bytes, now_us: int, arrival_us: int) -> None:
+        assert 0 <= now_us - arrival_us < 1_000_000
+        self.append((transport, packet, arrival_us))
 
 
 @contextlib.asynccontextmanager

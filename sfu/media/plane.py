@@ -286,8 +286,14 @@ class MediaPlane(Protocol):
     def layers(self, publication: PublicationKey) -> Sequence[tuple[Layer, str, int]]:
         """What flows now, lowest first: the layer, its rid, its bits per second."""
 
-    def receive(self, transport: TransportKey, packet: bytes, now_us: int) -> None:
-        """One SRTP or SRTCP datagram from the transport's proven peer."""
+    def receive(
+        self, transport: TransportKey, packet: bytes, now_us: int, arrival_us: int | None = None
+    ) -> None:
+        """One SRTP or SRTCP datagram from the transport's proven peer.
+
+        `arrival_us` is when it came to this machine, where that is known apart from `now_us`, the moment it
+        was read: feedback to the publisher, jitter and rates go by it.
+        """
 
     def tick(self, now_us: int, ntp: int) -> None:
         """Timers: reports, NACKs, feedback, stopped encodings. Call every 20 ms while a transport is open."""

@@ -278,7 +278,9 @@ class PythonPlane:
 
     # --- packets -------------------------------------------------------------------------------
 
-    def receive(self, transport: TransportKey, packet: bytes, now_us: int) -> None:
+    def receive(
+        self, transport: TransportKey, packet: bytes, now_us: int, arrival_us: int | None = None
+    ) -> None:
         known = self._transports.get(transport)
         if known is None or known.receiver is None:
             return self._drop("no-transport")
@@ -288,7 +290,8 @@ class PythonPlane:
                 for feedback in parse_compound(known.receiver.unprotect_rtcp(packet)):
                     self._receive_rtcp(known, feedback, now_us)
             else:
-                self._receive_rtp(known, known.receiver, packet, now_us)
+                arrived_us = now_us if arrival_us is None else arrival_us
+                self._receive_rtp(known, known.receiver, packet, now_us, arrived_us)
         except ParseError as error:
             self._drop(error.reason)
         return None
@@ -298,12 +301,12 @@ class PythonPlane:
         dropped[reason] = dropped.get(reason, 0) + 1
 
     def _receive_rtp(
-        self, transport: _Transport, receiver: SrtpReceiver, datagram: bytes, now_us: int
+        self, transport: _Transport, receiver: SrtpReceiver, datagram: bytes, now_us: int, arrival_us: int
     ) -> None:
         rtp = parse_packet(receiver.unprotect(datagram))
         number = rtp.extensions.get(transport.transport_cc)
         if number is not None and len(number) == 2:
-            transport.recorder.record(number[0] << 8 | number[1], now_us)
+            transport.recorder.record(number[0] << 8 | number[1], arrival_us)
         demux = transport.demux
         route = demux.routes.get(rtp.ssrc)
         if route is None:
@@ -326,7 +329,7 @@ class PythonPlane:
             if encoding is None or encoding.stats.ssrc != rtp.ssrc:
                 encoding = self._new_encoding(route, rtp, codec.clock_rate)
         carried = publication.carried(rtp.extensions)
-        packet = encoding.receive(rtp, codec, carried, now_us, recovered=route.rtx)
+        packet = encoding.receive(rtp, codec, carried, arrival_us, recovered=route.rtx)
         if not encoding.stats.active:
             # A retransmission is of the past: what stopped has not come back with it.
             if not route.rtx:

@@ -208,8 +208,8 @@ class Media:
 
     # --- driving -------------------------------------------------------------------------------
 
-    def _receive(self, transport: TransportKey, packet: bytes, now_us: int) -> None:
-        self._plane.receive(transport, packet, now_us)
+    def _receive(self, transport: TransportKey, packet: bytes, now_us: int, arrival_us: int) -> None:
+        self._plane.receive(transport, packet, now_us, arrival_us)
 
     def _pump(self) -> None:
         """Send what the pacers held back when its time has come; they need no finer beat than this."""

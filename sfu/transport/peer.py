@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from sfu import clock
 from sfu.ids import TransportKey
 from sfu.media.plane import SrtpKeys
 from sfu.transport.data import DataChannels
@@ -153,11 +154,11 @@ class PeerTransport:
         self.bytes_received += len(data)
         return self._ice_end.push(data)
 
-    def hold(self, packet: bytes, now_us: int) -> bool:
+    def hold(self, packet: bytes, arrival_us: int) -> bool:
         """Keep an SRTP packet that came before the keys; False when too many wait."""
         if len(self._early) >= EARLY_PACKETS:
             return False
-        self._early.append((packet, now_us))
+        self._early.append((packet, arrival_us))
         return True
 
     def watch(self, now_us: int) -> None:
@@ -197,8 +198,8 @@ class PeerTransport:
         self._dtls.on("statechange", self._dtls_changed)
         self._guard(lambda: self._observer.on_connected(self))
         early, self._early = self._early, []
-        for packet, now_us in early:
-            self._port.deliver(self, packet, now_us)
+        for packet, arrival_us in early:
+            self._port.deliver(self, packet, clock.now_us(), arrival_us)
         if sctp is not None and self.state == "connected":
             with contextlib.suppress(ConnectionError):
                 await self._data.start(self._dtls, *sctp)

@@ -19,7 +19,7 @@ from sfu import clock
 from sfu.config import RtcConfig
 from sfu.errors import ParseError
 from sfu.ids import TransportKey
-from sfu.transport import addresses, stun
+from sfu.transport import addresses, stun, timestamps
 from sfu.transport.dtls import fingerprint, make_certificate
 from sfu.transport.ice import Credentials, IceAgent
 from sfu.transport.path import Path
@@ -41,7 +41,7 @@ MAX_TCP_CONNECTIONS = 2000
 MAX_UNPROVEN_TCP_PER_HOST = 64
 """Connections of one address that have passed no check yet; a whole office may share an address."""
 
-OnPacket = Callable[[TransportKey, bytes, int], None]
+OnPacket = Callable[[TransportKey, bytes, int, int], None]
 
 
 class UdpPath:
@@ -111,8 +111,8 @@ class TransportPort:
     ) -> TransportPort:
         """Bind every configured address. Raises `OSError` where the port is taken.
 
-        `on_packet(key, datagram, now_us)` gets every SRTP and SRTCP datagram from a proven address,
-        `on_drained()` follows each batch.
+        `on_packet(key, datagram, now_us, arrival_us)` gets every SRTP and SRTCP datagram from a proven
+        address, `on_drained()` follows each batch.
         """
         port = cls(config, on_packet, on_drained)
         try:
@@ -171,11 +171,11 @@ class TransportPort:
         peer.agent.restart(self._unused())
         self._by_ufrag[peer.ice_ufrag] = peer
 
-    def deliver(self, peer: PeerTransport, packet: bytes, now_us: int) -> None:
+    def deliver(self, peer: PeerTransport, packet: bytes, now_us: int, arrival_us: int) -> None:
         """Hand on SRTP or SRTCP of a peer, or keep it back until there are keys to read it with."""
         if peer.srtp_keys is not None:
-            self._on_packet(peer.key, packet, now_us)
-        elif not peer.hold(packet, now_us):
+            self._on_packet(peer.key, packet, now_us, arrival_us)
+        elif not peer.hold(packet, arrival_us):
             self.counters["srtp-before-keys"] += 1
 
     def forget(self, peer: PeerTransport) -> None:
@@ -203,12 +203,13 @@ class TransportPort:
 
     def _drain(self, sock: socket.socket) -> None:
         """Take what waits on a socket, at most `DRAIN_DATAGRAMS` and for `DRAIN_US`."""
-        receive, owners, deliver = sock.recvfrom, self._by_address, self.deliver
+        receive, owners, deliver = sock.recvmsg, self._by_address, self.deliver
+        age_us, ancillary_bytes = timestamps.age_us, timestamps.ANCILLARY_BYTES
         now_us = clock.now_us()
         deadline_us = now_us + DRAIN_US
         for _ in range(DRAIN_DATAGRAMS):
             try:
-                data, address = receive(DATAGRAM_BYTES)
+                data, ancillary, _, address = receive(DATAGRAM_BYTES, ancillary_bytes)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
@@ -222,7 +223,7 @@ class TransportPort:
                     self.counters["unknown-address"] += 1
                     continue
                 peer.bytes_received += len(data)
-                deliver(peer, data, now_us)
+                deliver(peer, data, now_us, now_us - age_us(ancillary))
             else:
                 self._other(UdpPath(sock, address, self.count), data, now_us)
             if now_us > deadline_us:
@@ -239,7 +240,7 @@ class TransportPort:
                 self.counters["unknown-address"] += 1
                 return
             peer.bytes_received += len(data)
-            self.deliver(peer, data, now_us)
+            self.deliver(peer, data, now_us, now_us)
             if self._on_drained is not None:
                 self._on_drained()
         else:
@@ -356,6 +357,7 @@ class TransportPort:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 _set_buffer(sock, socket.SO_RCVBUF, self._config.receive_buffer_bytes, "net.core.rmem_max")
                 _set_buffer(sock, socket.SO_SNDBUF, self._config.send_buffer_bytes, "net.core.wmem_max")
+                timestamps.enable(sock)
                 sock.setblocking(False)
                 sock.bind((host, self.port or self._config.port))
             except OSError as error:

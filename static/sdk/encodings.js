@@ -5,7 +5,7 @@ export const VIDEO_CODECS = Object.freeze(['vp8', 'vp9', 'h264', 'av1']);
 
 const SCREEN_BPS = 2_500_000;
 /** Bits per second that one 1280x720 camera picture is worth; other sizes in proportion to their pixels. */
-const BPS_720P = 1_700_000;
+const BPS_720P = 2_200_000;
 const PIXELS_720P = 1280 * 720;
 const LOWEST_BPS = 120_000;
 

@@ -93,21 +93,21 @@ async def test_packets_that_outran_the_handshake_follow_its_end() -> None:
             super().on_connected(transport)
 
     class Noting(Packets):
-        def take(self, transport: TransportKey, packet: bytes, now_us: int) -> None:
-            order.append((transport, packet, now_us))
+        def take(self, transport: TransportKey, packet: bytes, now_us: int, arrival_us: int) -> None:
+            order.append((transport, packet, arrival_us))
 
     async with open_port(Noting()) as port:
         observer, client = Watching(), new_client()
         transport, _ = await connect(port, observer, client)
         try:
             for number in range(3):
-                port.deliver(transport, bytes([128, number]), 1000 + number)
+                port.deliver(transport, bytes([128, number]), 5000, 1000 + number)
             assert order == []
             await asyncio.wait_for(observer.connected.wait(), 10)
             await until(lambda: len(order) >= 4)
             late = [(transport.key, bytes([128, number]), 1000 + number) for number in range(3)]
             assert order[:4] == ["connected", *late]
-            port.deliver(transport, b"\x80now", 2000)
+            port.deliver(transport, b"\x80now", 6000, 2000)
             assert order[-1] == (transport.key, b"\x80now", 2000)
         finally:
             await client.close()

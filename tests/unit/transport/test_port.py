@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
+import time
 
 import pytest
 from transport_client import Observer, Packets, connect, new_client, open_port
 
+from sfu import clock
 from sfu.config import RtcConfig
 from sfu.media.plane import SrtpKeys
-from sfu.transport import addresses, stun
+from sfu.transport import addresses, stun, timestamps
 from sfu.transport.peer import PeerTransport
 from sfu.transport.port import TransportPort
 
@@ -86,6 +89,35 @@ async def test_the_peer_moves_to_another_address() -> None:
         assert {key for key, _, _ in packets} == {transport.key}
         for sock in socks:
             sock.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when a datagram arrived")
+async def test_a_datagram_that_waited_for_the_event_loop_has_the_time_it_arrived() -> None:
+    packets = Packets()
+    async with open_port(packets) as port:
+        transport = started(port)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.connect(("127.0.0.1", port.port))
+            sock.send(a_check(transport))
+            assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 1500), 5)
+            sock.send(b"\x80" + bytes(20))
+            sent_us = clock.now_us()
+            while clock.now_us() < sent_us + 50_000:
+                pass
+            async with asyncio.timeout(5):
+                while not packets:
+                    await asyncio.sleep(0.01)
+        ((_, _, arrival_us),) = packets
+        assert arrival_us < sent_us + 10_000
+
+
+def test_a_wall_clock_that_was_set_makes_no_arrival_of_it() -> None:
+    def stamp(ahead_s: int) -> list[tuple[int, int, bytes]]:
+        return [(1, timestamps._SO_TIMESTAMPNS, timestamps._TIMESPEC.pack(int(time.time()) + ahead_s, 0))]
+
+    assert timestamps.age_us(stamp(60)) == timestamps.age_us(stamp(-60)) == timestamps.age_us([]) == 0
+    assert timestamps.age_us([(1, 99, b"other")]) == 0
 
 
 async def test_media_from_an_unproven_address_is_dropped() -> None:
