@@ -57,17 +57,22 @@ def parse_url(url: str) -> URL:
 
 
 def open_engines(url: URL, *, lasting: bool = True) -> Engines:
-    """Nothing is connected yet. `lasting` false (a database that is thrown away) spares the disk."""
+    """Nothing is connected yet. `lasting` false (a database that is thrown away) spares the disk.
+
+    Parameters are hidden from errors, because errors are logged and message text is not.
+    """
     if url.get_backend_name() == "sqlite":
-        write = create_async_engine(url, pool_size=1, max_overflow=0)
-        read = create_async_engine(url, pool_size=READERS, max_overflow=0)
+        write = create_async_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
+        read = create_async_engine(url, pool_size=READERS, max_overflow=0, hide_parameters=True)
         # FULL, not NORMAL: in WAL mode NORMAL survives kill -9 but not a power cut, and an acknowledged
         # message has to survive both. One sync serves a whole batch of messages, so it costs little.
         _prepare_sqlite(write, "IMMEDIATE", synchronous="FULL" if lasting else "OFF")
         _prepare_sqlite(read, "DEFERRED", query_only="ON")
         return Engines(write, read)
     try:
-        engine = create_async_engine(url, pool_size=READERS + 1, max_overflow=0, pool_pre_ping=True)
+        engine = create_async_engine(
+            url, pool_size=READERS + 2, max_overflow=0, pool_pre_ping=True, hide_parameters=True
+        )
     except ModuleNotFoundError:
         raise ConfigError(["storage.url: PostgreSQL needs asyncpg: pip install 'pysfu[postgres]'"]) from None
     return Engines(engine, engine)

@@ -7,11 +7,13 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sfu.errors import ConfigError
 from sfu.store.engine import Engines, alone, open_engines, parse_url, sqlite_url
 from sfu.store.migrate import migrate
-from sfu.store.writes import MAX_WAITING, Writes
+from sfu.store.writes import MAX_WAITING, Writes, failures
 
 TEMPORARY = "temporary"
 """As a URL: a database and files that are gone when the server stops."""
@@ -27,9 +29,10 @@ class Store:
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for queries, which see what has been committed."""
-        async with self._engines.read.connect() as connection:
-            yield connection
+        """A connection for queries, which see what is committed. Raises `RequestError` `storage_failed`."""
+        with failures():
+            async with self._engines.read.connect() as connection:
+                yield connection
 
 
 @contextlib.asynccontextmanager
@@ -37,8 +40,7 @@ async def open_store(url: str, folder: Path | None, max_waiting: int = MAX_WAITI
     """Open, migrate and hold the database at `url`; everything submitted is durable when this has ended.
 
     An empty `url` is the file `sfu.db` in `folder`, `TEMPORARY` a throw-away one, which needs no folder.
-    Raises `ConfigError` where it cannot be used, `OSError` or `sqlalchemy.exc.SQLAlchemyError` where it
-    cannot be reached.
+    Raises `ConfigError` where it cannot be used.
     """
     async with contextlib.AsyncExitStack() as stack:
         if url == TEMPORARY:
@@ -49,8 +51,12 @@ async def open_store(url: str, folder: Path | None, max_waiting: int = MAX_WAITI
         parsed = sqlite_url(folder / "sfu.db") if own else parse_url(url)
         engines = open_engines(parsed, lasting=url != TEMPORARY)
         stack.push_async_callback(engines.dispose)
-        await stack.enter_async_context(alone(parsed, engines))
-        await migrate(engines.write)
+        try:
+            await stack.enter_async_context(alone(parsed, engines))
+            await migrate(engines.write)
+        except (SQLAlchemyError, OSError) as error:
+            # Its text may hold the URL, and that the password.
+            raise ConfigError([f"storage.url: cannot be opened ({type(error).__name__})"]) from error
         store = Store(engines, folder, max_waiting)
         stack.push_async_callback(store.writes.close)
         yield store

@@ -7,9 +7,10 @@ one commit is under way goes into the next, and the busier the server, the large
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 Step = tuple[Executable, Mapping[str, Any]]
 """A statement, kept by its module so that it is compiled once, and its values."""
-Done = Callable[[Exception | None], None]
+Done = Callable[[RequestError | None], None]
 
 MAX_WAITING = 10_000
 """Writes that may wait: some seconds of a busy server. Then senders are refused until it has drained."""
@@ -38,6 +39,21 @@ RETRIES_S = (0.2, 1.0, 3.0)
 class _Write:
     steps: tuple[Step, ...]
     done: Done | None
+
+
+@contextlib.contextmanager
+def failures() -> Iterator[None]:
+    """What goes wrong with the database is logged, and refuses one request: it ends no call."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        log.exception("the database has failed")
+        raise storage_failed() from error
+
+
+def storage_failed() -> RequestError:
+    """The refusal for what could not be read or written."""
+    return RequestError("storage_failed", "the server could not read or store this")
 
 
 class Writes:
@@ -58,7 +74,7 @@ class Writes:
         return len(self._waiting) + self._under_way
 
     def submit(self, steps: Iterable[Step], done: Done | None = None) -> None:
-        """Queue one write. `done` is called once, with None after its commit, else with what went wrong.
+        """Queue one write. `done` is called once, with None after its commit, else with `storage_failed`.
 
         The steps of a write are committed together or not at all; one write's failure harms no other.
         Raises `RequestError` `overloaded` where too many wait, and then nothing is queued.
@@ -78,9 +94,10 @@ class Writes:
         await reached
 
     async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Run `work` in a transaction of its own. The database's own locks order it among the writes."""
-        async with self._engine.begin() as connection:
-            return await work(connection)
+        """Run `work` in a transaction of its own: all or nothing. Raises `RequestError` `storage_failed`."""
+        with failures():
+            async with self._engine.begin() as connection:
+                return await work(connection)
 
     async def close(self) -> None:
         """Commit what waits, and end."""
@@ -144,6 +161,6 @@ async def _execute(connection: AsyncConnection, batch: list[_Write]) -> None:
 def _tell(write: _Write, error: Exception | None) -> None:
     if write.done is not None:
         try:
-            write.done(error)
+            write.done(None if error is None else storage_failed())
         except Exception:
             log.exception("what follows a write failed")

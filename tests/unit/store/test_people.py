@@ -4,6 +4,7 @@ from typing import Any
 from sqlalchemy import insert, select
 from stored import message
 
+from sfu.errors import RequestError
 from sfu.store import messages, people, retention, tables
 from sfu.store.messages import StoredMessage
 from sfu.store.store import Store
@@ -11,7 +12,7 @@ from sfu.store.writes import Step
 
 
 async def written(store: Store, *writes: list[Step]) -> None:
-    errors: list[Exception | None] = []
+    errors: list[RequestError | None] = []
     for steps in writes:
         store.writes.submit(steps, errors.append)
     await store.writes.flush()

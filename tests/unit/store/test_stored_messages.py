@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from stored import message
 
+from sfu.errors import RequestError
 from sfu.store import messages
 from sfu.store.messages import StoredMessage
 from sfu.store.store import Store
@@ -9,7 +10,7 @@ from sfu.store.writes import Step
 
 
 async def written(store: Store, *writes: list[Step]) -> None:
-    errors: list[Exception | None] = []
+    errors: list[RequestError | None] = []
     for steps in writes:
         store.writes.submit(steps, errors.append)
     await store.writes.flush()

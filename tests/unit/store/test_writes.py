@@ -12,7 +12,7 @@ from sfu.store.store import Store, open_store
 from sfu.store.tables import messages as table
 
 
-def write(store: Store, number: int, done: Callable[[Exception | None], None] | None = None) -> None:
+def write(store: Store, number: int, done: Callable[[RequestError | None], None] | None = None) -> None:
     store.writes.submit(messages.added(message(number)), done)
 
 
@@ -47,7 +47,7 @@ async def test_what_comes_meanwhile_shares_a_commit(store: Store, monkeypatch: p
 
 
 async def test_one_bad_write_harms_no_other(store: Store) -> None:
-    errors: list[Exception | None] = []
+    errors: list[RequestError | None] = []
     for number in (1, 2, 1, 3):
         write(store, number, errors.append)
     await store.writes.flush()
@@ -90,7 +90,7 @@ async def test_flush_does_not_wait_for_what_comes_later(store: Store) -> None:
     flushed = asyncio.ensure_future(store.writes.flush())
     numbers = iter(range(2, 10_000))
 
-    def again(error: Exception | None) -> None:
+    def again(error: RequestError | None) -> None:
         if not flushed.done():
             write(store, next(numbers), again)
 
@@ -102,10 +102,10 @@ async def test_flush_does_not_wait_for_what_comes_later(store: Store) -> None:
 async def test_an_exception_in_what_follows_stops_nothing(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fails(error: Exception | None) -> None:
+    def fails(error: RequestError | None) -> None:
         raise RuntimeError("of the test")
 
-    told: list[Exception | None] = []
+    told: list[RequestError | None] = []
     write(store, 1, fails)
     write(store, 2, told.append)
     await store.writes.flush()
