@@ -95,8 +95,11 @@ class NativePlane:
 
     # --- packets and timers --------------------------------------------------------------------
 
-    def receive(self, transport: TransportKey, packet: bytes, now_us: int) -> None:
-        self._send_all(self._plane.receive(transport, packet, now_us))
+    def receive(
+        self, transport: TransportKey, packet: bytes, now_us: int, arrival_us: int | None = None
+    ) -> None:
+        arrived_us = now_us if arrival_us is None else arrival_us
+        self._send_all(self._plane.receive(transport, packet, now_us, arrived_us))
 
     def tick(self, now_us: int, ntp: int) -> None:
         """See `MediaPlane`. `ntp` is not needed: sender reports carry the publishers' clocks over."""
@@ -136,12 +139,16 @@ def _feedback(transport: TransportKey, results: list[tuple[int, int | None, int,
     return TransportFeedback(transport, tuple(PacketResult(*result) for result in results))
 
 
+def _remb(transport: TransportKey, bitrate_bps: int, subscriptions: list[SubscriptionKey]) -> RembReceived:
+    return RembReceived(transport, bitrate_bps, tuple(subscriptions))
+
+
 _EVENTS: dict[str, Callable[..., Any]] = {
     "AudioLevel": AudioLevel,
     "CurrentLayerChanged": _layer_changed,
     "EncodingStarted": EncodingStarted,
     "EncodingStopped": EncodingStopped,
     "KeyframeWanted": KeyframeWanted,
-    "RembReceived": RembReceived,
+    "RembReceived": _remb,
     "TransportFeedback": _feedback,
 }

@@ -23,17 +23,20 @@ from sfu.media.plane import (
     PlaneEvent,
     TransportFeedback,
 )
+from sfu.media.restraint import Restraint
 from sfu.media.speakers import ActiveSpeakers
 from sfu.media.viewer import Viewer
 
 HIGHEST = Layer(7, 7)
 """The cap that caps nothing: no codec has more than eight spatial or temporal layers."""
-LOWEST = Layer(0, 7)
-"""The smallest picture at its full frame rate."""
+LOWEST = Layer(0, 0)
+"""The smallest picture at its lowest frame rate: what surely gets through."""
 DEFAULT_PRIORITY = 128
 
 _SURVEY_US = 200_000
 """How often sizes and layers are read: soon enough for a switch, cheap for hundreds of publications."""
+_PEAK_KEPT = 0.97
+"""Of a layer's peak from survey to survey: half of it is forgotten in 5 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,16 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class SizedLayer:
-    """A layer that flows, with its picture size in pixels (0: not known yet) and bits per second."""
+    """A layer that flows, with its picture size in pixels (0: not known yet) and bits per second.
+
+    `peak_bps` is what it has lately been: what climbing to it may come to cost.
+    """
 
     layer: Layer
     width: int
     height: int
     bitrate_bps: int
+    peak_bps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +131,7 @@ class _Subscription:
     decision: Decision | None = None
     """By its wish alone: the best it may get."""
     applied: Decision | None = None
+    restraint: Restraint = field(default_factory=Restraint)
 
 
 def wished_layer(layers: Sequence[SizedLayer], width: int, height: int) -> Layer:
@@ -149,6 +157,12 @@ def _steps(layers: Sequence[SizedLayer]) -> list[SizedLayer]:
     return [
         each for each in layers if not each.layer.spatial or each.layer.temporal == tops[each.layer.spatial]
     ]
+
+
+def _cost_bps(layer: SizedLayer, current: Layer | None) -> int:
+    """What is held costs what it costs now; what would be climbed to, what it may soon cost again."""
+    held = current is not None and layer.layer <= current
+    return layer.bitrate_bps if held else max(layer.bitrate_bps, layer.peak_bps)
 
 
 class Policy:
@@ -203,7 +217,7 @@ class Policy:
             viewer = self._viewers.setdefault(transport, Viewer(self._plane, transport))
             viewer.subscriptions.add(subscription)
             viewer.changed()
-            # Until it is known what the path carries, the smallest picture is what surely gets through.
+            # Until it is known what the path carries.
             self._plane.set_target(subscription, LOWEST)
         self._subscriptions[subscription] = _Subscription(publication, wish or Wish(), viewer)
         owner.subscriptions.add(subscription)
@@ -290,21 +304,29 @@ class Policy:
                 decided[key] = decision or Decision(None)
                 continue
             publication = self._publications[subscription.publication]
-            layers = tuple((each.layer, each.bitrate_bps) for each in _steps(publication.layers))
-            if not layers:
-                decided[key] = decision
+            steps = _steps(publication.layers)
+            if not steps:
+                decided[key] = Decision(LOWEST) if publication.kind == "video" else decision
                 continue
-            applied = subscription.applied
-            # What was given may have been more than there is, as before anything flowed.
-            current = layers[0][0] if applied is None else applied.target
+            current = steps[0].layer if subscription.applied is None else subscription.applied.target
+            layers = tuple((each.layer, _cost_bps(each, current)) for each in steps)
             wishes[key] = allocator.Wish(
-                key, publication.kind, subscription.wish.priority, layers, decision.target, current
+                key,
+                publication.kind,
+                subscription.wish.priority,
+                layers,
+                decision.target,
+                current,
+                subscription.restraint.wary_of(now_us),
             )
         viewer.share(wishes, now_us)
         allocation = viewer.allocation
         assert allocation is not None
-        for key in wishes:
+        for key, wish in wishes.items():
             layer = allocation.layers[key]
+            current, best = wish.current, wish.max_layer
+            if current is None or best is None or current <= best:
+                self._subscriptions[key].restraint.moved(current, layer, now_us)
             decided[key] = Decision(layer) if layer is not None else Decision(None, "bandwidth")
         return decided
 
@@ -351,12 +373,14 @@ class Policy:
         tops: dict[str, int] = {}
         for layer, rid, _ in flowing:
             tops[rid] = max(tops.get(rid, 0), layer.spatial)
+        peaks = {each.layer: int(_PEAK_KEPT * each.peak_bps) for each in publication.layers}
         layers = []
         for layer, rid, bitrate_bps in flowing:
             width, height = (stats[rid].width, stats[rid].height) if rid in stats else (0, 0)
             # Within one scalable stream each spatial layer halves the next, as every common mode does.
             below = tops[rid] - layer.spatial
-            layers.append(SizedLayer(layer, width >> below, height >> below, bitrate_bps))
+            peak_bps = max(bitrate_bps, peaks.get(layer, 0))
+            layers.append(SizedLayer(layer, width >> below, height >> below, bitrate_bps, peak_bps))
         publication.layers = tuple(layers)
         for subscription in publication.subscriptions:
             viewer = self._subscriptions[subscription].viewer

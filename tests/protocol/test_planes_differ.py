@@ -314,7 +314,8 @@ class Scenario:
             self.deliver(transport, datagram)
 
     def deliver(self, transport: TransportKey, datagram: bytes) -> None:
-        self.twins.each(lambda plane: plane.receive(transport, datagram, self.now_us))
+        arrival_us = self.now_us - self.rng.choice((0, 0, 700))
+        self.twins.each(lambda plane: plane.receive(transport, datagram, self.now_us, arrival_us))
 
     def publisher_rtcp(self, publisher: Publisher) -> None:
         source = self.rng.choice(publisher.sources)

@@ -8,6 +8,7 @@ use crate::error::ParseError;
 use crate::extensions::{Carried, ExtensionLayout};
 use crate::hub::Hub;
 use crate::pacer::{Pacer, Priority};
+use crate::packet::FIXED_BYTES;
 use crate::parameters::{Probe, SrtpKeys, TransportKey};
 use crate::srtp::SrtpSender;
 use crate::twcc::SentHistory;
@@ -17,6 +18,10 @@ const SSRCS_KEPT: usize = 1024;
 const TAG_BYTES: usize = 16;
 /// Sequence numbers: a jitter buffer's length and more.
 const NEAR: i64 = 1024;
+/// Of the estimate, for retransmissions: enough for every fifth packet lost. Where more is lost the path is
+/// overrun, and sending what it dropped again and again would keep it so.
+const RESEND_SHARE: f64 = 0.3;
+const RESEND_BURST_US: f64 = 500_000.0;
 /// The pace until policy sets one: nothing waits.
 const UNLIMITED_BPS: i64 = 1_000_000_000;
 const PADDING: u8 = 0x20;
@@ -67,6 +72,13 @@ impl Header<'_> {
     }
 }
 
+impl Draft {
+    /// Bytes of the extension block.
+    pub fn block_bytes(&self, csrcs: &[u8]) -> usize {
+        self.header - FIXED_BYTES - csrcs.len()
+    }
+}
+
 /// A packet that waits for its time.
 #[derive(Debug)]
 struct Queued {
@@ -89,6 +101,8 @@ pub struct EgressTransport {
     pacer: Pacer<Queued>,
     /// Of packets with transport-wide numbers.
     pub sent_bytes: i64,
+    resend_us_per_byte: f64,
+    resend_free_us: f64,
 }
 
 impl EgressTransport {
@@ -102,6 +116,8 @@ impl EgressTransport {
             ended: FxHashMap::default(),
             pacer: Pacer::new(UNLIMITED_BPS),
             sent_bytes: 0,
+            resend_us_per_byte: 0.0,
+            resend_free_us: 0.0,
         }
     }
 
@@ -175,8 +191,26 @@ impl EgressTransport {
         self.emit(draft, now_us, hub);
     }
 
+    /// Follow the estimator: the pace, and what may be spent on retransmissions.
     pub fn set_estimate(&mut self, estimate_bps: i64) {
         self.pacer.set_estimate(estimate_bps);
+        self.resend_us_per_byte = 8_000_000.0 / (RESEND_SHARE * estimate_bps as f64);
+    }
+
+    /// Whether a retransmission is within its share of the estimate: then it is spent, else counted.
+    pub fn may_resend(&mut self, size: usize, now_us: i64, hub: &mut Hub) -> bool {
+        let free_us = self.resend_free_us.max(now_us as f64);
+        if free_us - now_us as f64 > RESEND_BURST_US {
+            hub.counters.drop("rtx-share");
+            return false;
+        }
+        self.resend_free_us = free_us + size as f64 * self.resend_us_per_byte;
+        true
+    }
+
+    /// Unmake a packet that is not to be sent.
+    pub fn discard(&mut self, draft: Draft, hub: &mut Hub) {
+        hub.out.bytes.truncate(draft.start);
     }
 
     /// Begin a cluster; `pump` and `pad` send it.

@@ -16,8 +16,10 @@ use crate::sequence::unwrap;
 const REPORT_US: i64 = 1_000_000;
 const REMIND_US: i64 = 1_000_000;
 const RATE_US: i64 = 500_000;
-/// A packet is not sent again within this: a hostile list of NACKs must not multiply.
+/// A packet is not sent again within this, and not before the last one can have arrived: neither a hostile
+/// list of NACKs nor an impatient receiver behind a long queue must multiply it.
 const RESEND_US: i64 = 10_000;
+const LONGEST_RESEND_US: i64 = 500_000;
 /// In answer to one NACK: a short packet must not make a burst of a megabyte.
 const MOST_RESENT: usize = 256;
 const REPORTS_KEPT: usize = 4;
@@ -33,11 +35,13 @@ impl Subscription {
         hub: &mut Hub,
     ) {
         let newest = self.run().map_or(self.next_out - 1, |run| run.sequence.highest_out());
+        let rtt_us = (self.stats.rtt_ms.unwrap_or(0.0) * 1000.0) as i64;
+        let resend_us = rtt_us.clamp(RESEND_US, LONGEST_RESEND_US);
         for seq in lost.iter().take(MOST_RESENT) {
             self.stats.nacks_received += 1;
             let Some(rtx_ssrc) = self.config.rtx_ssrc.filter(|_| self.connected) else { continue };
             let out = unwrap(i64::from(*seq), newest, 16);
-            if self.resent.at(out).is_some_and(|at_us| now_us - at_us < RESEND_US) {
+            if self.resent.at(out).is_some_and(|at_us| now_us - at_us < resend_us) {
                 continue;
             }
             let Some((index, packet)) = self.find(out, publication) else {
@@ -45,7 +49,9 @@ impl Subscription {
                 continue;
             };
             if let Some(payload_type) = self.rtx_payload_type(packet.payload_type) {
-                self.resend(*seq, index, packet, (rtx_ssrc, payload_type), transport, now_us, hub);
+                if !self.resend(*seq, index, packet, (rtx_ssrc, payload_type), transport, now_us, hub) {
+                    return;
+                }
                 self.resent.note(out, now_us);
                 self.rtx_next += 1;
                 self.stats.retransmitted += 1;
@@ -53,6 +59,7 @@ impl Subscription {
         }
     }
 
+    /// Send one packet again; false where that is more than the transport may spend.
     #[allow(clippy::too_many_arguments)]
     fn resend(
         &mut self,
@@ -63,7 +70,7 @@ impl Subscription {
         transport: &mut EgressTransport,
         now_us: i64,
         hub: &mut Hub,
-    ) {
+    ) -> bool {
         let run = &mut self.runs[index];
         let picture = run.picture(packet);
         // Of a layer that was left out too late the number alone went out; only that is missed.
@@ -79,6 +86,11 @@ impl Subscription {
             frame_number: run.frame_number(packet),
         };
         let draft = header.begin(now_us, hub);
+        let size = if nothing { 0 } else { packet.payload.len() } + draft.block_bytes(&packet.csrcs);
+        if !transport.may_resend(size, now_us, hub) {
+            transport.discard(draft, hub);
+            return false;
+        }
         let out = &mut hub.out.bytes;
         out.extend(seq.to_be_bytes());
         if !nothing {
@@ -89,6 +101,7 @@ impl Subscription {
             }
         }
         transport.transmit(draft, Priority::Retransmission, now_us, hub);
+        true
     }
 
     fn rtx_payload_type(&self, payload_type: u8) -> Option<u8> {

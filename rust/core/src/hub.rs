@@ -16,7 +16,7 @@ pub enum Event {
     CurrentLayerChanged { subscription: SubscriptionKey, layer: Option<Layer> },
     AudioLevel { publication: PublicationKey, level: u8, packets: i64 },
     TransportFeedback { transport: TransportKey, results: Vec<PacketResult> },
-    RembReceived { transport: TransportKey, bitrate_bps: u128 },
+    RembReceived { transport: TransportKey, bitrate_bps: u128, subscriptions: Vec<SubscriptionKey> },
 }
 
 /// Of the whole plane. `dropped` counts by reason.

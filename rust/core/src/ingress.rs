@@ -322,7 +322,7 @@ impl Encoding {
         self.rate_since_us = now_us;
         for (rate, bytes) in self.rates.iter_mut().zip(&mut self.rate_bytes) {
             let now = (*bytes * 8_000_000).div_euclid(elapsed_us);
-            *rate = if now != 0 && *rate != 0 { (now + *rate) / 2 } else { now };
+            *rate = if now != 0 && *rate != 0 { (now + 3 * *rate) / 4 } else { now };
             *bytes = 0;
         }
         self.stats.bitrate_bps = self.rates.iter().sum();
@@ -419,19 +419,24 @@ impl Publication {
         }
     }
 
-    /// Order what flows anew by picture size. Returns whether anything has changed.
+    /// Order the encodings anew by picture size. Returns whether anything has changed.
+    ///
+    /// One that does not flow just now keeps its place: what subscribers are capped to stays what it was.
     pub fn rank(&mut self) -> bool {
-        let current = self.by_rid.iter().map(|(_, id)| *id);
-        let mut active: Vec<EncodingId> = current.filter(|id| self.encodings[*id].stats.active).collect();
-        active.sort_by(|one, other| self.quality(*one).cmp(&self.quality(*other)));
-        if active == self.flowing {
-            return false;
+        let mut ranked: SmallVec<[EncodingId; 8]> = self.by_rid.iter().map(|(_, id)| *id).collect();
+        ranked.sort_by(|one, other| self.quality(*one).cmp(&self.quality(*other)));
+        let mut changed = false;
+        for (spatial, id) in ranked.iter().enumerate() {
+            let encoding = &mut self.encodings[*id];
+            changed = changed || encoding.spatial != spatial as i64;
+            encoding.spatial = spatial as i64;
         }
-        self.flowing = active;
-        for (spatial, id) in self.flowing.iter().enumerate() {
-            self.encodings[*id].spatial = spatial as i64;
+        ranked.retain(|id| self.encodings[*id].stats.active);
+        if *ranked != *self.flowing {
+            self.flowing = ranked.to_vec();
+            changed = true;
         }
-        true
+        changed
     }
 
     fn quality(&self, id: EncodingId) -> (u64, usize, &str) {

@@ -339,8 +339,8 @@ impl Plane {
 
     // --- packets -------------------------------------------------------------------------------
 
-    /// One SRTP or SRTCP datagram from the transport's proven peer.
-    pub fn receive(&mut self, key: TransportKey, datagram: &[u8], now_us: i64) {
+    /// One SRTP or SRTCP datagram from the transport's proven peer, that came to this machine at `arrival_us`.
+    pub fn receive(&mut self, key: TransportKey, datagram: &[u8], now_us: i64, arrival_us: i64) {
         let id = self.transport_ids.get(&key).copied();
         let Some(id) = id.filter(|id| self.transports[*id].receiver.is_some()) else {
             return self.hub.counters.drop("no-transport");
@@ -352,7 +352,7 @@ impl Plane {
         let result = if is_rtcp(&data) {
             self.receive_rtcp_datagram(id, &mut data, now_us)
         } else {
-            self.receive_rtp(id, &mut data, now_us)
+            self.receive_rtp(id, &mut data, now_us, arrival_us)
         };
         self.inbound = data;
         if let Err(ParseError(reason)) = result {
@@ -360,7 +360,7 @@ impl Plane {
         }
     }
 
-    fn receive_rtp(&mut self, id: usize, data: &mut [u8], now_us: i64) -> Parsed<()> {
+    fn receive_rtp(&mut self, id: usize, data: &mut [u8], now_us: i64, arrival_us: i64) -> Parsed<()> {
         let transport = &mut self.transports[id];
         let Some(receiver) = &mut transport.receiver else { return Ok(()) };
         let routes = &transport.demux.routes;
@@ -368,7 +368,7 @@ impl Plane {
         let data = &data[..size];
         let rtp = parse_packet(data)?;
         if let Some([high, low]) = rtp.extensions.get(data, transport.transport_cc) {
-            transport.recorder.record(u16::from_be_bytes([*high, *low]), now_us);
+            transport.recorder.record(u16::from_be_bytes([*high, *low]), arrival_us);
         }
         let route = match transport.demux.routes.get(&rtp.ssrc) {
             Some(route) => route.clone(),
@@ -377,10 +377,16 @@ impl Plane {
                 resolved.ok_or(ParseError("unknown-ssrc"))?
             }
         };
-        self.receive_media(&route, &rtp, data, now_us)
+        self.receive_media(&route, &rtp, data, (now_us, arrival_us))
     }
 
-    fn receive_media(&mut self, route: &Route, rtp: &RtpPacket, data: &[u8], now_us: i64) -> Parsed<()> {
+    fn receive_media(
+        &mut self,
+        route: &Route,
+        rtp: &RtpPacket,
+        data: &[u8],
+        (now_us, arrival_us): (i64, i64),
+    ) -> Parsed<()> {
         const PAYLOAD_TYPE: ParseError = ParseError("payload-type");
         let publication = &mut self.publications[route.publication];
         let known = publication.encoding_of(&route.rid);
@@ -400,7 +406,7 @@ impl Plane {
         let publication = &mut self.publications[route.publication];
         let carried = publication.carried(data, &rtp.extensions);
         let receiving = &mut publication.encodings[encoding];
-        let received = receiving.receive(encoding, &arrived, &codec, carried, now_us, &mut self.spare)?;
+        let received = receiving.receive(encoding, &arrived, &codec, carried, arrival_us, &mut self.spare)?;
         if !receiving.stats.active {
             // A retransmission is of the past: what stopped has not come back with it.
             if !route.rtx {

@@ -49,9 +49,14 @@ impl Plane {
                     self.wants_keyframe(id, ssrc, Some(seq));
                 }
             }
-            Rtcp::Remb { bitrate_bps, .. } => {
-                let transport = self.transports[id].out.key;
-                self.hub.events.push(Event::RembReceived { transport, bitrate_bps });
+            Rtcp::Remb { bitrate_bps, ssrcs, .. } => {
+                let transport = &self.transports[id];
+                let known = ssrcs.iter().filter_map(|ssrc| transport.subscriptions.get(ssrc));
+                let mut subscriptions: Vec<_> = known.map(|each| self.subscriptions[*each].key).collect();
+                subscriptions.sort_unstable();
+                subscriptions.dedup();
+                let transport = transport.out.key;
+                self.hub.events.push(Event::RembReceived { transport, bitrate_bps, subscriptions });
             }
             Rtcp::Goodbye { ssrcs } => {
                 for ssrc in ssrcs {

@@ -126,8 +126,9 @@ impl Plane {
         transport: TransportKey,
         packet: &[u8],
         now_us: i64,
+        arrival_us: i64,
     ) -> Option<Packets> {
-        self.plane.receive(transport, packet, now_us);
+        self.plane.receive(transport, packet, now_us, arrival_us);
         self.take(py)
     }
 

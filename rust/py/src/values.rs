@@ -193,7 +193,7 @@ pub enum PyEvent {
     Layer(&'static str, (u64, Option<(i64, i64)>)),
     Level(&'static str, (u64, u8, i64)),
     Feedback(&'static str, (u64, Vec<Result4>)),
-    Remb(&'static str, (u64, u128)),
+    Remb(&'static str, (u64, u128, Vec<u64>)),
 }
 
 pub fn event(event: Event) -> PyEvent {
@@ -219,8 +219,8 @@ pub fn event(event: Event) -> PyEvent {
             let results = results.map(|r| (r.sent_us, r.arrival_us, r.size_bytes, r.probe_cluster)).collect();
             PyEvent::Feedback("TransportFeedback", (transport, results))
         }
-        Event::RembReceived { transport, bitrate_bps } => {
-            PyEvent::Remb("RembReceived", (transport, bitrate_bps))
+        Event::RembReceived { transport, bitrate_bps, subscriptions } => {
+            PyEvent::Remb("RembReceived", (transport, bitrate_bps, subscriptions))
         }
     }
 }

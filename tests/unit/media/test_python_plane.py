@@ -312,6 +312,49 @@ def test_one_nack_is_answered_with_a_bounded_burst() -> None:
     assert len(viewer.rtx) == 256
 
 
+def test_retransmissions_keep_to_a_share_of_the_estimate() -> None:
+    stage = Stage()
+    viewer = stage.view()
+    camera = Camera(stage)
+    camera.send(key=True)
+    for number in range(100):
+        payload = vp8_payload(camera.picture + 1 + number, size=1000)
+        stage.publish(rtp(camera.ssrc, camera.seq + number, camera.timestamp + 3000 * number, payload))
+    stage.plane.set_estimate(viewer.transport, 200_000)
+
+    def ask() -> None:
+        stage.feedback(viewer, Nack(1, viewer.ssrc, tuple(viewer.seqs)))
+        stage.plane.pump(stage.now_us)
+
+    stage.run(2000, ask)
+    sent = sum(len(packet.payload) for packet in viewer.rtx)
+    # Three tenths of the estimate for two seconds, and half a second of it at once.
+    share = 0.3 * 200_000 / 8
+    assert 2 * share < sent < 2.5 * share + 1500
+    assert stage.plane.counters().dropped["rtx-share"]
+
+
+def test_a_packet_is_not_sent_again_before_it_can_have_arrived() -> None:
+    stage = Stage()
+    viewer = stage.view()
+    camera = Camera(stage)
+    camera.send(key=True)
+    stage.publish_rtcp(SenderReport(camera.ssrc, 0xE0000000_00000000, camera.timestamp, 2, 200))
+    stage.run(1200)
+    sent = next(each for each in viewer.rtcp if isinstance(each, SenderReport))
+    stage.run(200)
+    block = ReportBlock(viewer.ssrc, 0, 0, 7, 0, sent.ntp >> 16 & 0xFFFFFFFF, 0)
+    stage.feedback(viewer, ReceiverReport(2, (block,)))
+    lost = Nack(1, viewer.ssrc, (viewer.seqs[0],))
+    stage.feedback(viewer, lost)
+    stage.run(100)
+    stage.feedback(viewer, lost)
+    assert len(viewer.rtx) == 1
+    stage.run(1400)
+    stage.feedback(viewer, lost)
+    assert len(viewer.rtx) == 2
+
+
 def test_a_keyframe_that_comes_by_itself_is_not_asked_for() -> None:
     stage = Stage()
     viewer = stage.view()
@@ -600,6 +643,30 @@ def test_a_dead_encoding_is_left_within_half_a_second() -> None:
     low.send()
     assert viewer.offsets() == list(range(len(viewer.media)))
     assert stage.plane.layers(stage.publication)[-1][1] == "h"
+
+
+def test_who_is_capped_to_an_encoding_gets_no_larger_one_when_a_smaller_one_stalls() -> None:
+    stage = Stage(rids=("h", "m", "l"))
+    low = Camera(stage, ssrc=1, rid="l", width=320)
+    middle = Camera(stage, ssrc=2, rid="m", width=640)
+    high = Camera(stage, ssrc=3, rid="h", width=1280)
+    viewer = stage.view()
+    stage.plane.set_target(viewer.key, Layer(1, 7))
+    for camera in (low, middle, high):
+        camera.send(key=True)
+    stage.run(40)
+    middle.send(key=True)
+
+    def go_on() -> None:
+        middle.send()
+        high.send(key=True)
+
+    stage.run(2000, go_on)
+    assert [rid for _, rid, _ in stage.plane.layers(stage.publication)] == ["m", "h"]
+    assert [layer.spatial for layer, _, _ in stage.plane.layers(stage.publication)] == [1, 2]
+    stats = stage.plane.subscription_stats(viewer.key)
+    assert stats is not None
+    assert stats.current_rid == "m"
 
 
 def test_a_still_screen_is_not_taken_for_dead_and_a_goodbye_is() -> None:
