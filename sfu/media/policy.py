@@ -208,10 +208,13 @@ class Policy:
         viewer = None
         if transport is not None:
             viewer = self._viewers.setdefault(transport, Viewer(self._plane, transport))
+            if per_packet:
+                viewer.expect_feedback()
             viewer.subscriptions.add(subscription)
             viewer.changed()
-            # Until it is known what the path carries.
-            self._plane.set_target(subscription, LOWEST)
+            if viewer.per_packet:
+                # Until it is known what the path carries, the smallest picture is what surely gets through.
+                self._plane.set_target(subscription, LOWEST)
         self._subscriptions[subscription] = _Subscription(publication, wish or Wish(), viewer)
         owner.subscriptions.add(subscription)
         self._undecided.add(subscription)

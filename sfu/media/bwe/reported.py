@@ -1,7 +1,7 @@
 """The estimate of a path whose viewer reports no packet's fate: from REMB and receiver reports.
 
-Old clients and aiortc estimate at the receiver, by arrival times of packets that carry their sending time, and
-report a bitrate for each stream or for all of them (draft-alvestrand-rmcat-remb-03). Such a bitrate tells
+Old clients and aiortc estimate at the receiver, by arrival times of packets that carry their sending time,
+and report a bitrate for each stream or for all of them (draft-alvestrand-rmcat-remb-03). Such a bitrate tells
 little of what the path could carry: it grows by some 8 % a second to 1.5 times what is received, however
 wide the path is. So it is no limit by itself. It becomes one when it stays below what is sent and does not
 grow: then the receiver says that its queue does. Heavy loss in receiver reports says the same.
@@ -35,7 +35,7 @@ FIRST_HOLD_US = 8_000_000
 LONGEST_HOLD_US = 60_000_000
 """After a fall nothing is tried for this long: the first time, and at most."""
 CLIMB_FAILED_US = 10_000_000
-"""A fall this soon after the last one's hold ended says that the path is as narrow as it was."""
+"""A fall this soon after the limit was last lifted says that the path is as narrow as it was."""
 
 
 class ReportedRate:
@@ -49,6 +49,7 @@ class ReportedRate:
         self._wanted_bps = 0
         self._hold_us = FIRST_HOLD_US
         self._fell_us: int | None = None
+        self._climbed_us: int | None = None
         self._held_until_us: int | None = None
         self._observed_us: int | None = None
         self._reason: Reason = "unlimited"
@@ -90,7 +91,7 @@ class ReportedRate:
         self._rembs[subscriptions] = (max(bitrate_bps, MIN_BPS), now_us)
 
     def observe(self, sent: Mapping[SubscriptionKey, tuple[int, float]], now_us: int) -> None:
-        """What each subscription is sent, in bits per second, and the fraction of it (0 to 1) that is lost."""
+        """What each subscription is sent, in bits per second, and the fraction (0 to 1) that is lost."""
         last_us = self._observed_us
         self._observed_us = now_us
         elapsed_us = 0 if last_us is None else now_us - last_us
@@ -105,6 +106,7 @@ class ReportedRate:
         elif self._is_short(reported_bps, sent_bps, now_us):
             self._fall(reported_bps or 0, "remb", now_us)
         elif self._limit_bps is not None and not held:
+            self._climbed_us = now_us
             self._climb(self._limit_bps, reported_bps, elapsed_us)
 
     def _reported_bps(self, sent: Mapping[SubscriptionKey, tuple[int, float]], now_us: int) -> int | None:
@@ -127,11 +129,10 @@ class ReportedRate:
         return now_us - self._low[1] >= SHORT_US
 
     def _fall(self, bps: int, reason: Reason, now_us: int) -> None:
-        until_us = self._held_until_us
-        if until_us is None or now_us - until_us > CLIMB_FAILED_US:
-            self._hold_us = FIRST_HOLD_US
-        elif now_us >= until_us:
-            self._hold_us = min(2 * self._hold_us, LONGEST_HOLD_US)
+        climbed_us, self._climbed_us = self._climbed_us, None
+        if climbed_us is not None:
+            failed = now_us - climbed_us <= CLIMB_FAILED_US
+            self._hold_us = min(2 * self._hold_us, LONGEST_HOLD_US) if failed else FIRST_HOLD_US
         self._fell_us = now_us
         self._held_until_us = now_us + self._hold_us
         self._limit_bps = max(MIN_BPS, min(bps, self.estimate_bps))

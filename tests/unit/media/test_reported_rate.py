@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import cast
 
 from aiortc.rate import RemoteBitrateEstimator
@@ -117,7 +118,7 @@ def run(path: Path, policy: Policy, start_s: int, end_s: int) -> list[Notice]:
 
 
 def switches(history: list[int]) -> int:
-    return sum(a != b for a, b in zip(history, history[1:], strict=False))
+    return sum(a != b for a, b in pairwise(history))
 
 
 def test_a_wide_path_has_the_largest_picture_at_once_and_keeps_it() -> None:
