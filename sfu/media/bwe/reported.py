@@ -102,7 +102,8 @@ class ReportedRate:
         if self._loss > HEAVY_LOSS:
             # The same loss is told again until the next report.
             if self._fell_us is None or now_us - self._fell_us >= REPORTED_US:
-                self._fall(round(sent_bps * (1 - 0.5 * self._loss)), "loss", now_us)
+                excess_bps = min(sent_bps, self.estimate_bps)
+                self._fall(round(excess_bps * (1 - 0.5 * self._loss)), "loss", now_us)
         elif self._is_short(reported_bps, sent_bps, now_us):
             self._fall(reported_bps or 0, "remb", now_us)
         elif self._limit_bps is not None and not held:
