@@ -21,6 +21,7 @@ from sfu.media.plane import (
     Layer,
     MediaPlane,
     PlaneEvent,
+    RembReceived,
     TransportFeedback,
 )
 from sfu.media.restraint import Restraint
@@ -107,11 +108,14 @@ class Explanation:
     `estimate_bps` is what its transport's path carries, None where nothing tells; `target` the layer it may
     have, None for none. `reason` says what keeps it from more: `client` (paused by wish), `size` (a larger
     picture than asked for is of no use), `bandwidth`, or `source` (nothing better is published).
+    `estimated_by` is what made the estimate: `start` (a guess), `delay`, `loss`, `probe` or `silence` of
+    transport-wide feedback, `remb` or `loss` as the viewer reports them, `unlimited` where nothing tells.
     """
 
     estimate_bps: int | None
     target: Layer | None
     reason: str
+    estimated_by: str = "unlimited"
 
 
 @dataclass(slots=True)
@@ -202,11 +206,12 @@ class Policy:
         wish: Wish | None = None,
         *,
         transport: TransportKey | None = None,
+        per_packet: bool = True,
     ) -> None:
         """Call after the plane opened it, and again when the plane opened it anew.
 
-        `transport` is the subscriber's where it sends transport-wide feedback; without it the subscription
-        gets what it wishes, whatever its network can take.
+        `transport` is the subscriber's; without it the subscription gets what it wishes, whatever its network
+        can take. `per_packet` is whether it sends transport-wide feedback.
         """
         owner = self._publications.get(publication)
         if owner is None:
@@ -215,10 +220,13 @@ class Policy:
         viewer = None
         if transport is not None:
             viewer = self._viewers.setdefault(transport, Viewer(self._plane, transport))
+            if per_packet:
+                viewer.expect_feedback()
             viewer.subscriptions.add(subscription)
             viewer.changed()
-            # Until it is known what the path carries.
-            self._plane.set_target(subscription, LOWEST)
+            if viewer.per_packet:
+                # Until it is known what the path carries, the smallest picture is what surely gets through.
+                self._plane.set_target(subscription, LOWEST)
         self._subscriptions[subscription] = _Subscription(publication, wish or Wish(), viewer)
         owner.subscriptions.add(subscription)
         self._undecided.add(subscription)
@@ -251,8 +259,13 @@ class Policy:
         known = self._subscriptions.get(subscription)
         if known is None or known.applied is None:
             return None
-        estimate_bps = known.viewer.estimator.estimate_bps if known.viewer is not None else None
-        return Explanation(estimate_bps, known.applied.target, self._reason(known, known.applied))
+        viewer = known.viewer
+        return Explanation(
+            viewer.estimate_bps if viewer is not None else None,
+            known.applied.target,
+            self._reason(known, known.applied),
+            viewer.estimator.status.reason if viewer is not None else "unlimited",
+        )
 
     def _reason(self, subscription: _Subscription, applied: Decision) -> str:
         if applied.target is None:
@@ -339,6 +352,10 @@ class Policy:
                 viewer = self._viewers.get(event.transport)
                 if viewer is not None:
                     viewer.on_feedback(event.results, now_us)
+            case RembReceived():
+                viewer = self._viewers.get(event.transport)
+                if viewer is not None:
+                    viewer.on_remb(event.bitrate_bps, event.subscriptions, now_us)
             case KeyframeWanted():
                 if event.publication in self._publications:
                     self._want_keyframe(event.publication, event.rid)
