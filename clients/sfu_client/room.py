@@ -71,8 +71,8 @@ class Room:
         self-signed certificate. `relay` sends media through the server's TURN servers only.
         `auto_subscribe`: True receives (and decodes) everything, False nothing until `subscribe`, a
         function decides for each publication, also after reconnections. `role`: `participant`, `observer`
-        or `device`, for a server in development mode; elsewhere the token says it. `keep_trying` goes on where the
-        server cannot be reached at first.
+        or `device`, for a server in development mode; elsewhere the token says it. `keep_trying` goes on
+        where the server cannot be reached at first.
 
         Raises `UnavailableError` when the server cannot be reached, `RefusedError` when it refuses.
         """

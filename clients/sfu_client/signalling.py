@@ -72,7 +72,10 @@ class Signalling:
         return cls(socket)
 
     async def join(self, members: Message) -> Message:
-        """The first exchange, a wait in the lobby included. Returns `joined`; raises `RefusedError` or `UnavailableError`."""
+        """The first exchange, a wait in the lobby included. Returns `joined`.
+
+        Raises `RefusedError` or `UnavailableError`.
+        """
         await self._send({"type": "join", "id": 0, "version": VERSION, **members})
         try:
             async with asyncio.timeout(REPLY_TIMEOUT_S):

@@ -192,7 +192,7 @@ class React:
     reaction: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Draw:
     """Add a stroke, or go on with one's own of that id."""
 
