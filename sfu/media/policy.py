@@ -23,13 +23,14 @@ from sfu.media.plane import (
     PlaneEvent,
     TransportFeedback,
 )
+from sfu.media.restraint import Restraint
 from sfu.media.speakers import ActiveSpeakers
 from sfu.media.viewer import Viewer
 
 HIGHEST = Layer(7, 7)
 """The cap that caps nothing: no codec has more than eight spatial or temporal layers."""
-LOWEST = Layer(0, 7)
-"""The smallest picture at its full frame rate."""
+LOWEST = Layer(0, 0)
+"""The smallest picture at its lowest frame rate: what surely gets through."""
 DEFAULT_PRIORITY = 128
 
 _SURVEY_US = 200_000
@@ -124,6 +125,7 @@ class _Subscription:
     decision: Decision | None = None
     """By its wish alone: the best it may get."""
     applied: Decision | None = None
+    restraint: Restraint = field(default_factory=Restraint)
 
 
 def wished_layer(layers: Sequence[SizedLayer], width: int, height: int) -> Layer:
@@ -203,7 +205,7 @@ class Policy:
             viewer = self._viewers.setdefault(transport, Viewer(self._plane, transport))
             viewer.subscriptions.add(subscription)
             viewer.changed()
-            # Until it is known what the path carries, the smallest picture is what surely gets through.
+            # Until it is known what the path carries.
             self._plane.set_target(subscription, LOWEST)
         self._subscriptions[subscription] = _Subscription(publication, wish or Wish(), viewer)
         owner.subscriptions.add(subscription)
@@ -292,19 +294,25 @@ class Policy:
             publication = self._publications[subscription.publication]
             layers = tuple((each.layer, each.bitrate_bps) for each in _steps(publication.layers))
             if not layers:
-                decided[key] = decision
+                decided[key] = Decision(LOWEST) if publication.kind == "video" else decision
                 continue
-            applied = subscription.applied
-            # What was given may have been more than there is, as before anything flowed.
-            current = layers[0][0] if applied is None else applied.target
             wishes[key] = allocator.Wish(
-                key, publication.kind, subscription.wish.priority, layers, decision.target, current
+                key,
+                publication.kind,
+                subscription.wish.priority,
+                layers,
+                decision.target,
+                layers[0][0] if subscription.applied is None else subscription.applied.target,
+                subscription.restraint.margin_percent(now_us),
             )
         viewer.share(wishes, now_us)
         allocation = viewer.allocation
         assert allocation is not None
-        for key in wishes:
+        for key, wish in wishes.items():
             layer = allocation.layers[key]
+            current, best = wish.current, wish.max_layer
+            if current is None or best is None or current <= best:
+                self._subscriptions[key].restraint.moved(current, layer, now_us)
             decided[key] = Decision(layer) if layer is not None else Decision(None, "bandwidth")
         return decided
 

@@ -1,42 +1,45 @@
-"""The attendance report as CSV. Spec: RFC 4180."""
+"""Who was in which room, from when to when and why they left, written as it happens."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable
-from datetime import UTC, datetime
+import logging
 
-from sfu.room.attendance import Visit
+from sfu import clock
+from sfu.errors import RequestError
+from sfu.room.model import LeaveReason, ParticipantView
+from sfu.store import people
+from sfu.store.store import Store
+from sfu.store.writes import Step
 
-COLUMNS = ("identity", "name", "role", "joined_at", "left_at", "minutes", "reason")
-
-
-def to_csv(visits: Iterable[Visit], now_ms: int) -> str:
-    """One line for each visit, times in UTC; who is still here has no `left_at` and counts until now."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(COLUMNS)
-    for visit in visits:
-        until_ms = now_ms if visit.left_at_ms is None else visit.left_at_ms
-        writer.writerow(
-            (
-                _cell(visit.identity),
-                _cell(visit.name),
-                visit.role,
-                _time(visit.joined_at_ms),
-                "" if visit.left_at_ms is None else _time(visit.left_at_ms),
-                f"{(until_ms - visit.joined_at_ms) / 60_000:.1f}",
-                visit.reason or "",
-            )
-        )
-    return out.getvalue()
+log = logging.getLogger(__name__)
 
 
-def _time(unix_ms: int) -> str:
-    return datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+class Attendance:
+    """A participant's membership is one session of the table; resuming continues it."""
 
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._present: set[str] = set()
 
-def _cell(text: str) -> str:
-    """Spreadsheets take what begins so for a formula, and strangers choose their names."""
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    def joined(self, participant: ParticipantView, room: str) -> None:
+        if participant.id not in self._present:
+            self._present.add(participant.id)
+            at_ms = participant.joined_at_ms
+            self._write(people.joined(participant.id, room, participant.identity, participant.name, at_ms))
+
+    def left(self, participant: str, reason: LeaveReason) -> None:
+        if participant in self._present:
+            self._present.discard(participant)
+            self._write(people.left(participant, reason, clock.wall_ms()))
+
+    def close(self) -> None:
+        """The server stops: everybody's session ends."""
+        for participant in list(self._present):
+            self.left(participant, "shutdown")
+
+    def _write(self, steps: list[Step]) -> None:
+        try:
+            self._store.writes.submit(steps)
+        except RequestError:
+            # Calls go on without a disk that keeps up.
+            log.warning("a session could not be recorded: too many writes wait")

@@ -24,10 +24,12 @@ from sfu.room.permissions import Grants
 from sfu.room.registry import Rooms
 from sfu.server import act_requests, class_wire, data, joining, requests, settings, tokens, wire
 from sfu.server.access import Access
+from sfu.server.attendance import Attendance
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
 from sfu.server.tokens import Claims
 from sfu.server.wire import Json
+from sfu.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +51,11 @@ _CLOSED_CODE: dict[LeaveReason, str] = {
 class Conference:
     """Made by `open`. Everything but `open` and `close` is synchronous, so that requests never interleave."""
 
-    def __init__(self, config: Config, rng: random.Random) -> None:
+    def __init__(self, config: Config, rng: random.Random, store: Store) -> None:
         self._config = config
         self._rooms = Rooms(settings.limits(config), rng, settings.templates(config), config.room.template)
         self.access = Access(config.auth)
+        self._attendance = Attendance(store)
         self._members: dict[ParticipantId, Member] = {}
         self._subscriptions: dict[SubscriptionKey, Member] = {}
         self._speakers: dict[RoomName, list[Json]] = {}
@@ -62,10 +65,10 @@ class Conference:
         self.media: Media
 
     @classmethod
-    async def open(cls, config: Config, rng: random.Random | None = None) -> Conference:
+    async def open(cls, config: Config, store: Store, rng: random.Random | None = None) -> Conference:
         """Bind the media port. Raises `OSError` where it is taken."""
         rng = rng or random.SystemRandom()
-        conference = cls(config, rng)
+        conference = cls(config, rng, store)
         conference.media = await Media.open(config, rng, conference._on_notices)
         return conference
 
@@ -83,6 +86,7 @@ class Conference:
     async def close(self) -> None:
         """Release everything."""
         self.going_away()
+        self._attendance.close()
         if self._timer is not None:
             self._timer.cancel()
         await self.media.close()
@@ -126,6 +130,7 @@ class Conference:
         if member.channel is not None:
             member.channel.close("replaced", "a newer session has taken over")
         member.attach(channel)
+        self._attendance.joined(welcome.participant, welcome.room)
         return member
 
     def _admit(self, welcome: effects.Welcome) -> None:
@@ -327,6 +332,7 @@ class Conference:
 
     def _close_participant(self, effect: effects.ParticipantClosed) -> None:
         member = self._members.pop(effect.participant)
+        self._attendance.left(effect.participant, effect.reason)
         log.info("left: %s", effect.reason, extra=member.context())
         member.close(_CLOSED_CODE[effect.reason], effect.reason)
 
