@@ -20,7 +20,7 @@ SHALLOW_US = 60_000
 HEAVY_LOSS = 0.1
 PATIENCE_US = 1_000_000
 """A keyframe's queue is gone within this, and with it the fall of the estimate that it made."""
-PROVEN_PATIENCE_US = 4_000_000
+LONG_PATIENCE_US = 4_000_000
 """Where all that is sent gets through without a queue, the estimate has this long to grow back over it."""
 OVERCOMMIT = 1.6
 HOPELESS_US = 1_000_000
@@ -85,7 +85,7 @@ class Viewer:
             self._short_us = None
         else:
             self._short_us = now_us if self._short_us is None else self._short_us
-            if now_us - self._short_us < _patience_us(status, spent_bps):
+            if now_us - self._short_us < _patience_us(status):
                 budget_bps = spent_bps
         if lowest_bps <= OVERCOMMIT * budget_bps and status.queue_us < HOPELESS_US:
             budget_bps = max(budget_bps, lowest_bps)
@@ -115,9 +115,8 @@ def _current_bps(wish: Wish[SubscriptionKey]) -> int:
     return max((bps for layer, bps in wish.layers if current is not None and layer <= current), default=0)
 
 
-def _patience_us(status: EstimatorStatus, spent_bps: int) -> int:
+def _patience_us(status: EstimatorStatus) -> int:
     """How long more may be sent than the estimate says."""
     if status.queue_us > DEEP_US or status.loss > HEAVY_LOSS:
         return 0
-    gets_through = status.acked_bps is not None and status.acked_bps >= 0.9 * spent_bps
-    return PROVEN_PATIENCE_US if gets_through and status.queue_us < SHALLOW_US else PATIENCE_US
+    return LONG_PATIENCE_US if status.queue_us < SHALLOW_US else PATIENCE_US
