@@ -122,9 +122,12 @@ class Subscription:
 
     # --- what is to flow -----------------------------------------------------------------------
 
-    def set_target(self, target: Layer | None) -> None:
+    def set_target(self, target: Layer | None, *, at_once: bool = False) -> None:
         self.target = target
         self.choose()
+        run, wanted = self._run, self._wanted
+        if at_once and run is not None and wanted is not None and run.encoding.spatial > wanted.spatial:
+            self._stop()
 
     def choose(self) -> None:
         """Decide anew which encoding should flow, after its inputs changed."""

@@ -428,7 +428,8 @@ class Policy:
             if decision == before:
                 continue
             subscription.applied = decision
-            self._plane.set_target(key, decision.target)
+            viewer = subscription.viewer
+            self._plane.set_target(key, decision.target, at_once=viewer is not None and viewer.overrun)
             was_paused = before is not None and before.target is None
             paused = decision.target is None
             if paused != was_paused or (before is not None and before.reason != decision.reason):

@@ -16,6 +16,7 @@ BLIND_US = 1_000_000
 """After the first feedback a probe should have told within this what the path carries."""
 DEEP_US = 400_000
 """A queue that nothing but too much being sent makes, after a keyframe too: give way at once."""
+SWAMPED_US = 150_000
 SHALLOW_US = 60_000
 HEAVY_LOSS = 0.1
 PATIENCE_US = 1_000_000
@@ -78,6 +79,12 @@ class Viewer:
             self._heard_us = now_us
         if isinstance(self.estimator, Estimator):
             self.estimator.on_feedback(results, now_us)
+
+    @property
+    def overrun(self) -> bool:
+        """Whether more is sent than the path takes: what is given up is given up at once."""
+        status = self.estimator.status
+        return status.queue_us > SWAMPED_US or status.loss > HEAVY_LOSS
 
     def due(self, now_us: int) -> bool:
         """Whether to share out anew: time has passed, or there is less than was given."""

@@ -594,6 +594,27 @@ def test_the_encoding_changes_at_a_keyframe_and_every_number_goes_on() -> None:
     assert (stats.current, stats.current_rid) == (Layer(1, 0), "h")
 
 
+def test_an_overrun_path_gets_nothing_more_of_the_larger_encoding() -> None:
+    stage, low, high = simulcast()
+    viewer = stage.view()
+    for camera in (low, high):
+        camera.send(key=True)
+    stage.run(20)
+    high.send(key=True)
+    stage.run(20)
+    high.send()
+    before = len(viewer.media)
+    assert before
+    stage.plane.set_target(viewer.key, Layer(0, 7), at_once=True)
+    high.send()
+    low.send()
+    assert len(viewer.media) == before
+    assert KeyframeWanted(stage.publication, "l", "switch") in stage.run(20)
+    low.send(key=True)
+    assert len(viewer.media) == before + 2
+    assert steps(viewer.seqs, 16) == {1}
+
+
 def test_sender_reports_align_the_timestamps_of_encodings() -> None:
     stage, low, high = simulcast()
     viewer = stage.view()
