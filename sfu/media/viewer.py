@@ -17,6 +17,8 @@ BLIND_US = 1_000_000
 DEEP_US = 400_000
 """A queue that nothing but too much being sent makes, after a keyframe too: give way at once."""
 SWAMPED_US = 150_000
+COLLAPSED = 0.6
+"""Less than this of what is being sent, behind a queue: not a dip."""
 SHALLOW_US = 60_000
 HEAVY_LOSS = 0.1
 PATIENCE_US = 1_000_000
@@ -123,7 +125,7 @@ class Viewer:
             self._short_us = None
         else:
             self._short_us = now_us if self._short_us is None else self._short_us
-            if now_us - self._short_us < _patience_us(status):
+            if now_us - self._short_us < _patience_us(status, spent_bps):
                 budget_bps = spent_bps
         if lowest_bps <= OVERCOMMIT * budget_bps and status.queue_us < HOPELESS_US:
             budget_bps = max(budget_bps, lowest_bps)
@@ -167,8 +169,10 @@ def _current_bps(wish: Wish[SubscriptionKey]) -> int:
     return max((bps for layer, bps in wish.layers if current is not None and layer <= current), default=0)
 
 
-def _patience_us(status: EstimatorStatus) -> int:
+def _patience_us(status: EstimatorStatus, spent_bps: int) -> int:
     """How long more may be sent than the estimate says."""
     if status.queue_us > DEEP_US or status.loss > HEAVY_LOSS:
+        return 0
+    if status.queue_us > SWAMPED_US and status.estimate_bps < COLLAPSED * spent_bps:
         return 0
     return LONG_PATIENCE_US if status.queue_us < SHALLOW_US else PATIENCE_US

@@ -639,7 +639,7 @@ def test_a_dead_encoding_is_left_within_half_a_second() -> None:
     viewer = stage.view()
     low.send(key=True)
     high.send(key=True)
-    stage.run(200, lambda: (low.send(), high.send()))  # type: ignore[func-returns-value]
+    stage.run(2000, lambda: (low.send(), high.send()))  # type: ignore[func-returns-value]
     died_us = stage.now_us
     seen = len(viewer.media)
     wanted: list[str] = []
@@ -658,6 +658,21 @@ def test_a_dead_encoding_is_left_within_half_a_second() -> None:
     low.send()
     assert viewer.offsets() == list(range(len(viewer.media)))
     assert stage.plane.layers(stage.publication)[-1][1] == "h"
+
+
+def test_an_encoder_that_leaves_frames_out_after_a_keyframe_is_not_dead() -> None:
+    stage, low, high = simulcast()
+    viewer = stage.view()
+    for camera in (low, high):
+        camera.send(key=True)
+    stage.run(20)
+    high.send(key=True)
+    stage.run(1200, low.send)
+    assert [rid for _, rid, _ in stage.plane.layers(stage.publication)] == ["l", "h"]
+    high.send()
+    stats = stage.plane.subscription_stats(viewer.key)
+    assert stats is not None
+    assert stats.current_rid == "h"
 
 
 def test_who_is_capped_to_an_encoding_gets_no_larger_one_when_a_smaller_one_stalls() -> None:
