@@ -21,8 +21,8 @@ COLLAPSED = 0.6
 """Less than this of what is being sent, behind a queue: not a dip."""
 SHALLOW_US = 60_000
 HEAVY_LOSS = 0.1
-PATIENCE_US = 1_000_000
-"""A keyframe's queue is gone within this, and with it the fall of the estimate that it made."""
+PATIENCE_US = 2_000_000
+"""A keyframe's queue is gone within this, and most of the fall of the estimate that it made."""
 LONG_PATIENCE_US = 4_000_000
 """Where all that is sent gets through without a queue, the estimate has this long to grow back over it."""
 OVERCOMMIT = 1.6
