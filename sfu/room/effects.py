@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from sfu.ids import ParticipantId, PublicationId, RoomName
 from sfu.room.model import (
     ChatMessage,
+    ChatNews,
     LeaveReason,
     ParticipantView,
     Publication,
@@ -54,6 +56,19 @@ class ChatSent:
     message: ChatMessage
 
 
+@dataclass(frozen=True, slots=True)
+class ChatUpdated:
+    """Edited, deleted or reacted to."""
+
+    message: ChatMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTyping:
+    participant: ParticipantId
+    to: ParticipantId | None
+
+
 Event = (
     ParticipantJoined
     | ParticipantUpdated
@@ -62,6 +77,8 @@ Event = (
     | PublicationUpdated
     | PublicationRemoved
     | ChatSent
+    | ChatUpdated
+    | ChatTyping
 )
 
 
@@ -96,7 +113,8 @@ class Welcome:
     others: tuple[ParticipantView, ...]
     secret: str
     resumed: bool
-    chat: tuple[ChatMessage, ...]
+    chat: ChatNews
+    chat_read: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +171,30 @@ class SubscriptionClosed:
     asked: bool
 
 
+ChatChange = Literal["added", "changed", "reacted"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatToStore:
+    """Make it durable, then say `ChatStored`, or `ChatLost`. `emoji` is what a reaction is about."""
+
+    room: RoomName
+    message: ChatMessage
+    change: ChatChange
+    by: ParticipantId
+    identity: str
+    emoji: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReadTo:
+    """`identity` has read everything up to `message`."""
+
+    room: RoomName
+    identity: str
+    message: int
+
+
 Effect = (
     Announce
     | RoomOpened
@@ -166,4 +208,6 @@ Effect = (
     | SubscriptionOpened
     | SubscriptionAdjusted
     | SubscriptionClosed
+    | ChatToStore
+    | ChatReadTo
 )

@@ -71,6 +71,10 @@ class Rooms:
         room = self._room_with.get(publication)
         return room.publication(publication) if room else None
 
+    def open_room(self, name: RoomName) -> Room | None:
+        """The room of that name, None where it is not open."""
+        return self._rooms.get(name)
+
     def room_of(self, participant: ParticipantId) -> Room | None:
         return self._room_of.get(participant)
 
@@ -97,6 +101,12 @@ class Rooms:
             case commands.Describe():
                 room_with = self._room_with.get(command.publication)
                 return room_with.describe(command) if room_with else []
+            case commands.ChatStored():
+                of = self._rooms.get(command.room)
+                return of.chat.stored(command) if of else []
+            case commands.ChatLost():
+                of = self._rooms.get(command.room)
+                return of.chat.lost(command) if of else []
             case commands.Disconnect() | commands.Leave():
                 return self._end(command, now)
         room, member = self._membership(command.participant)
@@ -112,7 +122,17 @@ class Rooms:
             case commands.Unsubscribe():
                 return room.unsubscribe(member, command.publications)
             case commands.SendChat():
-                return room.chat(member, command, now)
+                return room.chat.send(member, command, now)
+            case commands.EditChat():
+                return room.chat.edit(member, command, now)
+            case commands.DeleteChat():
+                return room.chat.delete(member, command)
+            case commands.ReactChat():
+                return room.chat.react(member, command)
+            case commands.ReadChat():
+                return room.chat.read(member, command)
+            case commands.TypeChat():
+                return room.chat.typing(member, command, now)
 
     def _join(self, command: commands.Join, now: Instant) -> list[Effect]:
         room = self._rooms.get(command.room)
@@ -120,7 +140,7 @@ class Rooms:
             return room.join(command, now)
         if len(self._rooms) >= self._limits.max_rooms:
             raise RequestError("too_many_rooms", "the server has no place for another room")
-        room = Room(command.room, self._limits, self._rng, now)
+        room = Room(command.room, self._limits, self._rng, now, command.chat)
         done = room.join(command, now)
         self._rooms[room.name] = room
         return [RoomOpened(room.name), *done]

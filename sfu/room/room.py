@@ -9,9 +9,9 @@ from dataclasses import replace
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationId, RoomName, participant_id, publication_id, random_text
 from sfu.room import commands, effects
-from sfu.room.chat import ChatLog
+from sfu.room.chat import Chat
 from sfu.room.effects import Announce, Effect, Event
-from sfu.room.model import Instant, LeaveReason, Limits, Participant, Publication, Subscription
+from sfu.room.model import ChatHistory, Instant, LeaveReason, Limits, Participant, Publication, Subscription
 from sfu.room.permissions import Source, source_fits
 from sfu.rtp.parameters import Kind
 
@@ -22,13 +22,15 @@ SECRET_CHARACTERS = 32
 class Room:
     """Each method is one command's work: it returns effects in order, or raises `RequestError` unchanged."""
 
-    def __init__(self, name: RoomName, limits: Limits, rng: random.Random, now: Instant) -> None:
+    def __init__(
+        self, name: RoomName, limits: Limits, rng: random.Random, now: Instant, chat: ChatHistory
+    ) -> None:
         self.name = name
         self.participants: dict[ParticipantId, Participant] = {}
         self.empty_since_us: int | None = now.us
         self._limits = limits
         self._rng = rng
-        self._chat = ChatLog(limits.chat_history)
+        self.chat = Chat(name, self.participants, limits.chat_history, chat)
 
     def publication(self, publication: PublicationId) -> Publication | None:
         """The publication of that id, None where the room has none such."""
@@ -56,10 +58,11 @@ class Room:
             joined_at_ms=now.wall_ms,
             secret=random_text(self._rng, SECRET_CHARACTERS),
             session=command.session,
+            chat_read=command.chat_read,
         )
         self.participants[participant.id] = participant
         self.empty_since_us = None
-        done.append(self._welcome(participant, resumed=False))
+        done.append(self._welcome(participant, command.chat_after, resumed=False))
         done += self._tell_others(participant, effects.ParticipantJoined(participant.view()))
         for other in self.participants.values():
             for publication in other.publications.values():
@@ -81,7 +84,7 @@ class Room:
             done.append(effects.SessionReplaced(participant.session))
         participant.session = command.session
         participant.expires_us = None
-        done.append(self._welcome(participant, resumed=True))
+        done.append(self._welcome(participant, command.chat_after, resumed=True))
         if was_reconnecting:
             done += self._tell_others(participant, effects.ParticipantUpdated(participant.view()))
         return done
@@ -218,21 +221,9 @@ class Room:
             if participant.subscriptions.pop(publication, None)
         ]
 
-    # --- chat ----------------------------------------------------------------------------------
-
-    def chat(self, participant: Participant, command: commands.SendChat, now: Instant) -> list[Effect]:
-        """Goes to the others, or to one. Raises `RequestError` `not_allowed` or `not_found`."""
-        if not participant.grants.chat:
-            raise RequestError("not_allowed", "no right to chat")
-        if command.to is not None and command.to not in self.participants:
-            raise RequestError("not_found", f"no participant {command.to}")
-        message = self._chat.add(participant.id, participant.name, command.text, command.to, now.wall_ms)
-        others = tuple(other for other in self.participants if other != participant.id)
-        return [Announce(others if command.to is None else (command.to,), effects.ChatSent(message))]
-
     # --- shared --------------------------------------------------------------------------------
 
-    def _welcome(self, participant: Participant, *, resumed: bool) -> Effect:
+    def _welcome(self, participant: Participant, chat_after: int | None, *, resumed: bool) -> Effect:
         assert participant.session is not None
         return effects.Welcome(
             session=participant.session,
@@ -241,7 +232,8 @@ class Room:
             others=tuple(p.view() for p in self.participants.values() if p is not participant),
             secret=participant.secret,
             resumed=resumed,
-            chat=self._chat.recent(),
+            chat=self.chat.log.news(participant.identity, chat_after),
+            chat_read=participant.chat_read,
         )
 
     def _tell_others(self, participant: Participant, event: Event) -> list[Effect]:

@@ -23,6 +23,7 @@ from sfu.room.permissions import Grants
 from sfu.room.registry import Rooms
 from sfu.server import data, requests, tokens, wire
 from sfu.server.attendance import Attendance
+from sfu.server.chat import Answer, Chat
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
 from sfu.server.wire import Json
@@ -46,12 +47,13 @@ _CLOSED_CODE: dict[LeaveReason, str] = {
 
 
 class Conference:
-    """Made by `open`. Everything but `open` and `close` is synchronous, so that requests never interleave."""
+    """Made by `open`. What changes it is synchronous, so that requests never interleave."""
 
     def __init__(self, config: Config, rng: random.Random, store: Store) -> None:
         self._config = config
         self._attendance = Attendance(store)
         self._rooms = Rooms(_limits(config), rng)
+        self._chat = Chat(store, self._rooms, self.apply, config.room.chat_history)
         self._keys = dict(key.split(":", 1) for key in config.auth.keys)
         self._members: dict[ParticipantId, Member] = {}
         self._subscriptions: dict[SubscriptionKey, Member] = {}
@@ -80,6 +82,7 @@ class Conference:
     async def close(self) -> None:
         """Release everything."""
         self.going_away()
+        await self._chat.close()
         self._attendance.close()
         if self._timer is not None:
             self._timer.cancel()
@@ -87,29 +90,41 @@ class Conference:
 
     # --- sessions ------------------------------------------------------------------------------
 
-    def join(self, channel: Channel, request: requests.Join) -> tuple[Member, Json]:
-        """Make the session a participant's; returns its `joined`. Raises `RequestError`."""
+    async def join(self, channel: Channel, request: requests.Join) -> tuple[Member, Json]:
+        """Make the session a participant's; returns its `joined`. Raises `RequestError`.
+
+        Only what the store has to tell is waited for, before anything changes.
+        """
         if request.version != VERSION:
             raise RequestError("bad_request", f"this server speaks version {VERSION}")
         identity, name, grants = self._authorise(request)
-        command: Command
         if request.resume is not None:
-            command = commands.Resume(
+            resume = commands.Resume(
                 session=channel.key,
                 room=RoomName(request.room),
                 participant=request.resume.participant,
                 secret=request.resume.secret,
                 identity=identity,
+                chat_after=request.chat_after,
             )
-        else:
+            return self._enter(channel, request, resume)
+        room = RoomName(request.room)
+        chat_read = await self._chat.read_position(room, identity)
+        async with self._chat.opening(room) as history:
             command = commands.Join(
                 session=channel.key,
-                room=RoomName(request.room),
+                room=room,
                 name=name,
                 identity=identity,
                 grants=grants,
                 wants=request.wants,
+                chat_after=request.chat_after,
+                chat_read=chat_read,
+                chat=history,
             )
+            return self._enter(channel, request, command)
+
+    def _enter(self, channel: Channel, request: requests.Join, command: Command) -> tuple[Member, Json]:
         done = self._rooms.apply(command, _now())
         welcome = next(effect for effect in done if isinstance(effect, effects.Welcome))
         member = self._members.get(welcome.participant.id) or self._new_member(welcome)
@@ -139,8 +154,11 @@ class Conference:
             member.channel.close(code, message)
         self.leave(member, "error")
 
-    def request(self, member: Member, request: requests.Request) -> Json:
-        """Do what a participant asks and return the answer. Raises `RequestError` or `ProtocolError`."""
+    def request(self, member: Member, request: requests.Request, answer: Answer) -> Json | None:
+        """Do what a participant asks and return the answer; None: `answer` is called when it is there.
+
+        Raises `RequestError` or `ProtocolError`.
+        """
         match request:
             case requests.Offer():
                 return member.publish.negotiate(request)
@@ -165,10 +183,14 @@ class Conference:
                 )
             case requests.Unsubscribe():
                 self.apply(commands.Unsubscribe(member.id, request.publications))
-            case requests.Chat():
-                return self._chat(member, request)
             case requests.Stats():
                 return self._stats(member)
+            case requests.Join() | requests.Candidate() | requests.Ping() | requests.Leave():
+                # The session's affair, or nobody's.
+                pass
+            case _:
+                self._chat.request(member.id, member.room, request, answer)
+                return None
         return {"type": "ok"}
 
     def rooms(self) -> list[RoomSummary]:
@@ -232,8 +254,14 @@ class Conference:
                 case effects.RoomClosed(room):
                     self._speakers.pop(room, None)
                     log.info("room closed", extra={"room": room})
-                case effects.Welcome() | effects.SessionReplaced() | effects.PublicationOpened():
-                    # Done by who applied the command: `join`, and the publish leg.
+                case (
+                    effects.Welcome()
+                    | effects.SessionReplaced()
+                    | effects.PublicationOpened()
+                    | effects.ChatToStore()
+                    | effects.ChatReadTo()
+                ):
+                    # Done by who applied the command: `join`, the publish leg, the chat.
                     pass
 
     def _announce(self, to: Iterable[ParticipantId], message: Json) -> None:
@@ -363,15 +391,6 @@ class Conference:
             "max_publications": self._config.room.max_publications,
             "server": f"pysfu/{sfu.__version__}",
         }
-
-    def _chat(self, member: Member, request: requests.Chat) -> Json:
-        done = self.apply(commands.SendChat(member.id, request.text, request.to))
-        sent = next(
-            effect.event.message
-            for effect in done
-            if isinstance(effect, effects.Announce) and isinstance(effect.event, effects.ChatSent)
-        )
-        return {"type": "ok", "message": wire.chat_message(sent)}
 
     def _stats(self, member: Member) -> Json:
         participant = self._rooms.participant(member.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections import deque
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ MAX_RATE_LIMITED = 10
 """Refusals by rate in a row after which a session is closed: who does not slow down never will."""
 MAX_QUEUED_BYTES = 4 * 1024 * 1024
 """What may wait for a client that does not read; a full room's `joined` is far smaller."""
+MAX_UNANSWERED = 64
+"""Requests of one session that may wait for the store; its next message is read when there are fewer."""
 CLOSE_TIMEOUT_S = 2.0
 """How long a client may take to read what is left and to close, before it is cut off."""
 
@@ -65,6 +68,8 @@ class Session:
         self._rate_limited = 0
         self._queue: deque[str] = deque()
         self._queued_bytes = 0
+        self._unanswered = 0
+        self._answered = asyncio.Event()
         self._wake = asyncio.Event()
         self._closed: str | None = None
         self._cut_off: asyncio.TimerHandle | None = None
@@ -127,7 +132,8 @@ class Session:
                 self.close("join_timeout" if self._member is None else "ping_timeout")
                 break
             if frame.type is WSMsgType.TEXT:
-                self._receive(frame.data)
+                await self._receive(frame.data)
+                await self._answered_enough()
             elif frame.type is WSMsgType.BINARY:
                 self._reply(None, _error(bad("messages are text")))
             else:
@@ -135,6 +141,12 @@ class Session:
         # What arrives while the last messages go out is read, so that the closing handshake can end.
         while not self._socket.closed:
             await self._socket.receive()
+
+    async def _answered_enough(self) -> None:
+        """Not to read is the back-pressure that reaches a client which asks for more than can be stored."""
+        while self._unanswered >= MAX_UNANSWERED:
+            self._answered.clear()
+            await self._answered.wait()
 
     async def _write(self) -> None:
         try:
@@ -158,7 +170,7 @@ class Session:
 
     # --- messages ------------------------------------------------------------------------------
 
-    def _receive(self, text: str) -> None:
+    async def _receive(self, text: str) -> None:
         request_id: int | None = None
         try:
             message = parse_object(text)
@@ -169,7 +181,7 @@ class Session:
                 self._reply(request_id, {"type": "ok"})
                 self._conference.leave(self._member, "left")
             else:
-                self._reply(request_id, self._dispatch(request))
+                await self._dispatch(request, request_id)
         except RequestError as error:
             self._reply(request_id, _error(error))
             if self._member is None and error.code != "resume_failed":
@@ -181,17 +193,32 @@ class Session:
             log.exception("a message could not be handled", extra=self._context())
             self._end("internal", "an error of the server")
 
-    def _dispatch(self, request: requests.Request) -> Json:
+    async def _dispatch(self, request: requests.Request, request_id: int | None) -> None:
         if isinstance(request, requests.Ping):
-            return {"type": "pong", "t": request.t}
+            self._reply(request_id, {"type": "pong", "t": request.t})
+            return
         if isinstance(request, requests.Join):
             if self._member is not None:
                 raise RequestError("bad_state", "joined already")
-            self._member, joined = self._conference.join(self, request)
-            return joined | {"ping_interval_s": self._timing.ping_interval_s}
+            self._member, joined = await self._conference.join(self, request)
+            self._reply(request_id, joined | {"ping_interval_s": self._timing.ping_interval_s})
+            return
         if self._member is None:
             raise RequestError("bad_state", "join first")
-        return self._conference.request(self._member, request)
+        self._unanswered += 1
+        later = functools.partial(self._answer_later, request_id)
+        try:
+            answer = self._conference.request(self._member, request, later)
+        except (RequestError, ProtocolError):
+            self._unanswered -= 1
+            raise
+        if answer is not None:
+            later(answer)
+
+    def _answer_later(self, request_id: int | None, answer: Json | RequestError) -> None:
+        self._unanswered -= 1
+        self._answered.set()
+        self._reply(request_id, _error(answer) if isinstance(answer, RequestError) else answer)
 
     def _check_rate(self) -> None:
         if self._bucket.take(1, clock.now_us()):

@@ -35,6 +35,8 @@ export const PROTOCOL_CODES = Object.freeze([
   'token_expired',
   'wrong_room',
   'codec_unsupported',
+  'overloaded',
+  'storage_failed',
   'left',
   'replaced',
   'removed',

@@ -11,7 +11,7 @@ from leg_fakes import FakeMedia
 from stored import FakeStore
 
 from sfu.config import Config, LimitsConfig
-from sfu.ids import PublicationId, SubscriptionKey
+from sfu.ids import PublicationId, RoomName, SubscriptionKey
 from sfu.media.policy import PublicationSized, Speakers, SubscriptionState
 from sfu.room import commands
 from sfu.room.effects import PublicationOpened
@@ -51,10 +51,12 @@ class World:
 
     def join(self, name: str, room: str = "r", *, grants: Grants | None = None) -> tuple[Member, FakeChannel]:
         channel = FakeChannel(len(self.sent) + 1)
+        wants = Wants(subscribe=False)
         request = requests.Join(
-            version=1, room=room, name=name, token="", wants=Wants(subscribe=False), client="", resume=None
+            version=1, room=room, name=name, token="", wants=wants, client="", resume=None
         )
-        member, _ = self.conference.join(channel, request)
+        command = commands.Join(session=channel.key, room=RoomName(room), name=name, wants=wants)
+        member, _ = self.conference._enter(channel, request, command)
         if grants is not None:
             member.grants = grants
         inbox = self.sent[member.id] = []
