@@ -60,6 +60,7 @@ class Room:
         insecure: bool = False,
         relay: bool = False,
         auto_subscribe: AutoSubscribe = True,
+        role: str | None = None,
         keep_trying: bool = False,
     ) -> AsyncIterator[Room]:
         """Join `room` on the server at `url` (http, https, ws or wss) and leave it at the end.
@@ -67,8 +68,9 @@ class Room:
         `token`: access token, not needed by a server in development mode. `insecure` accepts a
         self-signed certificate. `relay` sends media through the server's TURN servers only.
         `auto_subscribe`: True receives (and decodes) everything, False nothing until `subscribe`, a
-        function decides for each publication, also after reconnections. `keep_trying` goes on where the
-        server cannot be reached at first.
+        function decides for each publication, also after reconnections. `role`: `participant`, `observer`
+        or `device`, for a server in development mode; elsewhere the token says it. `keep_trying` goes on
+        where the server cannot be reached at first.
 
         Raises `UnavailableError` when the server cannot be reached, `RefusedError` when it refuses.
         """
@@ -81,6 +83,7 @@ class Room:
                 insecure=insecure,
                 relay=relay,
                 auto_subscribe=auto_subscribe,
+                role=role,
             )
         )
         try:
@@ -228,20 +231,24 @@ class Room:
         name: str = "",
         codec: Literal["vp8", "h264", "opus"] | None = None,
         bitrate_bps: int = DEFAULT_VIDEO_BPS,
+        simulcast: bool = False,
     ) -> LocalPublication:
         """Publish `track`; it is encoded once, however many watch.
 
         `source` is `camera` or `microphone` by default. `codec` of video is `vp8` (default) or `h264`;
-        `bitrate_bps` is the most it may take. The track is read by this room alone and published again
-        after every reconnection; ending it (`track.stop()`) unpublishes it.
+        `bitrate_bps` is the most it may take. `simulcast` adds an encoding of half the width and height (and
+        a quarter of the bit rate) for viewers with less room or bandwidth. The track is read by this room
+        alone and published again after every reconnection; ending it (`track.stop()`) unpublishes it.
 
         Raises `RefusedError` when the server refuses, `ClosedError` when the room closes.
         """
         if codec not in (None, *(("vp8", "h264") if track.kind == "video" else ("opus",))):
             raise ValueError(f"{track.kind} cannot be encoded as {codec}")
+        if simulcast and track.kind != "video":
+            raise ValueError("simulcast is for video")
         self._connection.raise_if_closed()
         chosen = source or ("camera" if track.kind == "video" else "microphone")
-        publication = LocalPublication(track, chosen, name, codec, bitrate_bps)
+        publication = LocalPublication(track, chosen, name, codec, bitrate_bps, simulcast)
         self._local.append(publication)
         publication.on_ended = lambda: self._spawn(self.unpublish(publication))
         track.on("ended", publication.on_ended)

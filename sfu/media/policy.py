@@ -21,6 +21,7 @@ from sfu.media.plane import (
     Layer,
     MediaPlane,
     PlaneEvent,
+    RembReceived,
     TransportFeedback,
 )
 from sfu.media.restraint import Restraint
@@ -35,6 +36,8 @@ DEFAULT_PRIORITY = 128
 
 _SURVEY_US = 200_000
 """How often sizes and layers are read: soon enough for a switch, cheap for hundreds of publications."""
+_PEAK_KEPT = 0.97
+"""Of a layer's peak from survey to survey: half of it is forgotten in 5 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +81,16 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class SizedLayer:
-    """A layer that flows, with its picture size in pixels (0: not known yet) and bits per second."""
+    """A layer that flows, with its picture size in pixels (0: not known yet) and bits per second.
+
+    `peak_bps` is what it has lately been: what climbing to it may come to cost.
+    """
 
     layer: Layer
     width: int
     height: int
     bitrate_bps: int
+    peak_bps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +108,14 @@ class Explanation:
     `estimate_bps` is what its transport's path carries, None where nothing tells; `target` the layer it may
     have, None for none. `reason` says what keeps it from more: `client` (paused by wish), `size` (a larger
     picture than asked for is of no use), `bandwidth`, or `source` (nothing better is published).
+    `estimated_by` is what made the estimate: `start` (a guess), `delay`, `loss`, `probe` or `silence` of
+    transport-wide feedback, `remb` or `loss` as the viewer reports them, `unlimited` where nothing tells.
     """
 
     estimate_bps: int | None
     target: Layer | None
     reason: str
+    estimated_by: str = "unlimited"
 
 
 @dataclass(slots=True)
@@ -153,6 +163,12 @@ def _steps(layers: Sequence[SizedLayer]) -> list[SizedLayer]:
     ]
 
 
+def _cost_bps(layer: SizedLayer, current: Layer | None) -> int:
+    """What is held costs what it costs now; what would be climbed to, what it may soon cost again."""
+    held = current is not None and layer.layer <= current
+    return layer.bitrate_bps if held else max(layer.bitrate_bps, layer.peak_bps)
+
+
 class Policy:
     """The decisions of a whole plane. Keys it does not know are ignored: their owner may have left."""
 
@@ -190,11 +206,12 @@ class Policy:
         wish: Wish | None = None,
         *,
         transport: TransportKey | None = None,
+        per_packet: bool = True,
     ) -> None:
         """Call after the plane opened it, and again when the plane opened it anew.
 
-        `transport` is the subscriber's where it sends transport-wide feedback; without it the subscription
-        gets what it wishes, whatever its network can take.
+        `transport` is the subscriber's; without it the subscription gets what it wishes, whatever its network
+        can take. `per_packet` is whether it sends transport-wide feedback.
         """
         owner = self._publications.get(publication)
         if owner is None:
@@ -203,10 +220,13 @@ class Policy:
         viewer = None
         if transport is not None:
             viewer = self._viewers.setdefault(transport, Viewer(self._plane, transport))
+            if per_packet:
+                viewer.expect_feedback()
             viewer.subscriptions.add(subscription)
             viewer.changed()
-            # Until it is known what the path carries.
-            self._plane.set_target(subscription, LOWEST)
+            if viewer.per_packet:
+                # Until it is known what the path carries, the smallest picture is what surely gets through.
+                self._plane.set_target(subscription, LOWEST)
         self._subscriptions[subscription] = _Subscription(publication, wish or Wish(), viewer)
         owner.subscriptions.add(subscription)
         self._undecided.add(subscription)
@@ -239,8 +259,13 @@ class Policy:
         known = self._subscriptions.get(subscription)
         if known is None or known.applied is None:
             return None
-        estimate_bps = known.viewer.estimator.estimate_bps if known.viewer is not None else None
-        return Explanation(estimate_bps, known.applied.target, self._reason(known, known.applied))
+        viewer = known.viewer
+        return Explanation(
+            viewer.estimate_bps if viewer is not None else None,
+            known.applied.target,
+            self._reason(known, known.applied),
+            viewer.estimator.status.reason if viewer is not None else "unlimited",
+        )
 
     def _reason(self, subscription: _Subscription, applied: Decision) -> str:
         if applied.target is None:
@@ -292,18 +317,20 @@ class Policy:
                 decided[key] = decision or Decision(None)
                 continue
             publication = self._publications[subscription.publication]
-            layers = tuple((each.layer, each.bitrate_bps) for each in _steps(publication.layers))
-            if not layers:
+            steps = _steps(publication.layers)
+            if not steps:
                 decided[key] = Decision(LOWEST) if publication.kind == "video" else decision
                 continue
+            current = steps[0].layer if subscription.applied is None else subscription.applied.target
+            layers = tuple((each.layer, _cost_bps(each, current)) for each in steps)
             wishes[key] = allocator.Wish(
                 key,
                 publication.kind,
                 subscription.wish.priority,
                 layers,
                 decision.target,
-                layers[0][0] if subscription.applied is None else subscription.applied.target,
-                subscription.restraint.margin_percent(now_us),
+                current,
+                subscription.restraint.wary_of(now_us),
             )
         viewer.share(wishes, now_us)
         allocation = viewer.allocation
@@ -325,6 +352,10 @@ class Policy:
                 viewer = self._viewers.get(event.transport)
                 if viewer is not None:
                     viewer.on_feedback(event.results, now_us)
+            case RembReceived():
+                viewer = self._viewers.get(event.transport)
+                if viewer is not None:
+                    viewer.on_remb(event.bitrate_bps, event.subscriptions, now_us)
             case KeyframeWanted():
                 if event.publication in self._publications:
                     self._want_keyframe(event.publication, event.rid)
@@ -359,12 +390,14 @@ class Policy:
         tops: dict[str, int] = {}
         for layer, rid, _ in flowing:
             tops[rid] = max(tops.get(rid, 0), layer.spatial)
+        peaks = {each.layer: int(_PEAK_KEPT * each.peak_bps) for each in publication.layers}
         layers = []
         for layer, rid, bitrate_bps in flowing:
             width, height = (stats[rid].width, stats[rid].height) if rid in stats else (0, 0)
             # Within one scalable stream each spatial layer halves the next, as every common mode does.
             below = tops[rid] - layer.spatial
-            layers.append(SizedLayer(layer, width >> below, height >> below, bitrate_bps))
+            peak_bps = max(bitrate_bps, peaks.get(layer, 0))
+            layers.append(SizedLayer(layer, width >> below, height >> below, bitrate_bps, peak_bps))
         publication.layers = tuple(layers)
         for subscription in publication.subscriptions:
             viewer = self._subscriptions[subscription].viewer

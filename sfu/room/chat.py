@@ -14,8 +14,8 @@ from dataclasses import replace
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, RoomName
 from sfu.room import commands, effects
-from sfu.room.effects import Announce, ChatChange, ChatToStore, Effect
-from sfu.room.model import ChatHistory, ChatMessage, ChatNews, Instant, Participant
+from sfu.room.effects import Announce, ChatToStore, Effect
+from sfu.room.model import ChatChange, ChatHistory, ChatMessage, ChatNews, Instant, Participant
 
 MAX_MENTIONS = 50
 MAX_EMOJI = 20
@@ -131,8 +131,7 @@ class Chat:
         """Raises `RequestError` `not_found` or `not_allowed` (it is another's)."""
         _may_chat(by)
         message = self._message(by, command.message, command.loaded)
-        if message.identity != by.identity:
-            raise RequestError("not_allowed", "only one's own message can be edited")
+        _may_change(by, message)
         changed = replace(
             message,
             rev=self.log.next_number(),
@@ -145,8 +144,7 @@ class Chat:
     def delete(self, by: Participant, command: commands.DeleteChat) -> list[Effect]:
         """Its place stays, empty. Raises `RequestError` `not_found` or `not_allowed` (it is another's)."""
         message = self._message(by, command.message, command.loaded)
-        if message.identity != by.identity:
-            raise RequestError("not_allowed", "only one's own message can be deleted")
+        _may_change(by, message)
         changed = replace(
             message,
             rev=self.log.next_number(),
@@ -245,8 +243,14 @@ def may_read(identity: str, message: ChatMessage) -> bool:
 
 
 def _may_chat(by: Participant) -> None:
-    if not by.grants.chat:
+    if not by.grants.may_chat:
         raise RequestError("not_allowed", "no right to chat")
+
+
+def _may_change(by: Participant, message: ChatMessage) -> None:
+    """One's own, and who moderates any that it may read."""
+    if message.identity != by.identity and not by.grants.may_moderate:
+        raise RequestError("not_allowed", "this is another's message")
 
 
 def _names(text: str, identity: str) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sfu.ids import ParticipantId, PublicationId, RoomName
-from sfu.room.effects import ChatChange
-from sfu.room.model import ChatHistory, ChatMessage, LeaveReason, SessionKey, Wants
-from sfu.room.permissions import Grants, Source
+from sfu.room.acts import Act
+from sfu.room.model import ChatChange, ChatHistory, ChatMessage, LeaveReason, SessionKey, Wants
+from sfu.room.permissions import GrantChanges, Role, Source
 from sfu.rtp.parameters import Kind
 
 
@@ -15,6 +15,9 @@ from sfu.rtp.parameters import Kind
 class Join:
     """Become a participant. Without `identity` a new one is made, so that nobody is replaced.
 
+    `role` is None for who brings none, `grants` what differs from the role's defaults, `template` the wish
+    of who may open a room. `guarded` is false where nobody needs a token: who comes into a room without an
+    owner owns it then.
     `chat` is what the store has of the room's chat, for a room that is not open yet; `chat_read` how far this
     identity has read, `chat_after` which change of it the client saw last.
     """
@@ -23,7 +26,10 @@ class Join:
     room: RoomName
     name: str
     identity: str | None = None
-    grants: Grants = field(default_factory=Grants)
+    role: Role | None = None
+    grants: GrantChanges = field(default_factory=GrantChanges)
+    template: str | None = None
+    guarded: bool = True
     wants: Wants = field(default_factory=Wants)
     chat_after: int | None = None
     chat_read: int = 0
@@ -40,6 +46,14 @@ class Resume:
     secret: str
     identity: str | None = None
     chat_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopWaiting:
+    """A session in the lobby is gone."""
+
+    room: RoomName
+    session: SessionKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +198,7 @@ class ChatLost:
 Command = (
     Join
     | Resume
+    | StopWaiting
     | Disconnect
     | Leave
     | Publish
@@ -200,4 +215,5 @@ Command = (
     | TypeChat
     | ChatStored
     | ChatLost
+    | Act
 )

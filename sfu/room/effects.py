@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sfu.ids import ParticipantId, PublicationId, RoomName
+from sfu.room.class_events import ClassEvent, ClassView, RoomView
 from sfu.room.model import (
+    ChatChange,
     ChatMessage,
     ChatNews,
     LeaveReason,
@@ -15,6 +17,7 @@ from sfu.room.model import (
     SessionKey,
     Subscription,
 )
+from sfu.room.permissions import Grants
 
 # --- what participants are told ----------------------------------------------------------------
 
@@ -79,6 +82,7 @@ Event = (
     | ChatSent
     | ChatUpdated
     | ChatTyping
+    | ClassEvent
 )
 
 
@@ -109,12 +113,39 @@ class Welcome:
 
     session: SessionKey
     room: RoomName
+    view: RoomView
+    work: ClassView
     participant: ParticipantView
     others: tuple[ParticipantView, ...]
     secret: str
     resumed: bool
     chat: ChatNews
     chat_read: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingBegun:
+    """The session is in the lobby; a `Welcome` or `WaitingEnded` follows some time."""
+
+    session: SessionKey
+    room: RoomName
+    waiting: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingEnded:
+    """The session is not let in."""
+
+    session: SessionKey
+    code: Literal["denied", "replaced"]
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A participant's rights have changed; what it may not do any more has ended already."""
+
+    participant: ParticipantId
+    grants: Grants
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +202,6 @@ class SubscriptionClosed:
     asked: bool
 
 
-ChatChange = Literal["added", "changed", "reacted"]
-
-
 @dataclass(frozen=True, slots=True)
 class ChatToStore:
     """Make it durable, then say `ChatStored`, or `ChatLost`. `emoji` is what a reaction is about."""
@@ -200,6 +228,9 @@ Effect = (
     | RoomOpened
     | RoomClosed
     | Welcome
+    | WaitingBegun
+    | WaitingEnded
+    | Granted
     | SessionReplaced
     | ParticipantClosed
     | PublicationOpened

@@ -7,14 +7,19 @@ from dataclasses import dataclass, field
 from typing import Literal, NewType
 
 from sfu.ids import ParticipantId, PublicationId, RoomName
-from sfu.room.permissions import Grants, Source
+from sfu.room.permissions import Grants, Role, Source
 from sfu.rtp.parameters import Kind
 
 SessionKey = NewType("SessionKey", int)
 """A signalling connection's number, unique while the process lives."""
 
 ParticipantState = Literal["connected", "reconnecting"]
+BreakoutId = NewType("BreakoutId", int)
+"""The number of a breakout group, from 1 in the order of the list."""
+
 LeaveReason = Literal["left", "timeout", "replaced", "removed", "shutdown", "error"]
+
+ChatChange = Literal["added", "changed", "reacted"]
 
 DEFAULT_PRIORITY = 128
 """The middle of 0-255: room for more and for less important."""
@@ -93,7 +98,9 @@ class ParticipantView:
     name: str
     state: ParticipantState
     joined_at_ms: int
+    role: Role
     grants: Grants
+    breakout: BreakoutId | None
     publications: tuple[Publication, ...]
 
 
@@ -104,12 +111,14 @@ class Participant:
     id: ParticipantId
     identity: str
     name: str
+    role: Role
     grants: Grants
     wants: Wants
     joined_at_ms: int
     secret: str
     session: SessionKey | None
     expires_us: int | None = None
+    breakout: BreakoutId | None = None
     publications: dict[PublicationId, Publication] = field(default_factory=dict)
     subscriptions: dict[PublicationId, Subscription] = field(default_factory=dict)
     chat_read: int = 0
@@ -122,7 +131,9 @@ class Participant:
             name=self.name,
             state="reconnecting" if self.session is None else "connected",
             joined_at_ms=self.joined_at_ms,
+            role=self.role,
             grants=self.grants,
+            breakout=self.breakout,
             publications=tuple(self.publications.values()),
         )
 

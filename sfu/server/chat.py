@@ -20,7 +20,7 @@ from sfu.room.model import ChatHistory, ChatMessage
 from sfu.room.registry import Rooms
 from sfu.server import requests, wire
 from sfu.server.wire import Json
-from sfu.store import messages
+from sfu.store import messages, people
 from sfu.store.messages import StoredMessage
 from sfu.store.store import Store
 from sfu.store.writes import Step
@@ -234,7 +234,12 @@ def _steps(change: ChatToStore) -> list[Step]:
         case "added":
             return messages.added(stored)
         case "changed":
-            return messages.changed(stored)
+            steps = messages.changed(stored)
+            if change.identity != stored.identity:
+                action = "chat_delete" if stored.deleted else "chat_edit"
+                detail = {"message": stored.id, "of": stored.identity}
+                steps += people.recorded(clock.wall_ms(), change.room, change.identity, action, detail)
+            return steps
         case "reacted":
             return messages.reacted(stored, change.emoji, change.identity, clock.wall_ms())
 

@@ -173,8 +173,10 @@ class Media:
 
     def subscribe(self, key: SubscriptionKey, config: SubscriptionConfig, wish: Wish) -> None:
         self._plane.open_subscription(key, config)
-        transport = config.transport if config.extensions.transport_cc else None
-        self._policy.add_subscription(key, config.publication, wish, transport=transport)
+        per_packet = bool(config.extensions.transport_cc)
+        self._policy.add_subscription(
+            key, config.publication, wish, transport=config.transport, per_packet=per_packet
+        )
 
     def set_wish(self, key: SubscriptionKey, wish: Wish) -> None:
         self._policy.set_wish(key, wish)

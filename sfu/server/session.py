@@ -14,6 +14,7 @@ from aiohttp import WSMsgType, web
 from sfu import clock
 from sfu.config import LimitsConfig
 from sfu.errors import ProtocolError, RequestError
+from sfu.ids import RoomName
 from sfu.room.model import SessionKey
 from sfu.server import requests
 from sfu.server.conference import Conference
@@ -33,7 +34,14 @@ MAX_UNANSWERED = 64
 CLOSE_TIMEOUT_S = 2.0
 """How long a client may take to read what is left and to close, before it is cut off."""
 
-_WEBSOCKET_CODE = {"left": 1000, "replaced": 1000, "removed": 1000, "going_away": 1001, "internal": 1011}
+_WEBSOCKET_CODE = {
+    "left": 1000,
+    "replaced": 1000,
+    "removed": 1000,
+    "denied": 1000,
+    "going_away": 1001,
+    "internal": 1011,
+}
 _COMES_BACK = frozenset({"ping_timeout", "going_away", "internal"})
 
 
@@ -56,14 +64,17 @@ class Session:
         conference: Conference,
         limits: LimitsConfig,
         timing: Timing,
+        address: str,
     ) -> None:
         self.key = key
+        self._address = address
         self._socket = socket
         self._transport = transport
         self._conference = conference
         self._limits = limits
         self._timing = timing
         self._member: Member | None = None
+        self._waits_for: RoomName | None = None
         self._bucket = TokenBucket(limits.messages_per_s, limits.message_burst, clock.now_us())
         self._rate_limited = 0
         self._queue: deque[str] = deque()
@@ -101,6 +112,11 @@ class Session:
         self._wake.set()
         self._cut_off = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._abort)
 
+    def admitted(self, member: Member, joined: Json) -> None:
+        """The lobby has let it in: `joined` comes as a message of its own."""
+        self._member, self._waits_for = member, None
+        self.send(encode(joined | {"ping_interval_s": self._timing.ping_interval_s}))
+
     # --- the connection ------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -111,6 +127,8 @@ class Session:
         finally:
             if self._member is not None:
                 self._conference.disconnect(self._member, self.key)
+            elif self._waits_for is not None:
+                self._conference.stop_waiting(self._waits_for, self.key)
             self._wake.set()
             if self._closed is None:
                 writer.cancel()
@@ -124,12 +142,13 @@ class Session:
         deadline = asyncio.get_running_loop().time() + self._timing.join_timeout_s
         while self._closed is None:
             timeout = silence_s
-            if self._member is None:
+            if self._member is None and self._waits_for is None:
                 timeout = max(0.001, deadline - asyncio.get_running_loop().time())
             try:
                 frame = await self._socket.receive(timeout)
             except TimeoutError:
-                self.close("join_timeout" if self._member is None else "ping_timeout")
+                joined = self._member is not None or self._waits_for is not None
+                self.close("ping_timeout" if joined else "join_timeout")
                 break
             if frame.type is WSMsgType.TEXT:
                 await self._receive(frame.data)
@@ -180,11 +199,16 @@ class Session:
             if isinstance(request, requests.Leave) and self._member is not None:
                 self._reply(request_id, {"type": "ok"})
                 self._conference.leave(self._member, "left")
+            elif isinstance(request, requests.Leave) and self._waits_for is not None:
+                self._reply(request_id, {"type": "ok"})
+                self.close("left", "left")
+            elif isinstance(request, requests.Join):
+                await self._join(request_id, request)
             else:
                 await self._dispatch(request, request_id)
         except RequestError as error:
             self._reply(request_id, _error(error))
-            if self._member is None and error.code != "resume_failed":
+            if self._member is None and self._waits_for is None and error.code != "resume_failed":
                 self.close("protocol_error", error.message)
         except ProtocolError as error:
             self._reply(request_id, _error(error))
@@ -196,12 +220,6 @@ class Session:
     async def _dispatch(self, request: requests.Request, request_id: int | None) -> None:
         if isinstance(request, requests.Ping):
             self._reply(request_id, {"type": "pong", "t": request.t})
-            return
-        if isinstance(request, requests.Join):
-            if self._member is not None:
-                raise RequestError("bad_state", "joined already")
-            self._member, joined = await self._conference.join(self, request)
-            self._reply(request_id, joined | {"ping_interval_s": self._timing.ping_interval_s})
             return
         if self._member is None:
             raise RequestError("bad_state", "join first")
@@ -219,6 +237,17 @@ class Session:
         self._unanswered -= 1
         self._answered.set()
         self._reply(request_id, _error(answer) if isinstance(answer, RequestError) else answer)
+
+    async def _join(self, request_id: int | None, request: requests.Join) -> None:
+        if self._member is not None or self._waits_for is not None:
+            raise RequestError("bad_state", "joined already")
+        claims = await self._conference.authorise(request, self._address)
+        if self._closed is not None:
+            return
+        self._member, answer = await self._conference.join(self, request, claims)
+        if self._member is None:
+            self._waits_for = RoomName(request.room)
+        self._reply(request_id, answer | {"ping_interval_s": self._timing.ping_interval_s})
 
     def _check_rate(self) -> None:
         if self._bucket.take(1, clock.now_us()):

@@ -223,8 +223,8 @@ async def _killed_while_writing(server: ServerProcess, ann: Signal, after: int) 
             answer = await ann.receive()
             if answer["type"] == "ok":
                 acknowledged[answer["message"]["id"]] = answer["message"]["text"]
-            if len(acknowledged) > after and server.process.returncode is None:
-                server.process.send_signal(signal.SIGKILL)
+            if len(acknowledged) == after + 1:
+                server.process.kill()
     writing.cancel()
     await asyncio.gather(writing, return_exceptions=True)
     assert await server.process.wait() == -signal.SIGKILL

@@ -639,6 +639,30 @@ def test_a_dead_encoding_is_left_within_half_a_second() -> None:
     assert stage.plane.layers(stage.publication)[-1][1] == "h"
 
 
+def test_who_is_capped_to_an_encoding_gets_no_larger_one_when_a_smaller_one_stalls() -> None:
+    stage = Stage(rids=("h", "m", "l"))
+    low = Camera(stage, ssrc=1, rid="l", width=320)
+    middle = Camera(stage, ssrc=2, rid="m", width=640)
+    high = Camera(stage, ssrc=3, rid="h", width=1280)
+    viewer = stage.view()
+    stage.plane.set_target(viewer.key, Layer(1, 7))
+    for camera in (low, middle, high):
+        camera.send(key=True)
+    stage.run(40)
+    middle.send(key=True)
+
+    def go_on() -> None:
+        middle.send()
+        high.send(key=True)
+
+    stage.run(2000, go_on)
+    assert [rid for _, rid, _ in stage.plane.layers(stage.publication)] == ["m", "h"]
+    assert [layer.spatial for layer, _, _ in stage.plane.layers(stage.publication)] == [1, 2]
+    stats = stage.plane.subscription_stats(viewer.key)
+    assert stats is not None
+    assert stats.current_rid == "m"
+
+
 def test_a_still_screen_is_not_taken_for_dead_and_a_goodbye_is() -> None:
     stage = Stage()
     stage.view()

@@ -12,7 +12,7 @@ from sfu.room import commands, effects
 from sfu.room.chat import MAX_EMOJI, MAX_REACTIONS
 from sfu.room.effects import Announce, ChatToStore, Effect
 from sfu.room.model import ChatHistory, ChatMessage, ChatNews, Instant, Limits, SessionKey
-from sfu.room.permissions import Grants
+from sfu.room.permissions import GrantChanges, Role
 from sfu.room.registry import Rooms
 
 ROOM = RoomName("r")
@@ -33,16 +33,16 @@ class World:
         return done
 
     def welcome(
-        self, identity: str, after: int | None = None, grants: Grants | None = None
+        self, identity: str, after: int | None = None, role: Role = "participant", **rights: bool
     ) -> effects.Welcome:
         command = commands.Join(
             session=SessionKey(1), room=ROOM, name=identity.title(), identity=identity,
-            grants=grants or Grants(), chat_after=after, chat=self.history,
+            role=role, grants=GrantChanges(**rights), chat_after=after, chat=self.history,
         )  # fmt: skip
         return next(effect for effect in self.do(command) if isinstance(effect, effects.Welcome))
 
-    def join(self, identity: str, grants: Grants | None = None) -> ParticipantId:
-        return self.welcome(identity, grants=grants).participant.id
+    def join(self, identity: str, role: Role = "participant", **rights: bool) -> ParticipantId:
+        return self.welcome(identity, None, role, **rights).participant.id
 
     def news(self, identity: str, after: int | None = None) -> ChatNews:
         return self.welcome(identity, after).chat
@@ -130,6 +130,18 @@ def test_own_messages_are_edited_and_deleted() -> None:
     assert (event.message.deleted, event.message.text, event.message.rev) == (True, "", 3)
     for command in (commands.EditChat(ann, 1, "again"), commands.DeleteChat(ann, 1)):
         assert refused(world, command) == "not_found"
+
+
+def test_who_moderates_changes_what_it_may_read() -> None:
+    world = World()
+    ann, ben = world.join("ann"), world.join("ben")
+    owner = world.join("owner", "owner")
+    world.say(ann, "rude")
+    world.say(ann, "private", ben)
+    world.do(commands.EditChat(owner, 1, "polite"))
+    assert (world.waiting[0].identity, world.waiting[0].message.identity) == ("owner", "ann")
+    world.do(commands.DeleteChat(owner, 1))
+    assert refused(world, commands.DeleteChat(owner, 2)) == "not_found"
 
 
 def test_changes_build_on_changes_that_are_not_stored_yet() -> None:
@@ -293,7 +305,7 @@ def test_typing_is_told_now_and_then() -> None:
 
 def test_chat_needs_the_right() -> None:
     world = World()
-    mute = world.join("mute", Grants(chat=False))
+    mute = world.join("mute", chat=False)
     world.say(world.join("ann"), "hi")
     for command in (
         commands.SendChat(mute, "x"),

@@ -11,13 +11,13 @@ from leg_fakes import FakeMedia
 from stored import FakeStore
 
 from sfu.config import Config, LimitsConfig
-from sfu.ids import PublicationId, RoomName, SubscriptionKey
+from sfu.ids import PublicationId, SubscriptionKey
 from sfu.media.policy import PublicationSized, Speakers, SubscriptionState
 from sfu.room import commands
 from sfu.room.effects import PublicationOpened
 from sfu.room.model import SessionKey, Wants
 from sfu.room.permissions import Grants
-from sfu.server import data, requests
+from sfu.server import data, joining, requests
 from sfu.server.conference import Conference
 from sfu.server.member import Member
 
@@ -36,6 +36,9 @@ class FakeChannel:
     def close(self, code: str, message: str = "") -> None:
         self.closed = self.closed or code
 
+    def admitted(self, member: Member, joined: dict[str, Any]) -> None:
+        self.messages.append(joined)
+
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [message for message in self.messages if message["type"] == kind]
 
@@ -53,10 +56,20 @@ class World:
         channel = FakeChannel(len(self.sent) + 1)
         wants = Wants(subscribe=False)
         request = requests.Join(
-            version=1, room=room, name=name, token="", wants=wants, client="", resume=None
+            version=1,
+            room=room,
+            name=name,
+            token="",
+            wants=wants,
+            client="",
+            resume=None,
+            role=None,
+            template=None,
         )
-        command = commands.Join(session=channel.key, room=RoomName(room), name=name, wants=wants)
-        member, _ = self.conference._enter(channel, request, command)
+        member, _ = self.conference._enter(
+            channel, request, joining.command(channel.key, request, None), None
+        )
+        assert member is not None
         if grants is not None:
             member.grants = grants
         inbox = self.sent[member.id] = []
