@@ -143,7 +143,9 @@ class LimitsConfig:
 class MediaConfig:
     """Forwarding."""
 
-    plane: str = option("auto", "media plane: auto or python")
+    plane: str = option(
+        "auto", "media plane: auto, python or rust; auto takes the native one where pysfu-plane is installed"
+    )
     keyframe_interval_ms: int = option(500, "least time between two keyframe requests for one encoding, ms")
     cache_packets: int = option(1024, "packets of each encoding kept to answer NACKs")
 
@@ -358,8 +360,8 @@ def _out_of_range(config: Config) -> Iterator[str]:
         yield from templates.faults(name, getattr(config, name))
     if config.storage.retention_days < 0:
         yield "storage.retention_days: must not be below 0"
-    if config.media.plane not in {"auto", "python"}:
-        yield "media.plane: auto or python"
+    if config.media.plane not in {"auto", "python", "rust"}:
+        yield "media.plane: auto, python or rust"
     if config.log.level.lower() not in {"debug", "info", "warning", "error"}:
         yield "log.level: debug, info, warning or error"
     for url in config.ice.stun_urls:
