@@ -197,7 +197,7 @@ export default {
   'poll.close': 'End poll',
   'poll.remove': 'Remove',
   'breakouts.title': 'Breakout rooms',
-  'breakouts.lead': '{people} people are spread evenly.',
+  'breakouts.lead': 'People to spread over the rooms: {people}',
   'breakouts.count': 'How many rooms',
   'breakouts.name': 'Room {number}',
   'breakouts.start': 'Open the rooms',

@@ -197,7 +197,7 @@ export default {
   'poll.close': '结束投票',
   'poll.remove': '删除',
   'breakouts.title': '分组讨论',
-  'breakouts.lead': '{people} 人将平均分组。',
+  'breakouts.lead': '将平均分到各组的人数：{people}',
   'breakouts.count': '分组数量',
   'breakouts.name': '第 {number} 组',
   'breakouts.start': '开始分组',

@@ -63,8 +63,10 @@ export class ClassPanel {
     );
   }
 
-  #question({ id, name, text, votes, voted, answered, answer, participant }, moderates) {
+  #question({ id, name, text, votes, voted: told, answered, answer, participant }, moderates) {
     const { classroom, self } = this.#room;
+    // Who asks has voted for it.
+    const voted = told ?? participant === self.id;
     const button = (testid, icon, label, on, pressed) => iconButton({ testid, icon, label, class: 'bare', pressed, on });
     return el(
       'li',

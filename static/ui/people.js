@@ -132,7 +132,7 @@ export class PeoplePanel {
         el('small', { text: notes.filter(Boolean).join(' · ') }),
         reconnecting && el('small', { class: 'warn', text: t('people.reconnecting') }),
       ),
-      hand > 0 && el('span', { class: 'hand-place', testid: 'hand-place', title: t('people.hand', { place: hand }) }, '✋', String(hand)),
+      hand > 0 && el('span', { class: 'hand-place', testid: 'hand-place', title: t('people.hand', { place: hand }) }, icon('hand'), String(hand)),
       sharing && status('people.screen', 'screen'),
       status(video ? 'people.camera.on' : 'people.camera.off', video ? 'camera' : 'camera-off'),
       status(muted ? 'people.microphone.off' : 'people.microphone.on', muted ? 'mic-off' : 'mic'),

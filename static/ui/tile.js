@@ -17,7 +17,7 @@ export class Tile {
   #note;
   #stats;
   #pin;
-  #hand = el('span', { class: 'tile-hand', testid: 'tile-hand', role: 'img', 'aria-label': t('tile.hand'), text: '✋', hidden: true });
+  #hand = el('span', { class: 'tile-hand', testid: 'tile-hand', role: 'img', 'aria-label': t('tile.hand'), hidden: true }, icon('hand'));
 
   /** @param {{onPin: (key: string) => void}} options */
   constructor({ onPin }) {
