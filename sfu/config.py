@@ -115,11 +115,11 @@ class RoomConfig:
     """Rooms and their limits."""
 
     grace_s: float = option(20.0, "seconds a participant stays after its WebSocket dropped, media running on")
-    empty_s: float = option(30.0, "seconds an empty room is kept, with its chat")
+    empty_s: float = option(30.0, "seconds an empty room is kept")
     max_rooms: int = option(1000, "rooms at the same time")
     max_participants: int = option(250, "participants in one room")
     max_publications: int = option(8, "publications of one participant")
-    chat_history: int = option(200, "chat messages kept for late joiners")
+    chat_history: int = option(200, "chat messages in memory, given to who joins; older ones are asked for")
     template: str = option("meeting", "template of rooms for which nobody chooses one")
 
 
@@ -143,7 +143,9 @@ class LimitsConfig:
 class MediaConfig:
     """Forwarding."""
 
-    plane: str = option("auto", "media plane: auto or python")
+    plane: str = option(
+        "auto", "media plane: auto, python or rust; auto takes the native one where pysfu-plane is installed"
+    )
     keyframe_interval_ms: int = option(500, "least time between two keyframe requests for one encoding, ms")
     cache_packets: int = option(1024, "packets of each encoding kept to answer NACKs")
 
@@ -358,8 +360,8 @@ def _out_of_range(config: Config) -> Iterator[str]:
         yield from templates.faults(name, getattr(config, name))
     if config.storage.retention_days < 0:
         yield "storage.retention_days: must not be below 0"
-    if config.media.plane not in {"auto", "python"}:
-        yield "media.plane: auto or python"
+    if config.media.plane not in {"auto", "python", "rust"}:
+        yield "media.plane: auto, python or rust"
     if config.log.level.lower() not in {"debug", "info", "warning", "error"}:
         yield "log.level: debug, info, warning or error"
     for url in config.ice.stun_urls:
