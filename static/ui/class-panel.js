@@ -13,6 +13,7 @@ export class ClassPanel {
   #making;
   #ask;
   #options;
+  #signature = '';
 
   /**
    * @param {import('../sdk/room.js').Room} room
@@ -44,9 +45,18 @@ export class ClassPanel {
 
   /** Show the class as it is now. */
   update() {
-    const { self, classroom } = this.#room;
+    const { self, classroom, participants } = this.#room;
     if (!self) return;
     const moderates = self.grants.moderate && !self.grants.hidden;
+    // What is the same stays as it is: a button that is being pressed is not taken away.
+    const signature = JSON.stringify([
+      [...classroom.polls.values()],
+      [...classroom.questions.values()],
+      [moderates, self.grants.chat, self.grants.hidden],
+      [...participants.values()].map((each) => each.name),
+    ]);
+    if (signature === this.#signature) return;
+    this.#signature = signature;
     this.#making.hidden = !moderates;
     this.#ask.hidden = !self.grants.chat || self.grants.hidden;
     const polls = [...classroom.polls.values()].reverse();
