@@ -125,6 +125,9 @@ class MediaConfig:
     plane: str = option("auto", "media plane: auto or python")
     keyframe_interval_ms: int = option(500, "least time between two keyframe requests for one encoding, ms")
     cache_packets: int = option(1024, "packets of each encoding kept to answer NACKs")
+    last_n: int = option(
+        25, "pictures of people sent to one subscriber at most, last speakers first; 0 is no limit"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,6 +315,8 @@ def _out_of_range(config: Config) -> Iterator[str]:
         yield "auth.keys: each is 'key:secret'"
     if config.media.plane not in {"auto", "python"}:
         yield "media.plane: auto or python"
+    if config.media.last_n < 0:
+        yield "media.last_n: a number of pictures, 0 is no limit"
     if config.log.level.lower() not in {"debug", "info", "warning", "error"}:
         yield "log.level: debug, info, warning or error"
     for url in config.ice.stun_urls:

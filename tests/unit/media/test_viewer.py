@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
+from sfu.media.decisions import LOWEST, Notice, SubscriptionState, Wish
 from sfu.media.plane import (
     EncodingStats,
     Layer,
@@ -15,7 +16,7 @@ from sfu.media.plane import (
     Probe,
     TransportFeedback,
 )
-from sfu.media.policy import LOWEST, Notice, Policy, SubscriptionState, Wish
+from sfu.media.policy import Policy
 
 MS = 1000
 VIEWER = TransportKey(7)
