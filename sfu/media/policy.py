@@ -339,7 +339,7 @@ class Policy:
                 continue
             publication = self._publications[subscription.publication]
             # What has just begun is not given before it is known what it costs, but for the smallest.
-            flowing = [each for place, each in enumerate(publication.layers) if not place or each.bitrate_bps]
+            flowing = [each for each in publication.layers if not each.layer.spatial or each.bitrate_bps]
             layers = tuple((each.layer, each.bitrate_bps) for each in steps(flowing))
             if not layers:
                 decided[key] = decision

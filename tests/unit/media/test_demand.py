@@ -22,7 +22,9 @@ ALL = (F, Q, H)
         ([(4000, 3000)], "qhf"),
     ],
 )
-def test_what_covers_the_largest_picture_and_everything_below(sizes: list[tuple[int, int]], rids: str) -> None:
+def test_what_covers_the_largest_picture_and_everything_below(
+    sizes: list[tuple[int, int]], rids: str
+) -> None:
     assert needed(ALL, sizes) == set(rids)
 
 

@@ -121,7 +121,9 @@ class FakeMedia:
             nack=True,
             transport_cc=True,
         )
-        self.publish(PublicationId(publication), ParticipantId("PA_ann"), TransportKey(99), received, "camera")
+        self.publish(
+            PublicationId(publication), ParticipantId("PA_ann"), TransportKey(99), received, "camera"
+        )
         self.calls.clear()
         return PublicationId(publication)
 

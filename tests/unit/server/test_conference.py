@@ -119,7 +119,11 @@ async def test_notices_of_what_is_gone_are_passed_over() -> None:
     ann, hears = world.join("Ann")
     key = world.media.published[world.publish(ann)].key
     world.media.published.clear()
-    world.notice(PublicationSized(key, 1, 1), LayersWanted(key, ()), SubscriptionState(SubscriptionKey(999), True, "client"))
+    world.notice(
+        PublicationSized(key, 1, 1),
+        LayersWanted(key, ()),
+        SubscriptionState(SubscriptionKey(999), True, "client"),
+    )
     world.notice(Speakers(((key, 1.0),)))
     assert hears.messages == []
 
