@@ -17,8 +17,8 @@ test: $(VENV)/dev browser ## set up and run lint, types and every test, the brow
 	@$(MAKE) --no-print-directory lint types
 	$(BIN)/python -m pytest
 
-unit: $(VENV)/dev ## the fast tests only: no browser, no TURN server
-	$(BIN)/python -m pytest -m 'not e2e and not turn'
+unit: $(VENV)/dev ## the fast tests only: no browser, no TURN server, no PostgreSQL
+	$(BIN)/python -m pytest -m 'not e2e and not turn and not postgres'
 
 lint: $(VENV)/dev ## style and layering
 	$(BIN)/ruff check .
@@ -35,7 +35,7 @@ types: $(VENV)/dev ## mypy --strict
 e2e: $(VENV)/dev browser ## only the tests in a real browser
 	$(BIN)/python -m pytest -m 'e2e or turn'
 
-browser: ## install Chromium, coturn and ffmpeg's tools for the tests where apt-get can
+browser: ## install Chromium, coturn, PostgreSQL and ffmpeg's tools for the tests where apt-get can
 	@bash tests/install_tools.sh
 
 bench: $(VENV)/dev ## measure; prints tables, writes JSON to artifacts/

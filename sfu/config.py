@@ -131,6 +131,20 @@ class MediaConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StorageConfig:
+    """What lasts: messages, sessions, files."""
+
+    url: str = option(
+        "",
+        "database: empty means the SQLite file sfu.db in server.data_dir; sqlite:///FILE; "
+        "postgresql://USER:PASSWORD@HOST/NAME; 'temporary' forgets everything at the end",
+        secret=True,
+    )
+    retention_days: int = option(0, "days after which messages, files and sessions are deleted; 0 keeps them")
+    max_waiting: int = option(10_000, "writes that may wait for the disk; past that senders are refused")
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogConfig:
     """Logging to standard error."""
 
@@ -150,6 +164,7 @@ class Config:
     room: RoomConfig = field(default_factory=RoomConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     media: MediaConfig = field(default_factory=MediaConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
 
@@ -313,6 +328,8 @@ def _out_of_range(config: Config) -> Iterator[str]:
         yield "ice.turn_urls needs ice.turn_secret, or ice.turn_username with ice.turn_password"
     if any(":" not in key or not all(key.split(":", 1)) for key in config.auth.keys):
         yield "auth.keys: each is 'key:secret'"
+    if config.storage.retention_days < 0:
+        yield "storage.retention_days: must not be below 0"
     if config.media.plane not in {"auto", "python"}:
         yield "media.plane: auto or python"
     if config.media.last_n < 0:
@@ -332,7 +349,7 @@ _POSITIVE = (
     "room.max_rooms",
     "room.max_participants", "room.max_publications", "limits.message_bytes", "limits.messages_per_s",
     "limits.message_burst", "limits.data_bytes", "limits.data_bytes_per_s", "limits.chat_characters",
-    "limits.sessions_per_address", "media.keyframe_interval_ms", "media.cache_packets",
+    "limits.sessions_per_address", "storage.max_waiting", "media.keyframe_interval_ms", "media.cache_packets",
 )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the tests drive from outside Python: Chromium and coturn. Says what to do where it cannot.
+# Installs what the tests drive from outside Python: Chromium, coturn and PostgreSQL. Says what to do where it cannot.
 set -u
 missing=()
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
+command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
 command -v turnserver >/dev/null || missing+=(coturn)
 [ ${#missing[@]} -eq 0 ] && exit 0
 if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then

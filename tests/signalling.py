@@ -12,14 +12,16 @@ from typing import Any
 
 import aiohttp
 
-from sfu.config import Config, RtcConfig, ServerConfig
+from sfu.config import Config, RtcConfig, ServerConfig, StorageConfig
 from sfu.server.app import Server
 from sfu.server.session import Timing
 
 LOCAL = Config(
-    server=ServerConfig(host="127.0.0.1", port=0, https_port=-1), rtc=RtcConfig(port=0, bind=("127.0.0.1",))
+    server=ServerConfig(host="127.0.0.1", port=0, https_port=-1),
+    rtc=RtcConfig(port=0, bind=("127.0.0.1",)),
+    storage=StorageConfig(url="temporary"),
 )
-"""A server on free ports of this machine alone."""
+"""A server on free ports of this machine alone, which keeps nothing."""
 
 
 def local_config(**sections: Any) -> Config:

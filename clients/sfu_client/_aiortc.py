@@ -9,29 +9,49 @@ Why each is needed (aiortc 1.16):
   receiver's estimate (REMB) still lowers it.
 - `RTCRtpTransceiver.__sender` and `.__receiver`: neither can be started twice, and an m-line that is
   reused for other media would stay silent. A new one is put in its place.
+- `RTCRtpSender.__rtp_header_extensions_map`: senders write neither RID nor repaired RID.
+- `RTCRtpSender.__ntp_timestamp`: sender reports say when a frame was sent, after encoding; the encodings of
+  simulcast must agree on when it was captured.
 - `RTCRtpReceiver.__decoder_queue`: it is unbounded, and its length is the only sign that decoding falls
   behind.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
-from aiortc import MediaStreamTrack, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
+from aiortc import MediaStreamTrack, RTCDtlsTransport, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
 from aiortc.codecs.base import Encoder
 from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import Vp8Encoder
+from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpSendParameters
+from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap
+from av import VideoFrame
+from av.frame import Frame
+
+from sfu_client.simulcast import (
+    REPAIRED_RID_ID,
+    REPAIRED_RID_URI,
+    RID_ID,
+    RID_URI,
+    Branch,
+    Encoding,
+    Splitter,
+)
 
 LOWEST_BPS = 100_000
 """Below this aiortc's encoders give no usable picture at any size."""
 
 
 class _LimitedVp8(Vp8Encoder):
-    """VP8 with a ceiling of one's own."""
+    """VP8 with a ceiling of one's own, of pictures made smaller by `scale`."""
 
-    def __init__(self, ceiling_bps: int) -> None:
+    def __init__(self, ceiling_bps: int, scale: int = 1) -> None:
         super().__init__()
         self._ceiling_bps = ceiling_bps
+        self._scale = scale
         self.target_bitrate = ceiling_bps
 
     @property
@@ -42,13 +62,17 @@ class _LimitedVp8(Vp8Encoder):
     def target_bitrate(self, bitrate: int) -> None:
         self._Vp8Encoder__target_bitrate = max(LOWEST_BPS, min(bitrate, self._ceiling_bps))
 
+    def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
+        return super().encode(_own(frame, self._scale), force_keyframe)
+
 
 class _LimitedH264(H264Encoder):
-    """H264 with a ceiling of one's own."""
+    """H264 with a ceiling of one's own, of pictures made smaller by `scale`."""
 
-    def __init__(self, ceiling_bps: int) -> None:
+    def __init__(self, ceiling_bps: int, scale: int = 1) -> None:
         super().__init__()
         self._ceiling_bps = ceiling_bps
+        self._scale = scale
         self.target_bitrate = ceiling_bps
 
     @property
@@ -59,30 +83,160 @@ class _LimitedH264(H264Encoder):
     def target_bitrate(self, bitrate: int) -> None:
         self._H264Encoder__target_bitrate = max(LOWEST_BPS, min(bitrate, self._ceiling_bps))
 
+    def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
+        return super().encode(_own(frame, self._scale), force_keyframe)
+
+
+def _own(frame: Frame, scale: int) -> VideoFrame:
+    """A picture of this encoder's alone: a wish for a keyframe is marked on the frame, which others read."""
+    assert isinstance(frame, VideoFrame)
+    if scale == 1 and frame.format.name != "yuv420p":
+        return frame  # converted, and so copied, by the encoder itself
+    if scale == 1:
+        own = VideoFrame.from_ndarray(frame.to_ndarray(), format="yuv420p")
+    else:
+        width, height = (max(16, side // scale & ~1) for side in (frame.width, frame.height))
+        own = frame.reformat(width=width, height=height, format="yuv420p")
+    own.pts, own.time_base = frame.pts, frame.time_base
+    return own
+
+
+def _encoder(mime_type: str, ceiling_bps: int, scale: int = 1) -> Encoder | None:
+    """An encoder that goes up to `ceiling_bps`; None where there is none of ours for the codec (audio)."""
+    known = {"video/vp8": _LimitedVp8, "video/h264": _LimitedH264}
+    chosen = known.get(mime_type.lower())
+    return None if chosen is None else chosen(ceiling_bps, scale)
+
 
 def prepare_encoder(transceiver: RTCRtpTransceiver, ceiling_bps: int) -> Encoder | None:
     """Give a video sender, once its codec is agreed, an encoder that goes up to `ceiling_bps`.
 
-    Returns the encoder, None where there is none of ours for the codec (audio) or one is at work already.
+    Returns the encoder, None where there is none of ours for the codec (audio), one is at work already, or
+    there are several (simulcast).
     """
     sender: Any = transceiver.sender
-    if not transceiver._codecs or sender._RTCRtpSender__encoder is not None:
+    if (
+        isinstance(sender, SimulcastSender)
+        or not transceiver._codecs
+        or sender._RTCRtpSender__encoder is not None
+    ):
         return None
-    encoders = {"video/vp8": _LimitedVp8, "video/h264": _LimitedH264}
-    chosen = encoders.get(transceiver._codecs[0].mimeType.lower())
-    if chosen is None:
-        return None
-    encoder: Encoder = chosen(ceiling_bps)
-    sender._RTCRtpSender__encoder = encoder
+    sender._RTCRtpSender__encoder = _encoder(transceiver._codecs[0].mimeType, ceiling_bps)
+    encoder: Encoder | None = sender._RTCRtpSender__encoder
     return encoder
+
+
+class _RidExtensions(HeaderExtensionsMap):
+    """Adds the RID to every packet, the repaired RID to retransmissions. Spec: RFC 8852 section 3."""
+
+    def __init__(self, rid: str) -> None:
+        super().__init__()
+        self._rid = rid
+
+    def set(self, values: HeaderExtensions) -> tuple[int, bytes]:
+        if values.rtp_stream_id is None:
+            values.rtp_stream_id = self._rid
+            return super().set(values)
+        # Written before: a retransmission shares the values of the packet that it repeats.
+        return super().set(replace(values, rtp_stream_id=None, repaired_rtp_stream_id=self._rid))
+
+
+class _EncodingSender(RTCRtpSender):
+    """The sender of one encoding; `rid` is empty where the server takes no simulcast."""
+
+    def __init__(self, branch: Branch, transport: RTCDtlsTransport, rid: str, ceiling_bps: int) -> None:
+        self._branch = branch
+        self._sent_ntp = 0
+        super().__init__(branch, transport)
+        self._rid = rid
+        self._ceiling_bps = ceiling_bps
+        branch.on_resumed = self._send_keyframe
+
+    @property
+    def _RTCRtpSender__ntp_timestamp(self) -> int:  # noqa: N802
+        return self._sent_ntp
+
+    @_RTCRtpSender__ntp_timestamp.setter
+    def _RTCRtpSender__ntp_timestamp(self, _now: int) -> None:  # noqa: N802
+        # Assigned with each packet, next to its RTP timestamp: here the time that belongs to it.
+        self._sent_ntp = self._branch.captured_ntp
+
+    async def send(self, parameters: RTCRtpSendParameters) -> None:
+        inside: Any = self
+        if self._rid:
+            inside._RTCRtpSender__rtp_header_extensions_map = _RidExtensions(self._rid)
+            parameters = replace(
+                parameters,
+                headerExtensions=[
+                    *parameters.headerExtensions,
+                    RTCRtpHeaderExtensionParameters(id=RID_ID, uri=RID_URI),
+                    RTCRtpHeaderExtensionParameters(id=REPAIRED_RID_ID, uri=REPAIRED_RID_URI),
+                ],
+            )
+        mime_type = parameters.codecs[0].mimeType
+        inside._RTCRtpSender__encoder = _encoder(mime_type, self._ceiling_bps, self._branch.encoding.scale)
+        await super().send(parameters)
+
+
+class SimulcastSender(RTCRtpSender):
+    """Stands for the senders of all encodings in a transceiver, which knows one only."""
+
+    def __init__(
+        self,
+        track: MediaStreamTrack,
+        transport: RTCDtlsTransport,
+        encodings: Sequence[Encoding],
+        ceiling_bps: int,
+    ) -> None:
+        super().__init__(track, transport)
+        self.rids = tuple(encoding.rid for encoding in encodings)
+        self.splitter = Splitter(track, encodings)
+        self._ceiling_bps = ceiling_bps
+        self._accepted: Collection[str] | None = None
+        self._senders: list[_EncodingSender] = []
+
+    def accept(self, rids: Collection[str]) -> None:
+        """Say which RIDs the server takes; none: the largest encoding goes as the only one."""
+        self._accepted = rids
+
+    async def send(self, parameters: RTCRtpSendParameters) -> None:
+        if self._senders or self._accepted is None:
+            return  # aiortc starts a reused m-line with the offer already, and again with the answer
+        taken = [branch for branch in self.splitter.branches if branch.encoding.rid in self._accepted]
+        for branch in taken or self.splitter.branches[-1:]:
+            rid = branch.encoding.rid if taken else ""
+            ceiling_bps = int(self._ceiling_bps * branch.encoding.share)
+            self._senders.append(_EncodingSender(branch, self.transport, rid, ceiling_bps))
+        for sender in self._senders:
+            await sender.send(parameters)
+        self.splitter.start()
+
+    async def stop(self) -> None:
+        self.splitter.stop()
+        for sender in self._senders:
+            await sender.stop()
+        self.track.stop()
+
+
+async def put_simulcast(
+    transceiver: RTCRtpTransceiver, track: MediaStreamTrack, encodings: Sequence[Encoding], ceiling_bps: int
+) -> SimulcastSender:
+    """Let the transceiver send `track` in all `encodings` after the next negotiation."""
+    sender = SimulcastSender(track, transceiver.sender.transport, encodings, ceiling_bps)
+    await _replace_sender(transceiver, sender)
+    return sender
 
 
 async def renew_sender(transceiver: RTCRtpTransceiver, track: MediaStreamTrack | None) -> None:
     """Stop what the transceiver sends; it sends `track`, under a new SSRC, after the next negotiation."""
+    sender = RTCRtpSender(track or transceiver.kind, transceiver.sender.transport)
+    await _replace_sender(transceiver, sender)
+
+
+async def _replace_sender(transceiver: RTCRtpTransceiver, sender: RTCRtpSender) -> None:
     inside: Any = transceiver
     old = transceiver.sender
     await old.stop()
-    sender = RTCRtpSender(track or transceiver.kind, old.transport)
     sender._stream_id = old._stream_id
     inside._RTCRtpTransceiver__sender = sender
     transceiver.receiver._set_rtcp_ssrc(sender._ssrc)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from aiortc import (
@@ -18,7 +18,7 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from av import Packet
 
-from sfu_client import _aiortc, remote_sdp
+from sfu_client import _aiortc, remote_sdp, simulcast
 from sfu_client.errors import RefusedError, UnavailableError
 from sfu_client.peer import Peer
 from sfu_client.signalling import Signalling
@@ -35,13 +35,20 @@ class LocalPublication:
     """One of this client's own tracks in the room; survives reconnections. Made by `Room.publish`."""
 
     def __init__(
-        self, track: MediaStreamTrack, source: str, name: str, codec: str | None, bitrate_bps: int
+        self,
+        track: MediaStreamTrack,
+        source: str,
+        name: str,
+        codec: str | None,
+        bitrate_bps: int,
+        simulcast: bool = False,
     ) -> None:
         self.track = track
         self.source = source
         self.name = name
         self.codec = codec
         self.bitrate_bps = bitrate_bps
+        self.simulcast = simulcast
         self.muted = False
         self.id = ""
         """The server's id, empty while the server does not know the track; a new one after a reconnection."""
@@ -126,12 +133,31 @@ class PublishTransport:
             {"mid": line.mid, "source": item.source, "name": item.name, "muted": item.muted}
             for item, line in self._lines.items()
         ]
-        answer = await signalling.request("offer", sdp=self._pc.localDescription.sdp, media=media)
+        layered = {
+            str(line.mid): line.sender
+            for line in self._lines.values()
+            if isinstance(line.sender, _aiortc.SimulcastSender)
+        }
+        rids = {mid: sender.rids for mid, sender in layered.items()}
+        sdp = simulcast.announce(self._pc.localDescription.sdp, rids)
+        answer = await signalling.request("offer", sdp=sdp, media=media)
+        taken = simulcast.accepted(answer["sdp"])
+        for mid, sender in layered.items():
+            sender.accept(taken.get(mid, ()))
         await self._pc.setRemoteDescription(
             RTCSessionDescription(sdp=remote_sdp.adapt(answer["sdp"]), type="answer")
         )
         self._peer.started()
         await self._settle({str(item["mid"]): item for item in answer.get("media") or ()})
+
+    def choose_encodings(self, publication_id: str, rids: Collection[str]) -> None:
+        """Encode and send these alone of a publication's encodings; what comes back begins with a keyframe.
+
+        Without effect on a publication without simulcast, and on one that is not known any more.
+        """
+        for publication, line in self._lines.items():
+            if publication.id == publication_id and isinstance(line.sender, _aiortc.SimulcastSender):
+                line.sender.splitter.choose(rids)
 
     async def send(self, label: str, message: bytes) -> None:
         """Send on a data channel; waits until it is open, and while too much is queued on `reliable`."""
@@ -193,6 +219,8 @@ class PublishTransport:
                 break
         else:
             line = self._pc.addTransceiver(outlet, direction="sendonly")
+        if publication.simulcast:
+            await _aiortc.put_simulcast(line, outlet, simulcast.ENCODINGS, publication.bitrate_bps)
         line.setCodecPreferences(_preferences(publication))
         return line
 

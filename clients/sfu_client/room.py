@@ -230,20 +230,24 @@ class Room:
         name: str = "",
         codec: Literal["vp8", "h264", "opus"] | None = None,
         bitrate_bps: int = DEFAULT_VIDEO_BPS,
+        simulcast: bool = False,
     ) -> LocalPublication:
         """Publish `track`; it is encoded once, however many watch.
 
         `source` is `camera` or `microphone` by default. `codec` of video is `vp8` (default) or `h264`;
-        `bitrate_bps` is the most it may take. The track is read by this room alone and published again
-        after every reconnection; ending it (`track.stop()`) unpublishes it.
+        `bitrate_bps` is the most it may take. `simulcast` adds an encoding of half the width and height (and
+        a quarter of the bit rate) for viewers with less room or bandwidth. The track is read by this room
+        alone and published again after every reconnection; ending it (`track.stop()`) unpublishes it.
 
         Raises `RefusedError` when the server refuses, `ClosedError` when the room closes.
         """
         if codec not in (None, *(("vp8", "h264") if track.kind == "video" else ("opus",))):
             raise ValueError(f"{track.kind} cannot be encoded as {codec}")
+        if simulcast and track.kind != "video":
+            raise ValueError("simulcast is for video")
         self._connection.raise_if_closed()
         chosen = source or ("camera" if track.kind == "video" else "microphone")
-        publication = LocalPublication(track, chosen, name, codec, bitrate_bps)
+        publication = LocalPublication(track, chosen, name, codec, bitrate_bps, simulcast)
         self._local.append(publication)
         publication.on_ended = lambda: self._spawn(self.unpublish(publication))
         track.on("ended", publication.on_ended)

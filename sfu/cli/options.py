@@ -41,12 +41,3 @@ def load(args: argparse.Namespace) -> config.Config:
             raise ConfigError([f"--set {item}: expected SECTION.KEY=VALUE"])
         overrides[name] = value
     return config.load(toml, os.environ, overrides)
-
-
-def data_dir(settings: config.Config) -> Path:
-    """Where the server keeps what it makes (its certificate); created private on first use."""
-    chosen = settings.server.data_dir
-    default = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "pysfu"
-    path = Path(chosen).expanduser() if chosen else default
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return path

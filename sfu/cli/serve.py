@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from sfu import log
 from sfu.cli import banner, options
 from sfu.config import Config
-from sfu.server import tls
+from sfu.server import storage, tls
 from sfu.server.app import Server
 
 NAME = "serve"
@@ -41,7 +41,7 @@ async def run_server(settings: Config, *, room: str, beside: WhileRunning | None
         loop.add_signal_handler(number, stop.set)
     context = None
     if settings.server.https_port >= 0:
-        context = tls.context(settings.server, options.data_dir(settings))
+        context = tls.context(settings.server, storage.data_dir(settings))
     try:
         server = await Server.start(settings, ssl_context=context)
     except OSError as error:

@@ -5,7 +5,7 @@ better: a bad picture is preferred over none. Then pictures are raised, the high
 within one priority a step at a time in turn. What does not fit is passed over, and what follows may
 still use the room.
 
-Nothing flaps: a layer above the current one needs room for `UP_MARGIN` more than everything costs with
+Nothing flaps: a layer above the current one needs room for a margin more than everything costs with
 it, while a layer is only taken away when it really no longer fits.
 """
 
@@ -32,7 +32,8 @@ class Wish(Generic[K]):
     it depends on; empty while nothing flows. `max_layer` is the best one worth having (by the size it is
     shown at), None without limit. `current` is what it has now, None if nothing; for one
     that has just begun, its lowest layer, for a first picture needs no margin. Speakers and screens are
-    preferred by a higher `priority`; equals go by their place in the sequence.
+    preferred by a higher `priority`; equals go by their place in the sequence. `margin_percent` is the room
+    that a layer above the current one must leave.
     """
 
     key: K
@@ -41,6 +42,7 @@ class Wish(Generic[K]):
     layers: tuple[tuple[Layer, int], ...]
     max_layer: Layer | None = None
     current: Layer | None = None
+    margin_percent: int = UP_MARGIN_PERCENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def allocate(budget_bps: int, wishes: Sequence[Wish[K]]) -> Allocation[K]:
         layers={x.wish.key: x.steps[x.taken - 1][0] if x.taken else None for x in ladders},
         starved=frozenset(x.wish.key for x in ladders if x.steps and not x.taken),
         spent_bps=audio_bps + video_bps,
-        wanted_bps=audio_bps + _with_margin(top_bps),
+        wanted_bps=audio_bps + with_margin(top_bps),
     )
 
 
@@ -118,7 +120,8 @@ def _fill(budget_bps: int, video: Sequence[_Ladder[K]]) -> int:
         step = ladder.steps[ladder.taken]
         total = spent - ladder.cost_bps + step[1]
         current = ladder.wish.current
-        needed = total if current is not None and step[0] <= current else _with_margin(total)
+        held = current is not None and step[0] <= current
+        needed = total if held else with_margin(total, ladder.wish.margin_percent)
         if needed > budget_bps:
             ladder.blocked = True
             continue
@@ -143,5 +146,6 @@ def _order(video: Sequence[_Ladder[K]]) -> Iterator[_Ladder[K]]:
                     yield ladder
 
 
-def _with_margin(bps: int) -> int:
-    return -(-bps * (100 + UP_MARGIN_PERCENT) // 100)
+def with_margin(bps: int, percent: int = UP_MARGIN_PERCENT) -> int:
+    """What a rate needs of an estimate that is to be enough for it."""
+    return -(-bps * (100 + percent) // 100)

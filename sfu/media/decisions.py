@@ -10,8 +10,8 @@ from sfu.media.plane import Layer
 
 HIGHEST = Layer(7, 7)
 """The cap that caps nothing: no codec has more than eight spatial or temporal layers."""
-LOWEST = Layer(0, 7)
-"""The smallest picture at its full frame rate."""
+LOWEST = Layer(0, 0)
+"""The smallest picture at its lowest frame rate: what surely gets through."""
 DEFAULT_PRIORITY = 128
 
 

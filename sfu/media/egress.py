@@ -34,7 +34,9 @@ _REPORT_US = 1_000_000
 _REMIND_US = 1_000_000
 _RATE_US = 500_000
 _RESEND_US = 10_000
-"""A packet is not sent again within this: a hostile list of NACKs must not multiply."""
+"""A packet is not sent again within this, and not before the last one can have arrived: neither a hostile
+list of NACKs nor an impatient receiver behind a long queue must multiply it."""
+_LONGEST_RESEND_US = 500_000
 _RESENT_KEPT = 1024
 _MOST_RESENT = 256
 """In answer to one NACK: a short packet must not make a burst of a megabyte."""
@@ -276,12 +278,13 @@ class Subscription:
         """Answer a NACK by RTX. Spec: RFC 4588 section 4."""
         rtx_ssrc, stream = self.config.rtx_ssrc, self._rtx_stream
         newest = self._run.sequence.highest_out if self._run is not None else self._next_out - 1
+        resend_us = min(max(int((self.stats.rtt_ms or 0) * 1000), _RESEND_US), _LONGEST_RESEND_US)
         for seq in islice(lost, _MOST_RESENT):
             self.stats.nacks_received += 1
             if rtx_ssrc is None or stream is None:
                 continue
             out = unwrap(seq, newest)
-            if now_us - self._resent_us.get(out, -_RESEND_US) < _RESEND_US:
+            if now_us - self._resent_us.get(out, -resend_us) < resend_us:
                 continue
             found = self._find(out)
             if found is None:
@@ -295,6 +298,8 @@ class Subscription:
             # Of a layer that was left out too late the number alone went out; only that is missed.
             payload = run.payload(packet) or b""
             block = run.block(packet, self._layout, now_us)
+            if not self.transport.may_resend(len(payload) + block.size, now_us):
+                return
             self._resent_us[out] = now_us
             if len(self._resent_us) > _RESENT_KEPT:
                 del self._resent_us[next(iter(self._resent_us))]

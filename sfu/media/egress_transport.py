@@ -17,6 +17,10 @@ _SSRCS_KEPT = 1024
 _TAG_BYTES = 16
 _NEAR = 1024
 """Sequence numbers: a jitter buffer's length and more."""
+_RESEND_SHARE = 0.3
+"""Of the estimate, for retransmissions: enough for every fifth packet lost. Where more is lost the path is
+overrun, and sending what it dropped again and again would keep it so."""
+_RESEND_BURST_US = 500_000
 _UNLIMITED_BPS = 1_000_000_000
 """The pace until policy sets one: nothing waits."""
 
@@ -53,6 +57,8 @@ class EgressTransport:
         self.pacer: Pacer[Outgoing] = Pacer(_UNLIMITED_BPS)
         self.sent_bytes = 0
         """Of packets with transport-wide numbers."""
+        self._resend_us_per_byte = 0.0
+        self._resend_free_us = 0.0
         self._send = egress.send
         self._counters = counters
 
@@ -85,6 +91,21 @@ class EgressTransport:
         self.continuations[ssrc] = next_seq
         if len(self.continuations) > _SSRCS_KEPT:
             del self.continuations[next(iter(self.continuations))]
+
+    def set_estimate(self, estimate_bps: int) -> None:
+        """Follow the estimator: the pace, and what may be spent on retransmissions."""
+        self.pacer.set_estimate(estimate_bps)
+        self._resend_us_per_byte = 8_000_000 / (_RESEND_SHARE * estimate_bps)
+
+    def may_resend(self, size_bytes: int, now_us: int) -> bool:
+        """Whether a retransmission is within its share of the estimate: then it is spent, else counted."""
+        free_us = max(self._resend_free_us, now_us)
+        if free_us - now_us > _RESEND_BURST_US:
+            dropped = self._counters.dropped
+            dropped["rtx-share"] = dropped.get("rtx-share", 0) + 1
+            return False
+        self._resend_free_us = free_us + size_bytes * self._resend_us_per_byte
+        return True
 
     def transmit(
         self,

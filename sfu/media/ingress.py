@@ -227,7 +227,7 @@ class Encoding:
         for temporal, size in enumerate(self._rate_bytes):
             rate = size * 8_000_000 // elapsed_us
             before = self.rates[temporal]
-            self.rates[temporal] = (rate + before) // 2 if rate and before else rate
+            self.rates[temporal] = (rate + 3 * before) // 4 if rate and before else rate
             self._rate_bytes[temporal] = 0
         self.stats.bitrate_bps = sum(self.rates)
 

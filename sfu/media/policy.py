@@ -40,6 +40,7 @@ from sfu.media.plane import (
     PlaneEvent,
     TransportFeedback,
 )
+from sfu.media.restraint import Restraint
 from sfu.media.speakers import ActiveSpeakers
 from sfu.media.viewer import Viewer
 
@@ -84,6 +85,7 @@ class _Subscription:
     decision: Decision | None = None
     """By its wish alone: the best it may get."""
     applied: Decision | None = None
+    restraint: Restraint = field(default_factory=Restraint)
 
 
 class Policy:
@@ -167,7 +169,7 @@ class Policy:
             viewer = self._viewers.setdefault(transport, Viewer(self._plane, transport))
             viewer.subscriptions.add(subscription)
             viewer.changed()
-            # Until it is known what the path carries, the smallest picture is what surely gets through.
+            # Until it is known what the path carries.
             self._plane.set_target(subscription, LOWEST)
         if subscriber is not None:
             self._subscribers.setdefault(subscriber, {})[subscription] = None
@@ -342,22 +344,30 @@ class Policy:
             flowing = [each for each in publication.layers if not each.layer.spatial or each.bitrate_bps]
             layers = tuple((each.layer, each.bitrate_bps) for each in steps(flowing))
             if not layers:
-                decided[key] = decision
+                decided[key] = Decision(LOWEST) if publication.kind == "video" else decision
                 continue
-            applied = subscription.applied
-            # What was given may have been more than there is, as before anything flowed.
-            current = layers[0][0] if applied is None else applied.target
             priority = rank(
                 subscription.wish.priority,
                 screen=publication.source == "screen",
                 speaks=self._attention.speaks(publication.participant, now_us),
             )
-            wishes[key] = allocator.Wish(key, publication.kind, priority, layers, decision.target, current)
+            wishes[key] = allocator.Wish(
+                key,
+                publication.kind,
+                priority,
+                layers,
+                decision.target,
+                layers[0][0] if subscription.applied is None else subscription.applied.target,
+                subscription.restraint.margin_percent(now_us),
+            )
         viewer.share(wishes, now_us)
         allocation = viewer.allocation
         assert allocation is not None
-        for key in wishes:
+        for key, wish in wishes.items():
             layer = allocation.layers[key]
+            current, best = wish.current, wish.max_layer
+            if current is None or best is None or current <= best:
+                self._subscriptions[key].restraint.moved(current, layer, now_us)
             decided[key] = Decision(layer) if layer is not None else Decision(None, "bandwidth")
         return decided
 

@@ -242,7 +242,7 @@ class PythonPlane:
     def set_estimate(self, transport: TransportKey, estimate_bps: int) -> None:
         known = self._transports.get(transport)
         if known is not None:
-            known.out.pacer.set_estimate(estimate_bps)
+            known.out.set_estimate(estimate_bps)
 
     def sent_bytes(self, transport: TransportKey) -> int:
         known = self._transports.get(transport)

@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sfu.ids import SubscriptionKey, TransportKey
-from sfu.media.allocator import Allocation, Wish, allocate
-from sfu.media.bwe import Estimator
+from sfu.media.allocator import Allocation, Wish, allocate, with_margin
+from sfu.media.bwe import Estimator, EstimatorStatus
 from sfu.media.plane import MediaPlane, PacketResult
 
 ALLOCATE_US = 100_000
 """How often the estimate is shared out anew; a fall is acted on at once."""
+
+BLIND_US = 1_000_000
+"""After the first feedback a probe should have told within this what the path carries."""
+DEEP_US = 400_000
+"""A queue that nothing but too much being sent makes, after a keyframe too: give way at once."""
+SHALLOW_US = 60_000
+HEAVY_LOSS = 0.1
+PATIENCE_US = 1_000_000
+"""A keyframe's queue is gone within this, and with it the fall of the estimate that it made."""
+PROVEN_PATIENCE_US = 4_000_000
+"""Where all that is sent gets through without a queue, the estimate has this long to grow back over it."""
+OVERCOMMIT = 1.6
+HOPELESS_US = 1_000_000
+"""A bad picture beats none: the smallest ones are sent while they cost no more than `OVERCOMMIT` times the
+estimate, which knows little of a path that carries little, and the queue is not longer than this."""
 
 
 class Viewer:
@@ -24,9 +39,13 @@ class Viewer:
         self._plane = plane
         self._allocated_us: int | None = None
         self._allocated_bps = 0
+        self._short_us: int | None = None
+        self._heard_us: int | None = None
 
     def on_feedback(self, results: Sequence[PacketResult], now_us: int) -> None:
         """Packets' fates as the viewer reports them."""
+        if self._heard_us is None:
+            self._heard_us = now_us
         self.estimator.on_feedback(results, now_us)
 
     def due(self, now_us: int) -> bool:
@@ -40,19 +59,37 @@ class Viewer:
         self._allocated_us = None
 
     def share(self, wishes: Mapping[SubscriptionKey, Wish[SubscriptionKey]], now_us: int) -> None:
-        """Share the estimate out.
-
-        Until something is measured everybody gets at least the lowest layer: the first picture must not wait
-        for the first feedback.
-        """
+        """Share the estimate out."""
         estimator = self.estimator
-        budget_bps = estimator.estimate_bps
-        if estimator.status.reason == "start":
-            budget_bps = max(budget_bps, sum(wish.layers[0][1] for wish in wishes.values() if wish.layers))
         self._allocated_us = now_us
         self._allocated_bps = estimator.estimate_bps
-        self.allocation = allocate(budget_bps, tuple(wishes.values()))
+        self.allocation = allocate(self._budget_bps(tuple(wishes.values()), now_us), tuple(wishes.values()))
         estimator.set_wanted(self.allocation.wanted_bps)
+
+    def _budget_bps(self, wishes: Sequence[Wish[SubscriptionKey]], now_us: int) -> int:
+        """The estimate, but not with every dip of it.
+
+        Until something is measured everybody gets the lowest layer, neither more nor less: the first picture
+        must not wait for the first feedback, and nobody knows what more the path takes.
+        """
+        lowest_bps = with_margin(sum(_lowest_bps(wish) for wish in wishes))
+        status = self.estimator.status
+        budget_bps = status.estimate_bps
+        if status.reason == "start":
+            if self._heard_us is None or now_us - self._heard_us < BLIND_US:
+                return lowest_bps
+            # No probe can be sent, or none is answered: step by step, from what got through.
+            budget_bps = max(lowest_bps, min(budget_bps, 2 * (status.acked_bps or 0)))
+        spent_bps = sum(_current_bps(wish) for wish in wishes)
+        if budget_bps >= spent_bps:
+            self._short_us = None
+        else:
+            self._short_us = now_us if self._short_us is None else self._short_us
+            if now_us - self._short_us < _patience_us(status, spent_bps):
+                budget_bps = spent_bps
+        if lowest_bps <= OVERCOMMIT * budget_bps and status.queue_us < HOPELESS_US:
+            budget_bps = max(budget_bps, lowest_bps)
+        return budget_bps
 
     def tick(self, now_us: int) -> None:
         """Timers of the estimator, the pace, and probes. Call after `share`."""
@@ -62,3 +99,25 @@ class Viewer:
         probe = estimator.probe(now_us)
         if probe is not None:
             plane.send_probe(self.transport, probe, now_us)
+
+
+def _lowest_bps(wish: Wish[SubscriptionKey]) -> int:
+    if not wish.layers:
+        return 0
+    return wish.layers[-1 if wish.kind == "audio" else 0][1]
+
+
+def _current_bps(wish: Wish[SubscriptionKey]) -> int:
+    """What the layers that the subscription has cost now."""
+    if wish.kind == "audio":
+        return _lowest_bps(wish)
+    current = wish.current
+    return max((bps for layer, bps in wish.layers if current is not None and layer <= current), default=0)
+
+
+def _patience_us(status: EstimatorStatus, spent_bps: int) -> int:
+    """How long more may be sent than the estimate says."""
+    if status.queue_us > DEEP_US or status.loss > HEAVY_LOSS:
+        return 0
+    gets_through = status.acked_bps is not None and status.acked_bps >= 0.9 * spent_bps
+    return PROVEN_PATIENCE_US if gets_through and status.queue_us < SHALLOW_US else PATIENCE_US

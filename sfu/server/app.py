@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -19,6 +20,7 @@ from sfu.server import pages, tokens
 from sfu.server.conference import Conference
 from sfu.server.listen import listen
 from sfu.server.session import CLOSE_TIMEOUT_S, Session, Timing
+from sfu.server.storage import open_storage
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class Server:
         self._stopping = False
         self._runner: web.AppRunner | None = None
         self._sockets: list[socket.socket] = []
+        self._storage = contextlib.AsyncExitStack()
         self._http_port = 0
         self._https_port = 0
 
@@ -46,14 +49,20 @@ class Server:
     async def start(
         cls, config: Config, *, ssl_context: ssl.SSLContext | None = None, timing: Timing | None = None
     ) -> Server:
-        """Listen on the configured ports; HTTPS only with `ssl_context`. Raises `OSError`: one is taken."""
-        conference = await Conference.open(config)
-        server = cls(config, conference, timing or Timing())
-        try:
-            await server._listen(ssl_context)
-        except BaseException:
-            await server.stop("start failed")
-            raise
+        """Listen on the configured ports; HTTPS only with `ssl_context`. Raises `OSError`: one is taken.
+
+        Raises `ConfigError` where the store cannot be used.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            store = await stack.enter_async_context(open_storage(config))
+            conference = await Conference.open(config, store)
+            server = cls(config, conference, timing or Timing())
+            try:
+                await server._listen(ssl_context)
+            except BaseException:
+                await server.stop("start failed")
+                raise
+            server._storage = stack.pop_all()
         return server
 
     @property
@@ -86,6 +95,7 @@ class Server:
         for opened in self._sockets:
             opened.close()
         await self._conference.close()
+        await self._storage.aclose()
 
     # --- listening -----------------------------------------------------------------------------
 

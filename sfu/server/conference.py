@@ -22,9 +22,11 @@ from sfu.room.model import Instant, LeaveReason, Limits, RoomSummary, SessionKey
 from sfu.room.permissions import Grants
 from sfu.room.registry import Rooms
 from sfu.server import data, requests, tokens, wire
+from sfu.server.attendance import Attendance
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
 from sfu.server.wire import Json
+from sfu.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +48,9 @@ _CLOSED_CODE: dict[LeaveReason, str] = {
 class Conference:
     """Made by `open`. Everything but `open` and `close` is synchronous, so that requests never interleave."""
 
-    def __init__(self, config: Config, rng: random.Random) -> None:
+    def __init__(self, config: Config, rng: random.Random, store: Store) -> None:
         self._config = config
+        self._attendance = Attendance(store)
         self._rooms = Rooms(_limits(config), rng)
         self._keys = dict(key.split(":", 1) for key in config.auth.keys)
         self._members: dict[ParticipantId, Member] = {}
@@ -58,10 +61,10 @@ class Conference:
         self.media: Media
 
     @classmethod
-    async def open(cls, config: Config, rng: random.Random | None = None) -> Conference:
+    async def open(cls, config: Config, store: Store, rng: random.Random | None = None) -> Conference:
         """Bind the media port. Raises `OSError` where it is taken."""
         rng = rng or random.SystemRandom()
-        conference = cls(config, rng)
+        conference = cls(config, rng, store)
         conference.media = await Media.open(config, rng, conference._on_notices)
         return conference
 
@@ -77,6 +80,7 @@ class Conference:
     async def close(self) -> None:
         """Release everything."""
         self.going_away()
+        self._attendance.close()
         if self._timer is not None:
             self._timer.cancel()
         await self.media.close()
@@ -114,6 +118,7 @@ class Conference:
         member.attach(channel)
         self._execute(done)
         how = "resumed" if welcome.resumed else "joined"
+        self._attendance.joined(welcome.participant, welcome.room)
         log.info("%s with %s", how, request.client or "an unnamed client", extra=member.context())
         return member, self._joined(member, welcome)
 
@@ -261,6 +266,7 @@ class Conference:
 
     def _close_participant(self, effect: effects.ParticipantClosed) -> None:
         member = self._members.pop(effect.participant)
+        self._attendance.left(effect.participant, effect.reason)
         log.info("left: %s", effect.reason, extra=member.context())
         member.close(_CLOSED_CODE[effect.reason], effect.reason)
 

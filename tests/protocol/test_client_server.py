@@ -27,6 +27,7 @@ FPS = 25
 def settings(**overrides: str) -> Config:
     """Everything on loopback and on free ports."""
     chosen = {
+        "storage.url": "temporary",
         "server.host": "127.0.0.1",
         "server.port": "0",
         "server.https_port": "-1",

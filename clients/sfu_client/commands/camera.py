@@ -45,6 +45,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--copy", action="store_true", help="pass H264 of a file or network camera through, not re-encoded"
     )
     parser.add_argument(
+        "--simulcast", action="store_true", help="send a second, smaller encoding for small or slow viewers"
+    )
+    parser.add_argument(
         "--audio",
         metavar="default|tone|none|FILE",
         default="none",
@@ -67,6 +70,9 @@ async def run(args: argparse.Namespace) -> int:
         return os.EX_USAGE
     if args.copy and (args.timestamp or args.motion or args.size or args.source == "synthetic"):
         common.say("sfu camera: --copy changes no picture: leave out --size, --timestamp and --motion")
+        return os.EX_USAGE
+    if args.copy and args.simulcast:
+        common.say("sfu camera: --copy encodes nothing, so there is one encoding only: leave out --simulcast")
         return os.EX_USAGE
     try:
         camera = _Camera(args)
@@ -134,7 +140,14 @@ class _Camera:
 
     async def _publish(self, room: Room) -> None:
         args = self._args
-        jobs = [room.publish(self.video, codec="h264" if args.copy else args.codec, bitrate_bps=args.bitrate)]
+        jobs = [
+            room.publish(
+                self.video,
+                codec="h264" if args.copy else args.codec,
+                bitrate_bps=args.bitrate,
+                simulcast=args.simulcast,
+            )
+        ]
         if self.audio is not None:
             jobs.append(room.publish(self.audio))
         published: list[LocalPublication] = await asyncio.gather(*jobs)

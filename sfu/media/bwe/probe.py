@@ -16,7 +16,10 @@ INITIAL_FACTORS = (3, 6)
 FURTHER_FACTOR = 2
 PROVEN = 0.7
 """A result of this fraction of the target is a success: try higher at once."""
-DURATION_US = 15_000
+FIRST_DURATION_US = 15_000
+"""Short, for the path may carry a tenth of what is asked for."""
+DURATION_US = 25_000
+"""Several beats of a pacer that sends every 5 ms, and of a radio link's schedule."""
 JITTER_FACTOR = 5
 LONGEST_US = 60_000
 """A cluster that failed is sent again twice as long, up to this: jitter blurs a short one."""
@@ -37,6 +40,10 @@ RETRY_US = 4_000_000
 RETRY_GROWTH = 1.5
 RETRY_LONGEST_US = 10_000_000
 """Waiting after a probe that did not get through: 4, 6, 9, 10 s. A cap that lifts is noticed within this."""
+SOON_US = 1_000_000
+"""After a cluster that proved more than was known, though less than hoped."""
+AGAIN_US = 300_000
+"""After a cluster that left too slowly to prove anything: this machine was busy, the path is not to blame."""
 RECOVERY_US = 1_500_000
 """Wait after the delay is normal again before asking whether what was lost is back."""
 LEAST_TARGET_BPS = 120_000
@@ -95,6 +102,12 @@ class _Cluster:
     def complete(self) -> bool:
         return self.seen_packets >= self.probe.min_packets and self.seen_bytes >= self.probe.min_bytes
 
+    def left_slowly(self) -> bool:
+        """Whether it was sent at less than the rate that was to be proven."""
+        sent_span = self.last_sent - self.first_sent
+        sent_bits = 8_000_000 * (self.bytes - self.last_sent_bytes)
+        return self.complete and sent_span * PROVEN * self.probe.target_bps > sent_bits
+
     def rate_bps(self) -> int | None:
         """What the cluster proved, None when it proved nothing."""
         probe = self.probe
@@ -125,7 +138,7 @@ class ProbeController:
         self._recovery_bps: int | None = None
         self._next_us: int | None = None
         self._retry_us = RETRY_US
-        self._duration_us = DURATION_US
+        self._duration_us = FIRST_DURATION_US
 
     def next_probe(
         self, estimate_bps: int, wanted_bps: int, now_us: int, *, calm: bool, jitter_us: int = 0
@@ -206,12 +219,14 @@ class ProbeController:
         self._cluster = None
         now_us = cluster.started_us + RESULT_TIMEOUT_US if now_us is None else now_us
         rate = cluster.rate_bps()
+        climbed = rate is not None and rate > CLIMBED * cluster.estimate_bps
         if rate is not None and rate >= PROVEN * cluster.probe.target_bps:
             self._further_bps = FURTHER_FACTOR * rate
             self._duration_us = DURATION_US
             self._retry_us = RETRY_US
-            climbed = rate > CLIMBED * cluster.estimate_bps
             self._next_us = now_us + (SPACING_US if climbed else RETRY_US)
+        elif climbed or cluster.left_slowly():
+            self._next_us = now_us + (SOON_US if climbed else AGAIN_US)
         else:
             self._initial.clear()
             self._next_us = now_us + self._retry_us

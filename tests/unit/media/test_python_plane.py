@@ -308,6 +308,49 @@ def test_one_nack_is_answered_with_a_bounded_burst() -> None:
     assert len(viewer.rtx) == 256
 
 
+def test_retransmissions_keep_to_a_share_of_the_estimate() -> None:
+    stage = Stage()
+    viewer = stage.view()
+    camera = Camera(stage)
+    camera.send(key=True)
+    for number in range(100):
+        payload = vp8_payload(camera.picture + 1 + number, size=1000)
+        stage.publish(rtp(camera.ssrc, camera.seq + number, camera.timestamp + 3000 * number, payload))
+    stage.plane.set_estimate(viewer.transport, 200_000)
+
+    def ask() -> None:
+        stage.feedback(viewer, Nack(1, viewer.ssrc, tuple(viewer.seqs)))
+        stage.plane.pump(stage.now_us)
+
+    stage.run(2000, ask)
+    sent = sum(len(packet.payload) for packet in viewer.rtx)
+    # Three tenths of the estimate for two seconds, and half a second of it at once.
+    share = 0.3 * 200_000 / 8
+    assert 2 * share < sent < 2.5 * share + 1500
+    assert stage.plane.counters().dropped["rtx-share"]
+
+
+def test_a_packet_is_not_sent_again_before_it_can_have_arrived() -> None:
+    stage = Stage()
+    viewer = stage.view()
+    camera = Camera(stage)
+    camera.send(key=True)
+    stage.publish_rtcp(SenderReport(camera.ssrc, 0xE0000000_00000000, camera.timestamp, 2, 200))
+    stage.run(1200)
+    sent = next(each for each in viewer.rtcp if isinstance(each, SenderReport))
+    stage.run(200)
+    block = ReportBlock(viewer.ssrc, 0, 0, 7, 0, sent.ntp >> 16 & 0xFFFFFFFF, 0)
+    stage.feedback(viewer, ReceiverReport(2, (block,)))
+    lost = Nack(1, viewer.ssrc, (viewer.seqs[0],))
+    stage.feedback(viewer, lost)
+    stage.run(100)
+    stage.feedback(viewer, lost)
+    assert len(viewer.rtx) == 1
+    stage.run(1400)
+    stage.feedback(viewer, lost)
+    assert len(viewer.rtx) == 2
+
+
 def test_a_keyframe_that_comes_by_itself_is_not_asked_for() -> None:
     stage = Stage()
     viewer = stage.view()

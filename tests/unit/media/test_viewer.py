@@ -200,5 +200,54 @@ def test_a_layer_that_has_just_begun_is_not_given_before_its_cost_is_known() -> 
         plane, policy = made()
         plane.flowing = [(layer, rid, bps if rid == measured else 0) for layer, rid, bps in LAYERS]
         run(policy, plane, 1, bps=200_000, path_bps=5_000_000)
+        target = plane.targets[VIEW]
         # The smallest does not wait, whatever it costs.
-        assert plane.targets[VIEW] == Layer(0, 2)
+        assert target is not None
+        assert target.spatial == 0
+
+
+def test_a_dip_of_the_estimate_that_nothing_bears_out_costs_no_layer() -> None:
+    plane, policy = made()
+    run(policy, plane, 30, bps=2_500_000, path_bps=4_000_000)
+    assert plane.targets[VIEW] == Layer(2, 2)
+    viewer = policy._viewers[VIEWER]
+    viewer.estimator._rate.set(1_500_000, 31_000_000)
+    seen = set()
+    for step in range(1, 150):
+        now_us = 31_000_000 + step * 20_000
+        if step % 5 == 0:
+            plane.deliver(now_us, 2_500_000, 4_000_000)
+        policy.tick(now_us)
+        seen.add(plane.targets[VIEW])
+    assert seen == {Layer(2, 2)}
+
+
+def test_a_path_that_became_narrow_is_given_way_to_at_once() -> None:
+    plane, policy = made()
+    run(policy, plane, 30, bps=2_500_000, path_bps=4_000_000)
+    assert plane.targets[VIEW] == Layer(2, 2)
+    fell_us = None
+    for step in range(1, 100):
+        now_us = 31_000_000 + step * 20_000
+        if step % 5 == 0:
+            plane.deliver(now_us, 2_000_000, 500_000)
+        policy.tick(now_us)
+        target = plane.targets[VIEW]
+        if fell_us is None and (target is None or target.spatial < 2):
+            fell_us = now_us
+    assert fell_us is not None
+    assert fell_us - 31_000_000 < 1_000_000
+
+
+def test_the_smallest_picture_is_kept_a_little_beyond_the_estimate() -> None:
+    plane, policy = made()
+    run(policy, plane, 10, bps=100_000, path_bps=2_000_000)
+    viewer = policy._viewers[VIEWER]
+    targets = {}
+    for estimate_bps in (50_000, 31_000):
+        viewer.estimator._rate.set(estimate_bps, 11_000_000)
+        for step in range(300):
+            viewer.estimator._rate.set(estimate_bps, 11_000_000 + step * 20_000)
+            policy.tick(11_000_000 + step * 20_000)
+        targets[estimate_bps] = plane.targets[VIEW]
+    assert targets == {50_000: Layer(0, 0), 31_000: None}

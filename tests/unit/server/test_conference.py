@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from leg_fakes import FakeMedia
+from stored import FakeStore
 
 from sfu.config import Config, LimitsConfig
 from sfu.ids import PublicationId, SubscriptionKey
@@ -43,7 +44,7 @@ class World:
     """A conference over fake media."""
 
     def __init__(self, config: Config | None = None) -> None:
-        self.conference = Conference(config or Config(), random.Random(3))
+        self.conference = Conference(config or Config(), random.Random(3), FakeStore())
         self.media = FakeMedia()
         self.conference.media = self.media  # type: ignore[assignment]
         self.sent: dict[str, list[tuple[str, bytes]]] = {}

@@ -1,0 +1,59 @@
+"""Where the server keeps what lasts: the data directory, the open store, and the job that clears it out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from sfu import clock
+from sfu.config import Config
+from sfu.errors import RequestError
+from sfu.store import people, retention
+from sfu.store.store import TEMPORARY, Store, open_store
+
+log = logging.getLogger(__name__)
+
+RETENTION_EVERY_S = 3600.0
+"""Retention is counted in days: an hour more is no harm."""
+DAY_MS = 86_400_000
+
+
+def data_dir(config: Config) -> Path:
+    """Where the server keeps what it makes: certificate, database, files. Created private on first use."""
+    chosen = config.server.data_dir
+    default = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "pysfu"
+    path = Path(chosen).expanduser() if chosen else default
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+@contextlib.asynccontextmanager
+async def open_storage(config: Config) -> AsyncIterator[Store]:
+    """The configured store, with its retention job beside it. Raises `ConfigError`: it cannot be used."""
+    url = config.storage.url
+    folder = None if url == TEMPORARY else data_dir(config)
+    async with contextlib.AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(url, folder, config.storage.max_waiting))
+        if dead := await store.writes.transact(people.close_dead_sessions):
+            log.warning("%d sessions had no end: the server was killed", dead)
+        clearing = asyncio.create_task(_clear_out(store, config.storage.retention_days))
+        try:
+            yield store
+        finally:
+            clearing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await clearing
+
+
+async def _clear_out(store: Store, days: int) -> None:
+    while days:
+        before_ms = clock.wall_ms() - days * DAY_MS
+        # A failure is logged by the store; the next round is soon enough.
+        with contextlib.suppress(RequestError):
+            await store.writes.transact(functools.partial(retention.expire, before_ms=before_ms))
+        await asyncio.sleep(RETENTION_EVERY_S)

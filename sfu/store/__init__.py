@@ -1,0 +1,1 @@
+"""Durable state: SQLite in a file by default, PostgreSQL by URL. Knows tables and rows, not rooms."""

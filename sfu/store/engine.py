@@ -1,0 +1,129 @@
+"""Engines: who writes, who reads, and what makes a commit last."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from sfu.errors import ConfigError
+
+READERS = 4
+"""Connections that answer queries beside the one that writes."""
+BUSY_MS = 10_000
+"""How long SQLite waits for a lock of another program (a backup) before it gives up."""
+ADVISORY_LOCK = 0x5F5_F00D
+"""Our number among PostgreSQL's advisory locks: one server to one database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """One database. On SQLite `write` is a single connection and `read` cannot change anything."""
+
+    write: AsyncEngine
+    read: AsyncEngine
+
+    async def dispose(self) -> None:
+        await self.write.dispose()
+        if self.read is not self.write:
+            await self.read.dispose()
+
+
+def sqlite_url(path: Path) -> URL:
+    """The URL of a SQLite file, whatever characters its path has."""
+    return URL.create("sqlite+aiosqlite", database=str(path))
+
+
+def parse_url(url: str) -> URL:
+    """`url` with the driver we use. Raises `ConfigError` for what is neither SQLite nor PostgreSQL."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigError(["storage.url: not a database URL"]) from None
+    backend = parsed.get_backend_name() if parsed.drivername else ""
+    if backend == "sqlite" and parsed.database:
+        return parsed.set(drivername="sqlite+aiosqlite")
+    if parsed.drivername in {"postgresql", "postgres", "postgresql+asyncpg"}:
+        return parsed.set(drivername="postgresql+asyncpg")
+    raise ConfigError(["storage.url: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"])
+
+
+def open_engines(url: URL, *, lasting: bool = True) -> Engines:
+    """Nothing is connected yet. `lasting` false (a database that is thrown away) spares the disk.
+
+    Parameters are hidden from errors, because errors are logged and message text is not.
+    """
+    if url.get_backend_name() == "sqlite":
+        write = create_async_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
+        read = create_async_engine(url, pool_size=READERS, max_overflow=0, hide_parameters=True)
+        # FULL, not NORMAL: in WAL mode NORMAL survives kill -9 but not a power cut, and an acknowledged
+        # message has to survive both. One sync serves a whole batch of messages, so it costs little.
+        _prepare_sqlite(write, "IMMEDIATE", synchronous="FULL" if lasting else "OFF")
+        _prepare_sqlite(read, "DEFERRED", query_only="ON")
+        return Engines(write, read)
+    try:
+        engine = create_async_engine(
+            url, pool_size=READERS + 2, max_overflow=0, pool_pre_ping=True, hide_parameters=True
+        )
+    except ModuleNotFoundError:
+        raise ConfigError(["storage.url: PostgreSQL needs asyncpg: pip install 'pysfu[postgres]'"]) from None
+    return Engines(engine, engine)
+
+
+def _prepare_sqlite(engine: AsyncEngine, begin: str, **pragmas: str) -> None:
+    """Transactions that we begin ourselves: the driver's own leave schema changes outside them."""
+
+    def on_connect(connection: Any, record: object) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        for name, value in pragmas.items():
+            cursor.execute(f"PRAGMA {name}={value}")
+        cursor.close()
+
+    def on_begin(connection: Any) -> None:
+        connection.exec_driver_sql(f"BEGIN {begin}")
+
+    event.listen(engine.sync_engine, "connect", on_connect)
+    event.listen(engine.sync_engine, "begin", on_begin)
+
+
+@contextlib.asynccontextmanager
+async def alone(url: URL, engines: Engines) -> AsyncIterator[None]:
+    """Hold the database for this process: two servers would give the same ids to different messages.
+
+    Raises `ConfigError` where another holds it. A killed process lets go by itself.
+    """
+    busy = ConfigError(["storage.url: another server is using this database"])
+    if url.get_backend_name() == "sqlite":
+        path = Path(f"{url.database}.lock")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise busy from None
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+        return
+    async with engines.write.connect() as connection:
+        held = await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": ADVISORY_LOCK})
+        # A session's lock outlives the transaction, which must not stay open.
+        await connection.commit()
+        if not held:
+            raise busy
+        try:
+            yield
+        finally:
+            await connection.invalidate()

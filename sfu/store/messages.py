@@ -1,0 +1,222 @@
+"""Chat messages, reactions and read positions: the statements that write them, the queries that read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sfu.store.tables import messages, reactions, read_positions, rooms
+from sfu.store.writes import Step
+
+SEARCHED = 100_000
+"""How many of a room's newest messages a search reads: it has no index, so this bounds its time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMessage:
+    """One message as it is now. `rev` is the number of its last change, `id` where it never changed.
+
+    `reactions` maps each emoji to the identities that chose it, in the order they did.
+    """
+
+    room: str
+    id: int
+    rev: int
+    sender: str
+    identity: str
+    name: str
+    recipient: str | None
+    to_identity: str | None
+    text: str
+    mentions: tuple[str, ...]
+    file: str | None
+    sent_ms: int
+    edited_ms: int | None
+    deleted: bool
+    reactions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+_INSERT = insert(messages)
+_CHANGE = (
+    update(messages)
+    .where(messages.c.room == bindparam("of_room"), messages.c.id == bindparam("of_id"))
+    .values({name: bindparam(f"new_{name}") for name in ("rev", "text", "mentions", "edited_ms", "deleted")})
+)
+_UNREACT = delete(reactions).where(
+    reactions.c.room == bindparam("of_room"),
+    reactions.c.message == bindparam("of_id"),
+    reactions.c.emoji == bindparam("of_emoji"),
+    reactions.c.identity == bindparam("of_identity"),
+)
+_REACT = insert(reactions)
+_CLEAR_REACTIONS = delete(reactions).where(
+    reactions.c.room == bindparam("of_room"), reactions.c.message == bindparam("of_id")
+)
+_FORGET_READ = delete(read_positions).where(
+    read_positions.c.room == bindparam("of_room"), read_positions.c.identity == bindparam("of_identity")
+)
+_READ = insert(read_positions)
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+def added(message: StoredMessage) -> list[Step]:
+    """A new message."""
+    row = {column.name: getattr(message, column.name) for column in messages.c}
+    return [(_INSERT, row | {"mentions": list(message.mentions)})]
+
+
+def changed(message: StoredMessage) -> list[Step]:
+    """An edited or deleted message; a deleted one loses its text and reactions for good."""
+    steps: list[Step] = [_change(message)]
+    if message.deleted:
+        steps.append((_CLEAR_REACTIONS, {"of_room": message.room, "of_id": message.id}))
+    return steps
+
+
+def reacted(message: StoredMessage, emoji: str, identity: str, at_ms: int) -> list[Step]:
+    """`identity` has chosen `emoji`, or taken it back, as `message.reactions` says."""
+    steps: list[Step] = [
+        _change(message),
+        (
+            _UNREACT,
+            {"of_room": message.room, "of_id": message.id, "of_emoji": emoji, "of_identity": identity},
+        ),
+    ]
+    if identity in message.reactions.get(emoji, ()):
+        row = {"room": message.room, "message": message.id, "emoji": emoji}
+        steps.append((_REACT, row | {"identity": identity, "at_ms": at_ms}))
+    return steps
+
+
+def read(room: str, identity: str, message: int, at_ms: int) -> list[Step]:
+    """`identity` has read everything up to `message`."""
+    return [
+        (_FORGET_READ, {"of_room": room, "of_identity": identity}),
+        (_READ, {"room": room, "identity": identity, "message": message, "at_ms": at_ms}),
+    ]
+
+
+def _change(message: StoredMessage) -> Step:
+    return _CHANGE, {
+        "of_room": message.room,
+        "of_id": message.id,
+        "new_rev": message.rev,
+        "new_text": message.text,
+        "new_mentions": list(message.mentions),
+        "new_edited_ms": message.edited_ms,
+        "new_deleted": message.deleted,
+    }
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+async def head(connection: AsyncConnection, room: str) -> int:
+    """The highest number ever given in the room, 0 before the first."""
+    there = await connection.scalar(select(func.max(messages.c.rev)).where(messages.c.room == room))
+    gone = await connection.scalar(select(rooms.c.chat_head).where(rooms.c.name == room))
+    return max(there or 0, gone or 0)
+
+
+async def latest(connection: AsyncConnection, room: str, limit: int) -> list[StoredMessage]:
+    """The `limit` messages that changed last, in the order of their last change."""
+    query = select(messages).where(messages.c.room == room).order_by(messages.c.rev.desc()).limit(limit)
+    return await _with_reactions(connection, room, reversed((await connection.execute(query)).all()))
+
+
+async def one(connection: AsyncConnection, room: str, message: int) -> StoredMessage | None:
+    """The message of that id, None where there is none."""
+    query = select(messages).where(messages.c.room == room, messages.c.id == message)
+    found = await _with_reactions(connection, room, (await connection.execute(query)).all())
+    return found[0] if found else None
+
+
+async def page(
+    connection: AsyncConnection,
+    room: str,
+    identity: str,
+    *,
+    limit: int,
+    before: int | None = None,
+    after: int | None = None,
+) -> list[StoredMessage]:
+    """At most `limit` messages that `identity` may read, oldest first.
+
+    They are the first ones after `after` where it is given, else the last ones before `before` (None: the
+    newest).
+    """
+    query = select(messages).where(messages.c.room == room, _may_read(identity)).limit(limit)
+    if before is not None:
+        query = query.where(messages.c.id < before)
+    if after is not None:
+        query = query.where(messages.c.id > after).order_by(messages.c.id)
+        rows: Iterable[Row[Any]] = (await connection.execute(query)).all()
+    else:
+        rows = reversed((await connection.execute(query.order_by(messages.c.id.desc()))).all())
+    return await _with_reactions(connection, room, rows)
+
+
+async def search(
+    connection: AsyncConnection, room: str, identity: str, text: str, *, limit: int, before: int | None = None
+) -> list[StoredMessage]:
+    """At most `limit` messages, newest first, whose text contains `text`; letters' case does not matter."""
+    newest = before if before is not None else await head(connection, room) + 1
+    query = (
+        select(messages)
+        .where(
+            messages.c.room == room,
+            messages.c.id < newest,
+            messages.c.id >= newest - SEARCHED,
+            messages.c.deleted.is_(False),
+            messages.c.text.icontains(text, autoescape=True),
+            _may_read(identity),
+        )
+        .order_by(messages.c.id.desc())
+        .limit(limit)
+    )
+    return await _with_reactions(connection, room, (await connection.execute(query)).all())
+
+
+async def read_position(connection: AsyncConnection, room: str, identity: str) -> int:
+    """Up to which message `identity` has read, 0 where it never said."""
+    query = select(read_positions.c.message).where(
+        read_positions.c.room == room, read_positions.c.identity == identity
+    )
+    return await connection.scalar(query) or 0
+
+
+def _may_read(identity: str) -> ColumnElement[bool]:
+    return or_(
+        messages.c.to_identity.is_(None),
+        messages.c.to_identity == identity,
+        messages.c.identity == identity,
+    )
+
+
+async def _with_reactions(
+    connection: AsyncConnection, room: str, rows: Iterable[Row[Any]]
+) -> list[StoredMessage]:
+    found = [row._mapping for row in rows]
+    chosen: dict[int, dict[str, tuple[str, ...]]] = {}
+    query = (
+        select(reactions.c.message, reactions.c.emoji, reactions.c.identity)
+        .where(reactions.c.room == room, reactions.c.message.in_([row["id"] for row in found]))
+        .order_by(reactions.c.at_ms, reactions.c.identity)
+    )
+    for message, emoji, identity in (await connection.execute(query)).all() if found else ():
+        of = chosen.setdefault(message, {})
+        of[emoji] = (*of.get(emoji, ()), identity)
+    return [
+        StoredMessage(
+            **{**row, "mentions": tuple(row["mentions"])},
+            reactions=chosen.get(row["id"], {}),
+        )
+        for row in found
+    ]

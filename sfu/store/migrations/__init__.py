@@ -1,0 +1,1 @@
+"""Alembic's environment; run by `sfu.store.migrate` at every start."""

@@ -1,0 +1,62 @@
+"""The open database: where writes are queued and queries are asked."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sfu.errors import ConfigError
+from sfu.store.engine import Engines, alone, open_engines, parse_url, sqlite_url
+from sfu.store.migrate import migrate
+from sfu.store.writes import MAX_WAITING, Writes, failures
+
+TEMPORARY = "temporary"
+"""As a URL: a database and files that are gone when the server stops."""
+
+
+class Store:
+    """Made by `open_store`. `folder` is where files lie beside the database."""
+
+    def __init__(self, engines: Engines, folder: Path, max_waiting: int) -> None:
+        self.folder = folder
+        self.writes = Writes(engines.write, max_waiting)
+        self._engines = engines
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for queries, which see what is committed. Raises `RequestError` `storage_failed`."""
+        with failures():
+            async with self._engines.read.connect() as connection:
+                yield connection
+
+
+@contextlib.asynccontextmanager
+async def open_store(url: str, folder: Path | None, max_waiting: int = MAX_WAITING) -> AsyncIterator[Store]:
+    """Open, migrate and hold the database at `url`; everything submitted is durable when this has ended.
+
+    An empty `url` is the file `sfu.db` in `folder`, `TEMPORARY` a throw-away one, which needs no folder.
+    Raises `ConfigError` where it cannot be used.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        if url == TEMPORARY:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sfu-")))
+        assert folder is not None
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        own = url in {"", TEMPORARY}
+        parsed = sqlite_url(folder / "sfu.db") if own else parse_url(url)
+        engines = open_engines(parsed, lasting=url != TEMPORARY)
+        stack.push_async_callback(engines.dispose)
+        try:
+            await stack.enter_async_context(alone(parsed, engines))
+            await migrate(engines.write)
+        except (SQLAlchemyError, OSError) as error:
+            # Its text may hold the URL, and that the password.
+            raise ConfigError([f"storage.url: cannot be opened ({type(error).__name__})"]) from error
+        store = Store(engines, folder, max_waiting)
+        stack.push_async_callback(store.writes.close)
+        yield store

@@ -1,0 +1,170 @@
+"""Every table. Times are Unix milliseconds; a person is known by `identity`, a token's `sub`.
+
+A change here needs a revision in `migrations/versions`: a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+"""A primary key that counts by itself: SQLite does so for INTEGER alone."""
+
+users = Table(
+    "users",
+    metadata,
+    Column("identity", String(128), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("first_seen_ms", BigInteger, nullable=False),
+    Column("last_seen_ms", BigInteger, nullable=False, index=True),
+)
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("last_seen_ms", BigInteger, nullable=False, index=True),
+    # At least the highest `rev` among messages that are gone, so that no id is given twice.
+    Column("chat_head", BigInteger, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("room", String(128), nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    Column("name", String(128), nullable=False),
+    Column("joined_ms", BigInteger, nullable=False, index=True),
+    # Null while it lasts, and where the server died before it could tell.
+    Column("left_ms", BigInteger),
+    Column("reason", String(32)),
+    Index("ix_sessions_room_joined", "room", "joined_ms"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("room", String(128), nullable=False),
+    Column("id", BigInteger, nullable=False),
+    # Number of the last change, from the counter that gives ids: what a client has missed is `rev > seen`.
+    Column("rev", BigInteger, nullable=False),
+    Column("sender", String(64), nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    Column("name", String(128), nullable=False),
+    Column("recipient", String(64)),
+    Column("to_identity", String(128), index=True),
+    Column("text", Text, nullable=False),
+    Column("mentions", JSON, nullable=False),
+    Column("file", String(64)),
+    Column("sent_ms", BigInteger, nullable=False, index=True),
+    Column("edited_ms", BigInteger),
+    Column("deleted", Boolean, nullable=False),
+    PrimaryKeyConstraint("room", "id"),
+    Index("ix_messages_room_rev", "room", "rev"),
+)
+
+reactions = Table(
+    "reactions",
+    metadata,
+    Column("room", String(128), nullable=False),
+    Column("message", BigInteger, nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    Column("emoji", String(32), nullable=False),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    PrimaryKeyConstraint("room", "message", "emoji", "identity"),
+)
+
+read_positions = Table(
+    "read_positions",
+    metadata,
+    Column("room", String(128), nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    Column("message", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    PrimaryKeyConstraint("room", "identity"),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("room", String(128), nullable=False, index=True),
+    Column("identity", String(128), nullable=False, index=True),
+    Column("name", String(256), nullable=False),
+    Column("type", String(128), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False, index=True),
+    # Pixels; null where it is no picture.
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("created_ms", BigInteger, nullable=False, index=True),
+)
+
+questions = Table(
+    "questions",
+    metadata,
+    Column("room", String(128), nullable=False),
+    Column("id", BigInteger, nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    Column("name", String(128), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("voters", JSON, nullable=False),
+    Column("asked_ms", BigInteger, nullable=False, index=True),
+    Column("answered_ms", BigInteger),
+    PrimaryKeyConstraint("room", "id"),
+)
+
+polls = Table(
+    "polls",
+    metadata,
+    Column("room", String(128), nullable=False),
+    Column("id", BigInteger, nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    Column("question", Text, nullable=False),
+    Column("options", JSON, nullable=False),
+    Column("votes", JSON, nullable=False),
+    Column("opened_ms", BigInteger, nullable=False, index=True),
+    Column("closed_ms", BigInteger),
+    PrimaryKeyConstraint("room", "id"),
+)
+
+telemetry = Table(
+    "telemetry",
+    metadata,
+    Column("id", _NUMBER, primary_key=True, autoincrement=True),
+    Column("room", String(128), nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    Column("series", String(64), nullable=False),
+    Column("unit", String(32), nullable=False),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    Column("value", Float, nullable=False),
+    Index("ix_telemetry_series", "room", "identity", "series", "at_ms"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _NUMBER, primary_key=True, autoincrement=True),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    Column("room", String(128), nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    Column("action", String(64), nullable=False),
+    Column("detail", JSON, nullable=False),
+)
