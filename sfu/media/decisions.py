@@ -65,12 +65,16 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class SizedLayer:
-    """A layer that flows, with its picture size in pixels (0: not known yet) and bits per second."""
+    """A layer that flows, with its picture size in pixels (0: not known yet) and bits per second.
+
+    `peak_bps` is what it has lately been: what climbing to it may come to cost.
+    """
 
     layer: Layer
     width: int
     height: int
     bitrate_bps: int
+    peak_bps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +92,15 @@ class Explanation:
     `estimate_bps` is what its transport's path carries, None where nothing tells; `target` the layer it may
     have, None for none. `reason` says what keeps it from more: `client` (paused by wish), `last_n` (others
     spoke later), `size` (a larger picture than asked for is of no use), `bandwidth`, or `source` (nothing
-    better is published).
+    better is published). `estimated_by` is what made the estimate: `start` (a guess), `delay`, `loss`,
+    `probe` or `silence` of transport-wide feedback, `remb` or `loss` as the viewer reports them, `unlimited`
+    where nothing tells.
     """
 
     estimate_bps: int | None
     target: Layer | None
     reason: str
+    estimated_by: str = "unlimited"
 
 
 def wished_layer(layers: Sequence[SizedLayer], width: int, height: int) -> Layer:
@@ -119,3 +126,9 @@ def steps(layers: Sequence[SizedLayer]) -> list[SizedLayer]:
     return [
         each for each in layers if not each.layer.spatial or each.layer.temporal == tops[each.layer.spatial]
     ]
+
+
+def cost_bps(layer: SizedLayer, current: Layer | None) -> int:
+    """What is held costs what it costs now; what would be climbed to, what it may soon cost again."""
+    held = current is not None and layer.layer <= current
+    return layer.bitrate_bps if held else max(layer.bitrate_bps, layer.peak_bps)

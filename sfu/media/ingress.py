@@ -294,16 +294,18 @@ class Publication:
         return [(str(index), ssrcs) for index, ssrcs in enumerate(config.ssrcs)]
 
     def rank(self) -> bool:
-        """Order what flows anew by picture size. Returns whether anything has changed."""
-        active = [encoding for encoding in self.encodings.values() if encoding.stats.active]
-        active.sort(key=self._quality)
-        flowing = tuple(active)
-        if flowing == self.flowing:
-            return False
+        """Order the encodings anew by picture size. Returns whether anything has changed.
+
+        One that does not flow just now keeps its place: what subscribers are capped to stays what it was.
+        """
+        ranked = sorted(self.encodings.values(), key=self._quality)
+        flowing = tuple(encoding for encoding in ranked if encoding.stats.active)
+        changed = flowing != self.flowing
         self.flowing = flowing
-        for spatial, encoding in enumerate(flowing):
+        for spatial, encoding in enumerate(ranked):
+            changed = changed or encoding.spatial != spatial
             encoding.spatial = spatial
-        return True
+        return changed
 
     def _quality(self, encoding: Encoding) -> tuple[int, int, str]:
         stats = encoding.stats

@@ -152,10 +152,14 @@ class TransportFeedback:
 
 @dataclass(frozen=True, slots=True)
 class RembReceived:
-    """Receiver-estimated bitrate from a subscriber without transport-cc."""
+    """Receiver-estimated bitrate from a subscriber without transport-cc.
+
+    It is of `subscriptions` together, in ascending order; of the whole transport where it names none.
+    """
 
     transport: TransportKey
     bitrate_bps: int
+    subscriptions: tuple[SubscriptionKey, ...] = ()
 
 
 PlaneEvent = (

@@ -24,6 +24,7 @@ from sfu.media.decisions import (
     Speakers,
     SubscriptionState,
     Wish,
+    cost_bps,
     steps,
     wished_layer,
 )
@@ -38,6 +39,7 @@ from sfu.media.plane import (
     Layer,
     MediaPlane,
     PlaneEvent,
+    RembReceived,
     TransportFeedback,
 )
 from sfu.media.restraint import Restraint
@@ -46,8 +48,12 @@ from sfu.media.viewer import Viewer
 
 _SURVEY_US = 200_000
 """How often sizes and layers are read: soon enough for a switch, cheap for hundreds of publications."""
+_PEAK_KEPT = 0.97
+"""Of a layer's peak from survey to survey: half of it is forgotten in 5 s."""
 
 
+_PEAK_KEPT = 0.97
+"""Of a layer's peak from survey to survey: half of it is forgotten in 5 s."""
 _UNSIZED_US = 1_000_000
 """A newcomer that names no size is given this long to do so before it counts as wanting the largest."""
 _ANY_PICTURE = (1, 1)
@@ -77,7 +83,6 @@ class _Subscription:
     publication: PublicationKey
     wish: Wish
     viewer: Viewer | None
-    subscriber: TransportKey | None
     since_us: int = -1
     """When it was first decided."""
     left_out: bool = False
@@ -97,7 +102,6 @@ class Policy:
         self._last_n = last_n
         self._attention = Attention()
         self._speaking: frozenset[str] = frozenset()
-        self._subscribers: dict[TransportKey, dict[SubscriptionKey, None]] = {}
         self._keyframes = KeyframeThrottle(keyframe_interval_us)
         self._keyframe_counts: dict[tuple[PublicationKey, str], int] = {}
         self._speakers = ActiveSpeakers()
@@ -151,14 +155,13 @@ class Policy:
         publication: PublicationKey,
         wish: Wish | None = None,
         *,
-        subscriber: TransportKey | None = None,
         transport: TransportKey | None = None,
+        per_packet: bool = True,
     ) -> None:
         """Call after the plane opened it, and again when the plane opened it anew.
 
-        `subscriber` is the transport whose subscriptions are one subscriber's; `transport` is the same one
-        where it sends transport-wide feedback: without it the subscription gets what it wishes, whatever its
-        network can take.
+        `transport` is the subscriber's; without it the subscription gets what it wishes, whatever its network
+        can take and however many it has. `per_packet` is whether it sends transport-wide feedback.
         """
         owner = self._publications.get(publication)
         if owner is None:
@@ -167,13 +170,14 @@ class Policy:
         viewer = None
         if transport is not None:
             viewer = self._viewers.setdefault(transport, Viewer(self._plane, transport))
+            if per_packet:
+                viewer.expect_feedback()
             viewer.subscriptions.add(subscription)
             viewer.changed()
-            # Until it is known what the path carries.
-            self._plane.set_target(subscription, LOWEST)
-        if subscriber is not None:
-            self._subscribers.setdefault(subscriber, {})[subscription] = None
-        self._subscriptions[subscription] = _Subscription(publication, wish or Wish(), viewer, subscriber)
+            if viewer.per_packet:
+                # Until it is known what the path carries, the smallest picture is what surely gets through.
+                self._plane.set_target(subscription, LOWEST)
+        self._subscriptions[subscription] = _Subscription(publication, wish or Wish(), viewer)
         owner.subscriptions.add(subscription)
         self._undecided.add(subscription)
 
@@ -196,25 +200,26 @@ class Policy:
         if removed.viewer is not None:
             removed.viewer.subscriptions.discard(subscription)
             removed.viewer.changed()
-        others = self._subscribers.get(removed.subscriber) if removed.subscriber is not None else None
-        if others is not None:
-            others.pop(subscription, None)
             if self._last_n:
                 # Its place is free for another.
-                self._undecided.update(others)
+                self._undecided |= removed.viewer.subscriptions
 
     def remove_transport(self, transport: TransportKey) -> None:
         """A subscriber's transport is gone."""
         self._viewers.pop(transport, None)
-        self._subscribers.pop(transport, None)
 
     def explain(self, subscription: SubscriptionKey) -> Explanation | None:
         """See `Explanation`; None for a subscription that is not known or not decided yet."""
         known = self._subscriptions.get(subscription)
         if known is None or known.applied is None:
             return None
-        estimate_bps = known.viewer.estimator.estimate_bps if known.viewer is not None else None
-        return Explanation(estimate_bps, known.applied.target, self._reason(known, known.applied))
+        viewer = known.viewer
+        return Explanation(
+            viewer.estimate_bps if viewer is not None else None,
+            known.applied.target,
+            self._reason(known, known.applied),
+            viewer.estimator.status.reason if viewer is not None else "unlimited",
+        )
 
     def _reason(self, subscription: _Subscription, applied: Decision) -> str:
         if applied.target is None:
@@ -266,10 +271,10 @@ class Policy:
         self._attention.heard(self._speaking, now_us)
         if not self._last_n:
             return
-        for subscriptions in self._subscribers.values():
-            crowded = came and len(subscriptions) > self._last_n
-            if crowded or not self._undecided.isdisjoint(subscriptions):
-                self._leave_out(subscriptions)
+        for viewer in self._viewers.values():
+            crowded = came and len(viewer.subscriptions) > self._last_n
+            if crowded or not self._undecided.isdisjoint(viewer.subscriptions):
+                self._leave_out(sorted(viewer.subscriptions))
 
     def _leave_out(self, subscriptions: Iterable[SubscriptionKey]) -> None:
         candidates = []
@@ -342,10 +347,11 @@ class Policy:
             publication = self._publications[subscription.publication]
             # What has just begun is not given before it is known what it costs, but for the smallest.
             flowing = [each for each in publication.layers if not each.layer.spatial or each.bitrate_bps]
-            layers = tuple((each.layer, each.bitrate_bps) for each in steps(flowing))
-            if not layers:
+            climb = steps(flowing)
+            if not climb:
                 decided[key] = Decision(LOWEST) if publication.kind == "video" else decision
                 continue
+            current = climb[0].layer if subscription.applied is None else subscription.applied.target
             priority = rank(
                 subscription.wish.priority,
                 screen=publication.source == "screen",
@@ -355,10 +361,10 @@ class Policy:
                 key,
                 publication.kind,
                 priority,
-                layers,
+                tuple((each.layer, cost_bps(each, current)) for each in climb),
                 decision.target,
-                layers[0][0] if subscription.applied is None else subscription.applied.target,
-                subscription.restraint.margin_percent(now_us),
+                current,
+                subscription.restraint.wary_of(now_us),
             )
         viewer.share(wishes, now_us)
         allocation = viewer.allocation
@@ -380,6 +386,10 @@ class Policy:
                 viewer = self._viewers.get(event.transport)
                 if viewer is not None:
                     viewer.on_feedback(event.results, now_us)
+            case RembReceived():
+                viewer = self._viewers.get(event.transport)
+                if viewer is not None:
+                    viewer.on_remb(event.bitrate_bps, event.subscriptions, now_us)
             case KeyframeWanted():
                 if event.publication in self._publications:
                     self._want_keyframe(event.publication, event.rid)
@@ -414,12 +424,14 @@ class Policy:
         tops: dict[str, int] = {}
         for layer, rid, _ in flowing:
             tops[rid] = max(tops.get(rid, 0), layer.spatial)
+        peaks = {each.layer: int(_PEAK_KEPT * each.peak_bps) for each in publication.layers}
         layers = []
         for layer, rid, bitrate_bps in flowing:
             width, height = (stats[rid].width, stats[rid].height) if rid in stats else (0, 0)
             # Within one scalable stream each spatial layer halves the next, as every common mode does.
             below = tops[rid] - layer.spatial
-            layers.append(SizedLayer(layer, width >> below, height >> below, bitrate_bps))
+            peak_bps = max(bitrate_bps, peaks.get(layer, 0))
+            layers.append(SizedLayer(layer, width >> below, height >> below, bitrate_bps, peak_bps))
         publication.layers = tuple(layers)
         publication.seen.update(
             (entry.rid, (entry.width, entry.height)) for entry in stats.values() if entry.width

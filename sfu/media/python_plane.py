@@ -391,7 +391,9 @@ class PythonPlane:
                     if subscription := subscriptions.get(ssrc):
                         subscription.wants_keyframe("fir", seq_nr)
             case Remb():
-                self._events.append(RembReceived(transport.out.key, packet.bitrate_bps))
+                named = {subscriptions[ssrc].key for ssrc in packet.ssrcs if ssrc in subscriptions}
+                keys = tuple(sorted(named))
+                self._events.append(RembReceived(transport.out.key, packet.bitrate_bps, keys))
             case Goodbye():
                 for ssrc in packet.ssrcs:
                     self._receive_goodbye(transport, ssrc)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sfu.ids import SubscriptionKey, TransportKey
 from sfu.media.allocator import Allocation, Wish, allocate, with_margin
-from sfu.media.bwe import Estimator, EstimatorStatus
+from sfu.media.bwe import UNLIMITED_BPS, Estimator, EstimatorStatus, ReportedRate
 from sfu.media.plane import MediaPlane, PacketResult
 
 ALLOCATE_US = 100_000
@@ -20,33 +20,64 @@ SHALLOW_US = 60_000
 HEAVY_LOSS = 0.1
 PATIENCE_US = 1_000_000
 """A keyframe's queue is gone within this, and with it the fall of the estimate that it made."""
-PROVEN_PATIENCE_US = 4_000_000
+LONG_PATIENCE_US = 4_000_000
 """Where all that is sent gets through without a queue, the estimate has this long to grow back over it."""
 OVERCOMMIT = 1.6
 HOPELESS_US = 1_000_000
 """A bad picture beats none: the smallest ones are sent while they cost no more than `OVERCOMMIT` times the
 estimate, which knows little of a path that carries little, and the queue is not longer than this."""
+OBSERVE_US = 500_000
+"""How often a path without feedback per packet is looked at: receiver reports come once a second."""
 
 
 class Viewer:
-    """The estimator of one transport with transport-wide feedback, and its last allocation."""
+    """The estimator of one transport, and its last allocation.
+
+    It is estimated from what the receiver reports until its peer is known to tell each packet's fate.
+    """
 
     def __init__(self, plane: MediaPlane, transport: TransportKey) -> None:
         self.transport = transport
-        self.estimator = Estimator()
+        self.estimator: Estimator | ReportedRate = ReportedRate()
         self.subscriptions: set[SubscriptionKey] = set()
         self.allocation: Allocation[SubscriptionKey] | None = None
         self._plane = plane
+        self._observed_us: int | None = None
         self._allocated_us: int | None = None
         self._allocated_bps = 0
         self._short_us: int | None = None
         self._heard_us: int | None = None
 
+    @property
+    def per_packet(self) -> bool:
+        """Whether its peer reports the fate of each packet."""
+        return isinstance(self.estimator, Estimator)
+
+    @property
+    def estimate_bps(self) -> int | None:
+        """What the path carries, None where nothing limits what is sent."""
+        estimate_bps = self.estimator.estimate_bps
+        return None if estimate_bps >= UNLIMITED_BPS else estimate_bps
+
+    def expect_feedback(self) -> None:
+        """Its peer sends transport-wide feedback."""
+        if not self.per_packet:
+            self.estimator = Estimator()
+            self.changed()
+
+    def on_remb(self, bitrate_bps: int, subscriptions: Sequence[SubscriptionKey], now_us: int) -> None:
+        """What the viewer says it can receive of these subscriptions, of all where none is named."""
+        if isinstance(self.estimator, ReportedRate):
+            self.estimator.on_remb(bitrate_bps, frozenset(subscriptions), now_us)
+        else:
+            self.estimator.on_remb(bitrate_bps, now_us)
+
     def on_feedback(self, results: Sequence[PacketResult], now_us: int) -> None:
         """Packets' fates as the viewer reports them."""
         if self._heard_us is None:
             self._heard_us = now_us
-        self.estimator.on_feedback(results, now_us)
+        if isinstance(self.estimator, Estimator):
+            self.estimator.on_feedback(results, now_us)
 
     def due(self, now_us: int) -> bool:
         """Whether to share out anew: time has passed, or there is less than was given."""
@@ -85,7 +116,7 @@ class Viewer:
             self._short_us = None
         else:
             self._short_us = now_us if self._short_us is None else self._short_us
-            if now_us - self._short_us < _patience_us(status, spent_bps):
+            if now_us - self._short_us < _patience_us(status):
                 budget_bps = spent_bps
         if lowest_bps <= OVERCOMMIT * budget_bps and status.queue_us < HOPELESS_US:
             budget_bps = max(budget_bps, lowest_bps)
@@ -94,11 +125,25 @@ class Viewer:
     def tick(self, now_us: int) -> None:
         """Timers of the estimator, the pace, and probes. Call after `share`."""
         estimator, plane = self.estimator, self._plane
+        if isinstance(estimator, ReportedRate):
+            if self._observed_us is None or now_us - self._observed_us >= OBSERVE_US:
+                self._observed_us = now_us
+                estimator.observe(self._sent(), now_us)
+            return
         estimator.tick(now_us, plane.sent_bytes(self.transport))
         plane.set_estimate(self.transport, estimator.estimate_bps)
         probe = estimator.probe(now_us)
         if probe is not None:
             plane.send_probe(self.transport, probe, now_us)
+
+    def _sent(self) -> dict[SubscriptionKey, tuple[int, float]]:
+        """Bits per second and the fraction lost of each subscription."""
+        sent = {}
+        for key in self.subscriptions:
+            stats = self._plane.subscription_stats(key)
+            if stats is not None:
+                sent[key] = stats.bitrate_bps, stats.fraction_lost
+        return sent
 
 
 def _lowest_bps(wish: Wish[SubscriptionKey]) -> int:
@@ -115,9 +160,8 @@ def _current_bps(wish: Wish[SubscriptionKey]) -> int:
     return max((bps for layer, bps in wish.layers if current is not None and layer <= current), default=0)
 
 
-def _patience_us(status: EstimatorStatus, spent_bps: int) -> int:
+def _patience_us(status: EstimatorStatus) -> int:
     """How long more may be sent than the estimate says."""
     if status.queue_us > DEEP_US or status.loss > HEAVY_LOSS:
         return 0
-    gets_through = status.acked_bps is not None and status.acked_bps >= 0.9 * spent_bps
-    return PROVEN_PATIENCE_US if gets_through and status.queue_us < SHALLOW_US else PATIENCE_US
+    return LONG_PATIENCE_US if status.queue_us < SHALLOW_US else PATIENCE_US

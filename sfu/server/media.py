@@ -14,11 +14,17 @@ from sfu import clock
 from sfu.config import Config
 from sfu.ids import ParticipantId, PublicationId, PublicationKey, SubscriptionKey, TransportKey
 from sfu.media.decisions import Explanation, Notice, Wish
-from sfu.media.plane import EncodingStats, PublicationConfig, SubscriptionConfig, SubscriptionStats
+from sfu.media.plane import (
+    EncodingStats,
+    MediaPlane,
+    PublicationConfig,
+    SubscriptionConfig,
+    SubscriptionStats,
+)
 from sfu.media.policy import Policy
-from sfu.media.python_plane import PythonPlane
 from sfu.sdp.negotiate import LocalParameters
 from sfu.sdp.publish import ReceivedMedia
+from sfu.server.planes import make_plane
 from sfu.transport.peer import PeerTransport, TransportObserver
 from sfu.transport.port import TransportPort
 
@@ -62,7 +68,7 @@ class Media:
         self._ticking: asyncio.Task[None] | None = None
         self._pumping: asyncio.TimerHandle | None = None
         self._port: TransportPort
-        self._plane: PythonPlane
+        self._plane: MediaPlane
         self._policy: Policy
 
     @classmethod
@@ -72,7 +78,9 @@ class Media:
         """Bind the media port. Raises `OSError` where it is taken."""
         media = cls(config, rng, on_notices)
         media._port = await TransportPort.open(config.rtc, media._receive, media._pump)
-        media._plane = PythonPlane(media._port, rng=rng, cache_packets=config.media.cache_packets)
+        media._plane = make_plane(
+            config.media.plane, media._port, rng=rng, cache_packets=config.media.cache_packets
+        )
         media._policy = Policy(
             media._plane, config.media.keyframe_interval_ms * 1000, last_n=config.media.last_n
         )
@@ -180,9 +188,9 @@ class Media:
 
     def subscribe(self, key: SubscriptionKey, config: SubscriptionConfig, wish: Wish) -> None:
         self._plane.open_subscription(key, config)
-        transport = config.transport if config.extensions.transport_cc else None
+        per_packet = bool(config.extensions.transport_cc)
         self._policy.add_subscription(
-            key, config.publication, wish, subscriber=config.transport, transport=transport
+            key, config.publication, wish, transport=config.transport, per_packet=per_packet
         )
 
     def set_wish(self, key: SubscriptionKey, wish: Wish) -> None:

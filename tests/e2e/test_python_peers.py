@@ -14,6 +14,8 @@ import numpy as np
 from browser import Pages, until
 from server_process import ROOT, ServerProcess, command, environ
 
+from sfu_client import Room
+
 
 @contextlib.asynccontextmanager
 async def client(*arguments: str, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -125,6 +127,26 @@ async def test_view_writes_snapshots_of_a_browser(
         await until(three, "three snapshots", 30)
     sizes = {path.stat().st_size > 1000 for path in shots.iterdir()}
     assert sizes == {True}
+
+
+async def test_a_python_viewer_gets_and_keeps_the_largest_picture(
+    pages: Pages, server: ServerProcess, room: str
+) -> None:
+    """aiortc reports what it receives and little more: on a wide path that must not hold it down."""
+    speaker = await pages.new()
+    await speaker.join(server.url, room, "Speaker")
+    widths: list[int] = []
+    async with Room.connect(server.url, room, name="Viewer") as viewer:
+        track = await viewer.wait_for_track(kind="video")
+        loop = asyncio.get_running_loop()
+        end = loop.time() + 12
+        async for frame in track.frames():
+            widths.append(frame.width)
+            if loop.time() > end:
+                break
+    late = widths[-len(widths) // 3 :]
+    assert len(late) > 40
+    assert set(late) == {1280}, (set(widths), late)
 
 
 async def test_rooms_endpoint_counts_the_people(pages: Pages, server: ServerProcess, room: str) -> None:

@@ -1,8 +1,7 @@
 """The estimator of one subscribe transport: how many bits per second its path carries now.
 
 The lower of a delay-based and a loss-based estimate (draft-ietf-rmcat-gcc-02), lifted by probes, capped by
-REMB where the peer sends it. A peer without transport-wide feedback is estimated from its receiver
-reports and REMB alone.
+REMB where the peer sends it too. A peer without transport-wide feedback is estimated by `bwe/reported.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sfu.media.bwe.acked import AckedBitrate
-from sfu.media.bwe.aimd import APPLICATION_LIMITED, GROWTH_PER_S, AimdRate
+from sfu.media.bwe.aimd import APPLICATION_LIMITED, AimdRate
 from sfu.media.bwe.delay import DelayDetector, QueueDelay, Usage
 from sfu.media.bwe.loss import HIGH_LOSS, LossController
 from sfu.media.bwe.probe import ProbeController
@@ -28,13 +27,10 @@ SILENCE_US = 500_000
 SILENCE_FACTOR = 0.8
 REMB_VALID_US = 10_000_000
 """REMB is repeated about once a second by those who send it; an old one binds nobody."""
-REMB_FALL = 0.95
-REPORT_HOLD_US = 10_000_000
-"""Without feedback per packet a climb is blind: after a fall none is tried for this long."""
 START_RTT_US = 100_000
 RTT_SMOOTHING = 0.125
 
-Reason = Literal["start", "delay", "loss", "remb", "silence", "probe"]
+Reason = Literal["start", "delay", "loss", "remb", "silence", "probe", "unlimited"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +78,6 @@ class Estimator:
         self._remb: tuple[int, int] | None = None
         self._reason: Reason = "start"
         self._per_packet = False
-        self._reported_us: int | None = None
         self._sent_bytes = 0
         self._waiting_us: int | None = None
         self._before_silence_bps: int | None = None
@@ -93,7 +88,7 @@ class Estimator:
         estimate = self._rate.bps
         if self._loss.limit_bps is not None:
             estimate = min(estimate, self._loss.limit_bps)
-        if self._remb is not None and self._per_packet:
+        if self._remb is not None:
             estimate = min(estimate, self._remb[0])
         return min(max(estimate, self._min_bps), self._max_bps)
 
@@ -150,46 +145,8 @@ class Estimator:
         self._apply_probe(now_us)
 
     def on_remb(self, bitrate_bps: int, now_us: int) -> None:
-        """Receiver-estimated bitrate: a cap; for a peer without feedback per packet a fall is obeyed.
-
-        There a rise is only taken as far as it goes: the receiver knows no more than what it is sent.
-        Spec: draft-alvestrand-rmcat-remb-03.
-        """
-        previous = self._remb
+        """Receiver-estimated bitrate: a cap. Spec: draft-alvestrand-rmcat-remb-03."""
         self._remb = (max(bitrate_bps, self._min_bps), now_us)
-        if self._per_packet:
-            return
-        if previous is not None and bitrate_bps < REMB_FALL * previous[0] and bitrate_bps < self._rate.bps:
-            self._rate.set(bitrate_bps, now_us)
-            self._reported_us = now_us + REPORT_HOLD_US
-            self._reason = "remb"
-        elif bitrate_bps > self._rate.bps:
-            self._rate.set(bitrate_bps, now_us)
-            self._reason = "remb"
-
-    def on_report(self, fraction_lost: float, now_us: int) -> None:
-        """Fraction lost (0..1) of an RTCP receiver report; only used without feedback per packet.
-
-        Spec: RFC 3550 section 6.4.1, draft-ietf-rmcat-gcc-02 section 6.
-        """
-        if self._per_packet:
-            return
-        loss = min(max(fraction_lost, 0.0), 1.0)
-        self._loss.fraction = loss
-        last_us = self._reported_us
-        if loss > HIGH_LOSS:
-            self._rate.set(int(self._rate.bps * (1 - 0.5 * loss)), now_us)
-            self._reported_us = now_us + REPORT_HOLD_US
-            self._reason = "loss"
-            return
-        if last_us is not None and now_us < last_us:
-            return
-        self._reported_us = now_us
-        if last_us is None or not self._loss.may_increase or self._rate.bps >= self._wanted_bps:
-            return
-        elapsed_s = min((now_us - last_us) / 1e6, 5.0)
-        grown = min(int(self._rate.bps * GROWTH_PER_S**elapsed_s), self._wanted_bps)
-        self._rate.set(grown, now_us)
 
     def tick(self, now_us: int, sent_bytes: int) -> None:
         """Timers. `sent_bytes` is the cumulative count of bytes sent with transport-wide numbers."""
@@ -281,7 +238,7 @@ class Estimator:
 
     def _binding(self) -> Reason:
         estimate = self.estimate_bps
-        if self._per_packet and self._remb is not None and self._remb[0] <= estimate < self._rate.bps:
+        if self._remb is not None and self._remb[0] <= estimate < self._rate.bps:
             return "remb"
         if self._loss.limit_bps is not None and self._loss.limit_bps <= estimate < self._rate.bps:
             return "loss"

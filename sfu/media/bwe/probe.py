@@ -36,10 +36,10 @@ which a little is left for the queue to drain."""
 SPACING_US = 100_000
 """Between the clusters of the initial pair: the first one's queue must be gone before the second."""
 
-RETRY_US = 4_000_000
+RETRY_US = 2_000_000
 RETRY_GROWTH = 1.5
 RETRY_LONGEST_US = 10_000_000
-"""Waiting after a probe that did not get through: 4, 6, 9, 10 s. A cap that lifts is noticed within this."""
+"""Waiting after a probe that did not get through: 2, 3, 5, 7, 10 s. A lifted cap is noticed within this."""
 SOON_US = 1_000_000
 """After a cluster that proved more than was known, though less than hoped."""
 AGAIN_US = 300_000

@@ -252,7 +252,7 @@ def test_a_full_link_answers_with_its_capacity_and_is_asked_ever_more_rarely() -
             assert proven is None or proven <= 450_000
     gaps = [(b - a) / S for a, b in itertools.pairwise(times)]
     assert gaps == sorted(gaps)
-    assert 3.9 < gaps[0] < 5
+    assert 1.9 < gaps[0] < 3
     assert gaps[-1] < 10.5
 
 
@@ -293,22 +293,6 @@ def test_remb_is_a_cap_that_expires() -> None:
     assert estimator.estimate_bps == 600_000
 
 
-def test_without_feedback_reports_let_it_climb_to_what_is_wanted_and_remb_falls_bind() -> None:
-    estimator = Estimator(start_bps=400_000)
-    estimator.set_wanted(900_000)
-    for second in range(20):
-        estimator.on_report(0.0, second * S)
-        estimator.on_remb(450_000, second * S)
-    assert estimator.estimate_bps == 900_000
-    estimator.on_remb(300_000, 21 * S)
-    assert estimator.estimate_bps == 300_000
-    estimator.on_report(0.0, 25 * S)
-    assert estimator.estimate_bps == 300_000, "held for a while after a fall"
-    estimator.on_report(0.4, 26 * S)
-    assert estimator.estimate_bps == 240_000
-    assert estimator.probe(26 * S) is None
-
-
 def test_silence_counts_only_while_something_is_out() -> None:
     estimator = Estimator()
     estimator.on_feedback([PacketResult(0, 100, 1_000)], 50_000)
@@ -340,7 +324,6 @@ def test_garbage_neither_raises_nor_leaves_the_bounds(reports: list[tuple[list[P
         sent += 1_000
         estimator.on_feedback(report, now_us)
         estimator.on_remb(pause_us, now_us)
-        estimator.on_report(pause_us / S - 0.5, now_us)
         estimator.tick(now_us, sent)
         probe = estimator.probe(now_us)
         assert probe is None or probe.target_bps <= 5_000_000

@@ -54,6 +54,9 @@ class RecordingPlane:
     def publication_stats(self, publication: PublicationKey) -> list[EncodingStats]:
         return self.stats.get(publication, [])
 
+    def subscription_stats(self, subscription: SubscriptionKey) -> None:
+        return None
+
     def set_target(self, subscription: SubscriptionKey, target: Layer | None) -> None:
         self.targets.append((subscription, target))
 

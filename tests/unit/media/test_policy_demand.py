@@ -124,7 +124,9 @@ class LargeRoom:
 
     def watch(self, publication: int, wish: Wish | None = None) -> None:
         key = SubscriptionKey(publication)
-        self.policy.add_subscription(key, PublicationKey(publication), wish, subscriber=VIEWER)
+        self.policy.add_subscription(
+            key, PublicationKey(publication), wish, transport=VIEWER, per_packet=False
+        )
 
     def passes(self, ms: int, speaker: int | None = None) -> set[int]:
         """Let time pass; the subscriptions left out then."""
