@@ -128,6 +128,15 @@ def steps(layers: Sequence[SizedLayer]) -> list[SizedLayer]:
     ]
 
 
+def affordable(layers: Sequence[SizedLayer], current: Layer | None) -> list[SizedLayer]:
+    """Those whose cost is known. What has just begun is not given before, but for the smallest picture."""
+    return [
+        each
+        for each in layers
+        if not each.layer.spatial or each.bitrate_bps or (current is not None and each.layer <= current)
+    ]
+
+
 def cost_bps(layer: SizedLayer, current: Layer | None) -> int:
     """What is held costs what it costs now; what would be climbed to, what it may soon cost again."""
     held = current is not None and layer.layer <= current

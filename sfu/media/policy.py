@@ -24,6 +24,7 @@ from sfu.media.decisions import (
     Speakers,
     SubscriptionState,
     Wish,
+    affordable,
     cost_bps,
     steps,
     wished_layer,
@@ -50,10 +51,7 @@ _SURVEY_US = 200_000
 """How often sizes and layers are read: soon enough for a switch, cheap for hundreds of publications."""
 _PEAK_KEPT = 0.97
 """Of a layer's peak from survey to survey: half of it is forgotten in 5 s."""
-
-
-_PEAK_KEPT = 0.97
-"""Of a layer's peak from survey to survey: half of it is forgotten in 5 s."""
+_SILENCE_US = 3_000_000
 _UNSIZED_US = 1_000_000
 """A newcomer that names no size is given this long to do so before it counts as wanting the largest."""
 _ANY_PICTURE = (1, 1)
@@ -76,6 +74,9 @@ class _Publication:
     shape: tuple[tuple[Layer, int, int], ...] = ()
     layers: tuple[SizedLayer, ...] = ()
     subscriptions: set[SubscriptionKey] = field(default_factory=set)
+    peaks: dict[Layer, float] = field(default_factory=dict)
+    lowest_us: int = 0
+    """When the smallest picture was last seen to flow."""
 
 
 @dataclass(slots=True)
@@ -248,7 +249,7 @@ class Policy:
         if surveys:
             self._survey_us = now_us
             for key, publication in self._publications.items():
-                notices.extend(self._survey(key, publication))
+                notices.extend(self._survey(key, publication, now_us))
         decided = self._decide_all(now_us)
         for viewer in self._viewers.values():
             if viewer.due(now_us):
@@ -345,13 +346,15 @@ class Policy:
                 decided[key] = decision or Decision(None)
                 continue
             publication = self._publications[subscription.publication]
-            # What has just begun is not given before it is known what it costs, but for the smallest.
-            flowing = [each for each in publication.layers if not each.layer.spatial or each.bitrate_bps]
-            climb = steps(flowing)
+            applied = subscription.applied
+            climb = steps(affordable(publication.layers, applied.target if applied is not None else None))
             if not climb:
-                decided[key] = Decision(LOWEST) if publication.kind == "video" else decision
+                # What fell silent goes on as it was; a picture that has not begun yet begins small.
+                beginning = Decision(LOWEST) if publication.kind == "video" else decision
+                goes_on = applied is not None and applied.reason in ("", "bandwidth")
+                decided[key] = applied if applied is not None and goes_on else beginning
                 continue
-            current = climb[0].layer if subscription.applied is None else subscription.applied.target
+            current = climb[0].layer if applied is None else applied.target
             priority = rank(
                 subscription.wish.priority,
                 screen=publication.source == "screen",
@@ -371,11 +374,19 @@ class Policy:
         assert allocation is not None
         for key, wish in wishes.items():
             layer = allocation.layers[key]
+            if layer is None and wish.current is not None and self._silent(key, now_us):
+                continue
             current, best = wish.current, wish.max_layer
             if current is None or best is None or current <= best:
                 self._subscriptions[key].restraint.moved(current, layer, now_us)
             decided[key] = Decision(layer) if layer is not None else Decision(None, "bandwidth")
         return decided
+
+    def _silent(self, key: SubscriptionKey, now_us: int) -> bool:
+        """Whether the smallest picture has just fallen silent: nobody is paused for what may soon go on."""
+        publication = self._publications[self._subscriptions[key].publication]
+        flowing = publication.layers
+        return bool(flowing) and flowing[0].layer.spatial > 0 and now_us - publication.lowest_us < _SILENCE_US
 
     def _observe(self, event: PlaneEvent, now_us: int) -> None:
         match event:
@@ -417,21 +428,25 @@ class Policy:
     def _count_keyframes(self, publication: PublicationKey) -> dict[str, int]:
         return {stats.rid: stats.keyframes for stats in self._plane.publication_stats(publication)}
 
-    def _survey(self, key: PublicationKey, publication: _Publication) -> list[Notice]:
+    def _survey(self, key: PublicationKey, publication: _Publication, now_us: int) -> list[Notice]:
         """Read what flows; a changed shape (not a changed bitrate) reopens the decisions."""
         stats = {entry.rid: entry for entry in self._plane.publication_stats(key)}
         flowing = self._plane.layers(key)
         tops: dict[str, int] = {}
         for layer, rid, _ in flowing:
             tops[rid] = max(tops.get(rid, 0), layer.spatial)
-        peaks = {each.layer: int(_PEAK_KEPT * each.peak_bps) for each in publication.layers}
+        peaks = publication.peaks
+        for layer in peaks:
+            peaks[layer] *= _PEAK_KEPT
         layers = []
         for layer, rid, bitrate_bps in flowing:
             width, height = (stats[rid].width, stats[rid].height) if rid in stats else (0, 0)
             # Within one scalable stream each spatial layer halves the next, as every common mode does.
             below = tops[rid] - layer.spatial
-            peak_bps = max(bitrate_bps, peaks.get(layer, 0))
-            layers.append(SizedLayer(layer, width >> below, height >> below, bitrate_bps, peak_bps))
+            peaks[layer] = max(bitrate_bps, peaks.get(layer, 0))
+            layers.append(SizedLayer(layer, width >> below, height >> below, bitrate_bps, int(peaks[layer])))
+        if layers and not layers[0].layer.spatial:
+            publication.lowest_us = now_us
         publication.layers = tuple(layers)
         publication.seen.update(
             (entry.rid, (entry.width, entry.height)) for entry in stats.values() if entry.width
@@ -467,7 +482,8 @@ class Policy:
             if decision == before:
                 continue
             subscription.applied = decision
-            self._plane.set_target(key, decision.target)
+            viewer = subscription.viewer
+            self._plane.set_target(key, decision.target, at_once=viewer is not None and viewer.overrun)
             was_paused = before is not None and before.target is None
             paused = decision.target is None
             if paused != was_paused or (before is not None and before.reason != decision.reason):

@@ -57,7 +57,9 @@ class RecordingPlane:
     def subscription_stats(self, subscription: SubscriptionKey) -> None:
         return None
 
-    def set_target(self, subscription: SubscriptionKey, target: Layer | None) -> None:
+    def set_target(
+        self, subscription: SubscriptionKey, target: Layer | None, *, at_once: bool = False
+    ) -> None:
         self.targets.append((subscription, target))
 
     def request_keyframe(self, publication: PublicationKey, rid: str, now_us: int) -> None:
