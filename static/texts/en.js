@@ -90,6 +90,7 @@ export default {
   'tile.connection.connecting': 'Connecting',
   'tile.connection.lost': 'Connection lost',
   'tile.paused.bandwidth': 'Video paused: the connection is too slow',
+  'tile.paused.last_n': 'Video paused: others spoke more recently',
   'tile.failed.codec': 'This browser cannot play this video',
   'tile.failed.not_allowed': 'You may not watch this',
   'tile.reconnecting': 'Reconnecting…',
@@ -111,6 +112,7 @@ export default {
   'stats.because.client': 'your choice',
   'stats.because.size': 'tile size',
   'stats.because.bandwidth': 'network',
+  'stats.because.last_n': 'who spoke last',
   'stats.because.source': 'what is sent',
 
   'chat.title': 'Chat',

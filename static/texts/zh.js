@@ -90,6 +90,7 @@ export default {
   'tile.connection.connecting': '正在连接',
   'tile.connection.lost': '连接已断开',
   'tile.paused.bandwidth': '视频已暂停：网络太慢',
+  'tile.paused.last_n': '视频已暂停：优先显示最近发言的人',
   'tile.failed.codec': '此浏览器无法播放该视频',
   'tile.failed.not_allowed': '您无权观看',
   'tile.reconnecting': '正在重新连接…',
@@ -111,6 +112,7 @@ export default {
   'stats.because.client': '您的选择',
   'stats.because.size': '画面大小',
   'stats.because.bandwidth': '网络',
+  'stats.because.last_n': '最近发言的人',
   'stats.because.source': '发送方',
 
   'chat.title': '聊天',
