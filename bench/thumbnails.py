@@ -1,4 +1,4 @@
-"""One publisher of 720p simulcast and 200 subscribers at thumbnail size: what the publisher sends, and the CPU.
+"""One publisher of 720p simulcast, 200 subscribers at thumbnail size: what the publisher sends, and the CPU.
 
 The plane and the policy run in virtual time; the publisher switches off the encodings that it is told nobody
 needs, as the web app does. Packets go over loopback to a socket that nobody reads.
