@@ -241,6 +241,12 @@ class Conference:
         """Who was in the room, and when. Raises `RequestError` `not_found`."""
         return self._rooms.room(room).attendance.visits()
 
+    def identity_of(self, room: RoomName, participant: ParticipantId, secret: str) -> str | None:
+        """Who a participant that shows its secret is; None where either is wrong."""
+        found = self._rooms.room_of(participant)
+        member = found.authenticate(participant, secret) if found and found.name == room else None
+        return member.identity if member is not None else None
+
     def grants_of(self, room: RoomName, participant: ParticipantId, secret: str) -> Grants | None:
         """The rights of a participant that shows its secret; None where either is wrong."""
         found = self._rooms.room_of(participant)
