@@ -14,7 +14,7 @@ from sfu import clock
 from sfu.config import Config
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationKey, RoomName, SubscriptionKey
-from sfu.media.policy import Notice, PublicationSized, Speakers, SubscriptionState
+from sfu.media.decisions import LayersWanted, Notice, PublicationSized, Speakers, SubscriptionState
 from sfu.room import acts, commands, effects
 from sfu.room.attendance import Visit
 from sfu.room.commands import Command
@@ -247,6 +247,16 @@ class Conference:
         member = found.authenticate(participant, secret) if found and found.name == room else None
         return member.identity if member is not None else None
 
+    def room_stats(self, room: RoomName) -> list[Json]:
+        """What each participant sends and gets, and why. Raises `RequestError` `not_found`."""
+        self._rooms.room(room)
+        found = []
+        for member in self._members.values():
+            participant = self._rooms.participant(member.id)
+            if participant is not None and member.room == room:
+                found.append({"participant": member.id, "name": participant.name, **self._stats_of(member)})
+        return found
+
     def grants_of(self, room: RoomName, participant: ParticipantId, secret: str) -> Grants | None:
         """The rights of a participant that shows its secret; None where either is wrong."""
         found = self._rooms.room_of(participant)
@@ -382,6 +392,10 @@ class Conference:
                     if member := self._subscriptions.get(notice.subscription):
                         reason = notice.reason if notice.paused else ""
                         member.subscribe.set_paused(notice.subscription, reason)
+                case LayersWanted():
+                    published = self.media.publication_of(notice.publication)
+                    if published and (publisher := self._members.get(published.participant)):
+                        publisher.publish.want_layers(published.id, notice.rids)
                 case Speakers():
                     self._tell_speakers(notice.speakers)
 
@@ -457,6 +471,9 @@ class Conference:
         }
 
     def _stats(self, member: Member) -> Json:
+        return {"type": "stats", **self._stats_of(member)}
+
+    def _stats_of(self, member: Member) -> Json:
         participant = self._rooms.participant(member.id)
         publications = {
             publication: [asdict(encoding) for encoding in self.media.publication_stats(publication)]
@@ -464,7 +481,6 @@ class Conference:
         }
         transports = [each for each in (member.publish.stats(), member.subscribe.stats()) if each]
         return {
-            "type": "stats",
             "publications": publications,
             "subscriptions": member.subscribe.subscription_stats(),
             "transports": transports,

@@ -28,7 +28,8 @@ export class ChatPanel {
   #shown = new Map();
   #typists = new Map();
   #loading = false;
-  #searched = 0;
+  /** @type {string | null} */
+  #searched = '';
 
   /**
    * @param {import('../sdk/room.js').Room} room
@@ -254,17 +255,21 @@ export class ChatPanel {
   }
 
   async #search(text) {
-    const turn = (this.#searched += 1);
+    // Enter is two events, `search` and `change`.
+    if (text === this.#searched) return;
+    this.#searched = text;
     this.#results.hidden = text === '';
     this.#list.hidden = text !== '';
     if (!text) return;
     try {
       const found = await this.#room.messages.search(text);
-      if (turn !== this.#searched) return;
+      if (text !== this.#searched) return;
       const none = el('p', { class: 'chat-empty', text: t('chat.search.none') });
       this.#results.replaceChildren(...(found.length ? found.map((message) => this.#view(message, false)) : [none]));
     } catch (error) {
-      if (turn === this.#searched) this.#onError(t(messageKey(error.code)));
+      if (text !== this.#searched) return;
+      this.#searched = null;
+      this.#onError(t(messageKey(error.code)));
     }
   }
 
