@@ -71,7 +71,7 @@ function reactions(message, self, names, act) {
     const people = who.map((identity) => names.get(identity) ?? t('chat.somebody')).join(', ');
     return el('button', {
       type: 'button',
-      class: 'reaction',
+      class: 'chat-reaction',
       testid: 'chat-reaction',
       'aria-pressed': String(mine),
       'aria-label': t('chat.reaction', { emoji, count: who.length, people }),
@@ -80,7 +80,7 @@ function reactions(message, self, names, act) {
       on: { click: () => act.react(message, emoji, !mine) },
     });
   });
-  return el('div', { class: 'reactions' }, ...buttons);
+  return el('div', { class: 'chat-reactions' }, ...buttons);
 }
 
 function actions(message, mayChange, act) {
