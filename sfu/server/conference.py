@@ -241,6 +241,16 @@ class Conference:
         """Who was in the room, and when. Raises `RequestError` `not_found`."""
         return self._rooms.room(room).attendance.visits()
 
+    def room_stats(self, room: RoomName) -> list[Json]:
+        """What each participant sends and gets, and why. Raises `RequestError` `not_found`."""
+        self._rooms.room(room)
+        found = []
+        for member in self._members.values():
+            participant = self._rooms.participant(member.id)
+            if participant is not None and member.room == room:
+                found.append({"participant": member.id, "name": participant.name, **self._stats_of(member)})
+        return found
+
     def grants_of(self, room: RoomName, participant: ParticipantId, secret: str) -> Grants | None:
         """The rights of a participant that shows its secret; None where either is wrong."""
         found = self._rooms.room_of(participant)
@@ -455,6 +465,9 @@ class Conference:
         }
 
     def _stats(self, member: Member) -> Json:
+        return {"type": "stats", **self._stats_of(member)}
+
+    def _stats_of(self, member: Member) -> Json:
         participant = self._rooms.participant(member.id)
         publications = {
             publication: [asdict(encoding) for encoding in self.media.publication_stats(publication)]
@@ -462,7 +475,6 @@ class Conference:
         }
         transports = [each for each in (member.publish.stats(), member.subscribe.stats()) if each]
         return {
-            "type": "stats",
             "publications": publications,
             "subscriptions": member.subscribe.subscription_stats(),
             "transports": transports,
