@@ -35,16 +35,6 @@ class Pausable(Picture):
         return await super().recv()
 
 
-class Planar(Picture):
-    """As cameras give it: not converted before it is encoded."""
-
-    async def recv(self) -> av.VideoFrame:
-        frame = await super().recv()
-        planar = frame.reformat(format="yuv420p")
-        planar.pts, planar.time_base = frame.pts, frame.time_base
-        return planar
-
-
 def single(publication: str, active: bool) -> dict[str, Any]:
     return {"publication": publication, "encodings": [{"active": active}]}
 
@@ -155,7 +145,7 @@ async def test_the_python_client_sends_of_simulcast_what_is_watched() -> None:
     async with clients(local_config()) as those:
         url = those.server.http_url
         async with asyncio.timeout(30), Room.connect(url, "r", name="Camera") as camera:
-            publication = await camera.publish(Planar(size=(640, 360)), simulcast=True)
+            publication = await camera.publish(Picture(size=(640, 360)), simulcast=True)
 
             async def packets() -> dict[str, int]:
                 encodings = (await camera.stats())["publications"][publication.id]
