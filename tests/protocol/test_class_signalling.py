@@ -181,7 +181,7 @@ async def test_acts_of_the_wrong_form_are_refused(kind: str, members: dict[str, 
 
 
 async def test_acts_have_a_rate_of_their_own() -> None:
-    async with clients(local_config(limits=LimitsConfig(acts_per_s=0.5))) as those:
+    async with clients(local_config(limits=LimitsConfig(acts_per_s=0.01, acts_burst=2))) as those:
         ann = await those.join()
         codes = [(await ann.request("react", reaction="👍")).get("code") for _ in range(4)]
         assert codes == [None, None, "rate_limited", "rate_limited"]
