@@ -15,6 +15,7 @@ from sfu.media.keyframes import KeyframeThrottle
 from sfu.media.plane import (
     AudioLevel,
     EncodingStarted,
+    EncodingStats,
     EncodingStopped,
     KeyframeWanted,
     Kind,
@@ -142,6 +143,14 @@ def wished_layer(layers: Sequence[SizedLayer], width: int, height: int) -> Layer
             if sized.width and sized.width >= width and sized.height >= height:
                 return Layer(sized.layer.spatial, HIGHEST.temporal)
     return HIGHEST
+
+
+def _size_of(stats: EncodingStats, spatial: int, lowest: int, highest: int) -> tuple[int, int]:
+    """Picture size of a spatial layer of one stream, whose layers are `lowest` to `highest`."""
+    if spatial - lowest < len(stats.sizes):
+        return stats.sizes[spatial - lowest]
+    # Not told: each halves the next, as every common mode does.
+    return stats.width >> highest - spatial, stats.height >> highest - spatial
 
 
 def _steps(layers: Sequence[SizedLayer]) -> list[SizedLayer]:
@@ -373,15 +382,13 @@ class Policy:
         """Read what flows; a changed shape (not a changed bitrate) reopens the decisions."""
         stats = {entry.rid: entry for entry in self._plane.publication_stats(key)}
         flowing = self._plane.layers(key)
-        tops: dict[str, int] = {}
+        spans: dict[str, tuple[int, int]] = {}
         for layer, rid, _ in flowing:
-            tops[rid] = max(tops.get(rid, 0), layer.spatial)
+            spans[rid] = spans.get(rid, (layer.spatial, 0))[0], layer.spatial
         layers = []
         for layer, rid, bitrate_bps in flowing:
-            width, height = (stats[rid].width, stats[rid].height) if rid in stats else (0, 0)
-            # Within one scalable stream each spatial layer halves the next, as every common mode does.
-            below = tops[rid] - layer.spatial
-            layers.append(SizedLayer(layer, width >> below, height >> below, bitrate_bps))
+            size = _size_of(stats[rid], layer.spatial, *spans[rid]) if rid in stats else (0, 0)
+            layers.append(SizedLayer(layer, *size, bitrate_bps))
         publication.layers = tuple(layers)
         for subscription in publication.subscriptions:
             viewer = self._subscriptions[subscription].viewer
