@@ -11,16 +11,19 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
+from urllib.parse import urlsplit
 
+from sfu import templates
 from sfu.errors import ConfigError
-
-
-def option(default: Any, doc: str, *, secret: bool = False) -> Any:
-    """A dataclass field with its documentation; `secret` values are masked when printed."""
-    metadata = {"doc": doc, "secret": secret}
-    if isinstance(default, (list, dict)):
-        raise TypeError("defaults are immutable: use a tuple")
-    return field(default=default, metadata=metadata)
+from sfu.options import option
+from sfu.templates import (
+    TEMPLATES,
+    ClassroomTemplate,
+    ConsultationTemplate,
+    MeetingTemplate,
+    MonitoringTemplate,
+    WebinarTemplate,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +92,22 @@ class AuthConfig:
     """Who may come in."""
 
     keys: tuple[str, ...] = option(
-        (), "API keys as 'key:secret'; with none anybody may join (development mode)", secret=True
+        (),
+        "API keys as 'key:secret'; with none, and no jwks_url, anybody may join (development mode)",
+        secret=True,
     )
+    jwks_url: str = option(
+        "", "URL of a JSON Web Key Set whose keys sign tokens too; https, or http on this machine"
+    )
+    jwks_issuer: str = option("", "'iss' that tokens signed with the key set must have; empty takes any")
+    jwks_audience: str = option("", "'aud' that tokens signed with the key set must have; empty takes any")
+    jwks_ttl_s: float = option(3600.0, "seconds a fetched key set is used before it is fetched again")
+    revoked: tuple[str, ...] = option((), "ids ('jti') of tokens that open nothing any more")
+    revoked_file: str = option(
+        "", "file of revoked token ids, one a line, read when it changes; a moderator's revocations go there"
+    )
+    max_failures: int = option(20, "bad tokens from one address before it is locked out")
+    lockout_s: float = option(60.0, "seconds after which an address's bad tokens are forgotten")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +120,7 @@ class RoomConfig:
     max_participants: int = option(250, "participants in one room")
     max_publications: int = option(8, "publications of one participant")
     chat_history: int = option(200, "chat messages kept for late joiners")
+    template: str = option("meeting", "template of rooms for which nobody chooses one")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +133,9 @@ class LimitsConfig:
     data_bytes: int = option(65_536, "largest message on a data channel, bytes")
     data_bytes_per_s: int = option(2_000_000, "data-channel bytes a second from one participant, sustained")
     chat_characters: int = option(4_000, "longest chat message, characters")
+    acts_per_s: float = option(
+        10.0, "hands, votes, strokes, reactions and the like a second of one participant, sustained"
+    )
     sessions_per_address: int = option(100, "signalling sessions at once from one address")
 
 
@@ -122,7 +143,9 @@ class LimitsConfig:
 class MediaConfig:
     """Forwarding."""
 
-    plane: str = option("auto", "media plane: auto or python")
+    plane: str = option(
+        "auto", "media plane: auto, python or rust; auto takes the native one where pysfu-plane is installed"
+    )
     keyframe_interval_ms: int = option(500, "least time between two keyframe requests for one encoding, ms")
     cache_packets: int = option(1024, "packets of each encoding kept to answer NACKs")
 
@@ -159,6 +182,11 @@ class Config:
     ice: IceConfig = field(default_factory=IceConfig)
     auth: AuthConfig = field(default_factory=AuthConfig)
     room: RoomConfig = field(default_factory=RoomConfig)
+    meeting: MeetingTemplate = field(default_factory=MeetingTemplate)
+    classroom: ClassroomTemplate = field(default_factory=ClassroomTemplate)
+    webinar: WebinarTemplate = field(default_factory=WebinarTemplate)
+    consultation: ConsultationTemplate = field(default_factory=ConsultationTemplate)
+    monitoring: MonitoringTemplate = field(default_factory=MonitoringTemplate)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     media: MediaConfig = field(default_factory=MediaConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
@@ -325,10 +353,15 @@ def _out_of_range(config: Config) -> Iterator[str]:
         yield "ice.turn_urls needs ice.turn_secret, or ice.turn_username with ice.turn_password"
     if any(":" not in key or not all(key.split(":", 1)) for key in config.auth.keys):
         yield "auth.keys: each is 'key:secret'"
+    yield from _auth_faults(config.auth)
+    if config.room.template not in TEMPLATES:
+        yield f"room.template: one of {', '.join(TEMPLATES)}"
+    for name in TEMPLATES:
+        yield from templates.faults(name, getattr(config, name))
     if config.storage.retention_days < 0:
         yield "storage.retention_days: must not be below 0"
-    if config.media.plane not in {"auto", "python"}:
-        yield "media.plane: auto or python"
+    if config.media.plane not in {"auto", "python", "rust"}:
+        yield "media.plane: auto, python or rust"
     if config.log.level.lower() not in {"debug", "info", "warning", "error"}:
         yield "log.level: debug, info, warning or error"
     for url in config.ice.stun_urls:
@@ -339,7 +372,15 @@ def _out_of_range(config: Config) -> Iterator[str]:
             yield f"ice.turn_urls: {url} does not start with turn: or turns:"
 
 
+def _auth_faults(auth: AuthConfig) -> Iterator[str]:
+    url = urlsplit(auth.jwks_url)
+    here = url.scheme == "http" and url.hostname in {"127.0.0.1", "::1", "localhost"}
+    if auth.jwks_url and not (here or (url.scheme == "https" and url.hostname)):
+        yield "auth.jwks_url: https, or http on this machine"
+
+
 _POSITIVE = (
+    "auth.jwks_ttl_s", "auth.max_failures", "auth.lockout_s", "limits.acts_per_s",
     "rtc.consent_timeout_s", "rtc.receive_buffer_bytes", "rtc.send_buffer_bytes", "ice.turn_ttl_s",
     "room.max_rooms",
     "room.max_participants", "room.max_publications", "limits.message_bytes", "limits.messages_per_s",

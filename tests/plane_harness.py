@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pylibsrtp
+import pytest
 
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
 from sfu.media.plane import (
     Codec,
+    Egress,
     ExtensionIds,
     Kind,
+    MediaPlane,
     PlaneEvent,
     PublicationConfig,
     SrtpKeys,
@@ -52,6 +56,41 @@ _PROFILES: dict[SrtpProfile, int] = {
     "AEAD_AES_128_GCM": pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
     "AES128_CM_SHA1_80": pylibsrtp.Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
 }
+
+
+PLANES: dict[str, Callable[..., MediaPlane]] = {"python": PythonPlane}
+"""Those that can be had here."""
+with contextlib.suppress(ImportError):
+    from sfu.media.native_plane import NativePlane
+
+    PLANES["rust"] = NativePlane
+
+_chosen = "python"
+
+
+@pytest.fixture(params=list(PLANES), autouse=True)
+def each_plane(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Import it, and every test of the module runs on every plane."""
+    global _chosen
+    _chosen = request.param
+    yield _chosen
+    _chosen = "python"
+
+
+def make_plane(egress: Egress, *, rng: random.Random, cache_packets: int = 1024) -> MediaPlane:
+    """Of the kind that the test runs on."""
+    return PLANES[_chosen](egress, rng=rng, cache_packets=cache_packets)
+
+
+class Numbers(random.Random):
+    """Random numbers, but for those that a test wants to come next."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.coming: list[int] = []
+
+    def randrange(self, *arguments: Any, **options: Any) -> int:
+        return self.coming.pop(0) if self.coming else super().randrange(*arguments, **options)
 
 
 def one_byte(values: Mapping[int, bytes]) -> bytes:
@@ -154,7 +193,8 @@ class Stage:
         seed: int = 1,
     ) -> None:
         self.now_us = 1_000_000
-        self.plane = PythonPlane(self, rng=random.Random(seed))
+        self.rng = Numbers(seed)
+        self.plane = make_plane(self, rng=self.rng)
         self.publication = PublicationKey(1)
         self.transport = TransportKey(1)
         self.profile = profile
@@ -196,7 +236,7 @@ class Stage:
         self.viewers[viewer.transport] = viewer
         self.plane.open_transport(viewer.transport, secured.keys)
         if first_seq is not None:
-            self.plane._transports[viewer.transport].out.continuations[viewer.ssrc] = first_seq
+            self.rng.coming = [first_seq]
         self.plane.open_subscription(viewer.key, self.subscription(viewer, rtx=rtx))
         return viewer
 

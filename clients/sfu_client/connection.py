@@ -38,6 +38,7 @@ class Options:
     insecure: bool
     relay: bool
     auto_subscribe: AutoSubscribe
+    role: str | None = None
 
 
 class Tenant(Observer, Protocol):
@@ -140,6 +141,8 @@ class Connection:
             "wants": {"subscribe": options.auto_subscribe is True, "video": True, "audio": True},
             "client": "python/0.1",
         }
+        if options.role:
+            members["role"] = options.role
         if options.token:
             members["token"] = options.token
         if resume:

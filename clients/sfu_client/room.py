@@ -62,6 +62,7 @@ class Room:
         insecure: bool = False,
         relay: bool = False,
         auto_subscribe: AutoSubscribe = True,
+        role: str | None = None,
         keep_trying: bool = False,
     ) -> AsyncIterator[Room]:
         """Join `room` on the server at `url` (http, https, ws or wss) and leave it at the end.
@@ -69,8 +70,9 @@ class Room:
         `token`: access token, not needed by a server in development mode. `insecure` accepts a
         self-signed certificate. `relay` sends media through the server's TURN servers only.
         `auto_subscribe`: True receives (and decodes) everything, False nothing until `subscribe`, a
-        function decides for each publication, also after reconnections. `keep_trying` goes on where the
-        server cannot be reached at first.
+        function decides for each publication, also after reconnections. `role`: `participant`, `observer`
+        or `device`, for a server in development mode; elsewhere the token says it. `keep_trying` goes on
+        where the server cannot be reached at first.
 
         Raises `UnavailableError` when the server cannot be reached, `RefusedError` when it refuses.
         """
@@ -83,6 +85,7 @@ class Room:
                 insecure=insecure,
                 relay=relay,
                 auto_subscribe=auto_subscribe,
+                role=role,
             )
         )
         try:

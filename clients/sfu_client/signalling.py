@@ -72,7 +72,10 @@ class Signalling:
         return cls(socket)
 
     async def join(self, members: Message) -> Message:
-        """The first exchange. Returns `joined`; raises `RefusedError` or `UnavailableError`."""
+        """The first exchange, a wait in the lobby included. Returns `joined`.
+
+        Raises `RefusedError` or `UnavailableError`.
+        """
         await self._send({"type": "join", "id": 0, "version": VERSION, **members})
         try:
             async with asyncio.timeout(REPLY_TIMEOUT_S):
@@ -82,10 +85,29 @@ class Signalling:
                         raise UnavailableError("the server closed the connection instead of answering")
                     if message.get("type") == "joined":
                         return message
+                    if message.get("type") == "waiting":
+                        break
                     if message.get("type") in {"error", "closed"}:
                         raise _refusal(message)
         except TimeoutError as error:
             raise UnavailableError("the server does not answer") from error
+        return await self._wait_in_lobby()
+
+    async def _wait_in_lobby(self) -> Message:
+        """Until somebody lets us in, or does not; silence would end the connection."""
+        while True:
+            try:
+                async with asyncio.timeout(REPLY_TIMEOUT_S):
+                    message = await self._receive()
+            except TimeoutError:
+                await self._send({"type": "ping"})
+                continue
+            if message is None:
+                raise UnavailableError("the server closed the connection while we waited to be let in")
+            if message.get("type") == "joined":
+                return message
+            if message.get("type") in {"error", "closed"}:
+                raise _refusal(message)
 
     async def request(self, kind: str, **members: Any) -> Message:
         """Send a message and wait for its reply.

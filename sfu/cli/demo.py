@@ -41,7 +41,14 @@ async def keep_publishing(settings: Config, url: str) -> None:
     if settings.auth.keys:
         key, _, secret = settings.auth.keys[0].partition(":")
         environ["SFU_TOKEN"] = tokens.mint(
-            key, secret, identity="demo", name="Demo", room=ROOM, now_s=int(time.time()), ttl_s=365 * 86400
+            key,
+            secret,
+            identity="demo",
+            name="Demo",
+            room=ROOM,
+            role="device",
+            now_s=int(time.time()),
+            ttl_s=365 * 86400,
         )
     command = [
         sys.executable,

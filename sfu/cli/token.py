@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import sys
 import time
 
 from sfu.cli import options
 from sfu.errors import ConfigError
+from sfu.room.permissions import RIGHTS, ROLES
 from sfu.server import tokens
+from sfu.templates import TEMPLATES
 
 NAME = "token"
 HELP = "make an access token for one room"
@@ -23,15 +26,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", default="", help="name shown to others")
     parser.add_argument("--ttl", type=float, default=6 * 3600, metavar="SECONDS", help="how long it is valid")
+    parser.add_argument(
+        "--id", default="", help="its id ('jti'), by which it can be revoked; random if empty"
+    )
     parser.add_argument("--key", default="", help="which API key signs; the first configured one if empty")
     parser.add_argument(
-        "--publish",
-        default="all",
-        metavar="SOURCES",
-        help="all, none, or a list of camera,microphone,screen,screen_audio,other",
+        "--role",
+        default="",
+        choices=("", *ROLES),
+        help="what it does there; the template's entry role if empty",
     )
-    for right in ("subscribe", "data", "chat"):
-        parser.add_argument(f"--no-{right}", action="store_true", help=f"without the right to {right}")
+    parser.add_argument(
+        "--template", default="", choices=("", *TEMPLATES), help="kind of the room, where it opens the room"
+    )
+    parser.add_argument(
+        "--grant",
+        action="append",
+        default=[],
+        metavar="RIGHT",
+        help="a right beyond the role's: " + ", ".join(RIGHTS) + "; may be repeated",
+    )
+    parser.add_argument(
+        "--deny", action="append", default=[], metavar="RIGHT", help="a right of the role taken away"
+    )
+    parser.add_argument(
+        "--publish",
+        default="",
+        metavar="SOURCES",
+        help="all, none, or a list of camera,microphone,screen,screen_audio,other; the role's if empty",
+    )
 
 
 async def run(args: argparse.Namespace) -> int:
@@ -42,9 +65,13 @@ async def run(args: argparse.Namespace) -> int:
     key = args.key or next(iter(keys))
     if key not in keys:
         raise ConfigError([f"auth.keys has no key {key}"])
-    publish: bool | list[str] = args.publish == "all"
-    if args.publish not in ("all", "none"):
-        publish = args.publish.split(",")
+    grants: dict[str, bool | list[str]] = dict.fromkeys(args.deny, False)
+    grants |= dict.fromkeys(args.grant, True)
+    if args.publish:
+        grants["publish"] = args.publish == "all" or (
+            [] if args.publish == "none" else args.publish.split(",")
+        )
+    jti = args.id or secrets.token_hex(8)
     try:
         token = tokens.mint(
             key,
@@ -54,15 +81,18 @@ async def run(args: argparse.Namespace) -> int:
             room=args.room,
             now_s=int(time.time()),
             ttl_s=int(args.ttl),
-            publish=publish,
-            subscribe=not args.no_subscribe,
-            data=not args.no_data,
-            chat=not args.no_chat,
+            role=args.role or None,
+            template=args.template or None,
+            jti=jti,
+            **grants,
         )
     except ValueError as error:
-        print(f"sfu token: --publish: {error}", file=sys.stderr)
+        print(f"sfu token: no such right or source: {error}", file=sys.stderr)
         return os.EX_USAGE
     print(token)
+    print(
+        f"# its id is {jti}: in auth.revoked or auth.revoked_file it opens nothing any more", file=sys.stderr
+    )
     if sys.stdout.isatty():
         print("# keep it secret; in a link it goes after '#token='", file=sys.stderr)
     return 0

@@ -20,6 +20,8 @@ from sfu.rtp.parameters import Kind
 
 UP_MARGIN_PERCENT = 12
 """An estimate saws by some 10 % around the capacity of a full link; less would follow it up and down."""
+WARY_MARGIN_PERCENT = 50
+"""For a layer that was too much a moment ago. A path that has become wider shows it by probes."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -32,8 +34,8 @@ class Wish(Generic[K]):
     it depends on; empty while nothing flows. `max_layer` is the best one worth having (by the size it is
     shown at), None without limit. `current` is what it has now, None if nothing; for one
     that has just begun, its lowest layer, for a first picture needs no margin. Speakers and screens are
-    preferred by a higher `priority`; equals go by their place in the sequence. `margin_percent` is the room
-    that a layer above the current one must leave.
+    preferred by a higher `priority`; equals go by their place in the sequence. Layers of the
+    spatial layer `wary_of` need plenty of room.
     """
 
     key: K
@@ -42,7 +44,7 @@ class Wish(Generic[K]):
     layers: tuple[tuple[Layer, int], ...]
     max_layer: Layer | None = None
     current: Layer | None = None
-    margin_percent: int = UP_MARGIN_PERCENT
+    wary_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,8 @@ def _fill(budget_bps: int, video: Sequence[_Ladder[K]]) -> int:
         total = spent - ladder.cost_bps + step[1]
         current = ladder.wish.current
         held = current is not None and step[0] <= current
-        needed = total if held else with_margin(total, ladder.wish.margin_percent)
+        wary = step[0].spatial == ladder.wish.wary_of
+        needed = total if held else with_margin(total, WARY_MARGIN_PERCENT if wary else UP_MARGIN_PERCENT)
         if needed > budget_bps:
             ladder.blocked = True
             continue

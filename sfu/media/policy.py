@@ -37,6 +37,8 @@ DEFAULT_PRIORITY = 128
 
 _SURVEY_US = 200_000
 """How often sizes and layers are read: soon enough for a switch, cheap for hundreds of publications."""
+_PEAK_KEPT = 0.97
+"""Of a layer's peak from survey to survey: half of it is forgotten in 5 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,16 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class SizedLayer:
-    """A layer that flows, with its picture size in pixels (0: not known yet) and bits per second."""
+    """A layer that flows, with its picture size in pixels (0: not known yet) and bits per second.
+
+    `peak_bps` is what it has lately been: what climbing to it may come to cost.
+    """
 
     layer: Layer
     width: int
     height: int
     bitrate_bps: int
+    peak_bps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +170,12 @@ def _steps(layers: Sequence[SizedLayer]) -> list[SizedLayer]:
     return [
         each for each in layers if not each.layer.spatial or each.layer.temporal == tops[each.layer.spatial]
     ]
+
+
+def _cost_bps(layer: SizedLayer, current: Layer | None) -> int:
+    """What is held costs what it costs now; what would be climbed to, what it may soon cost again."""
+    held = current is not None and layer.layer <= current
+    return layer.bitrate_bps if held else max(layer.bitrate_bps, layer.peak_bps)
 
 
 class Policy:
@@ -314,18 +326,20 @@ class Policy:
                 decided[key] = decision or Decision(None)
                 continue
             publication = self._publications[subscription.publication]
-            layers = tuple((each.layer, each.bitrate_bps) for each in _steps(publication.layers))
-            if not layers:
+            steps = _steps(publication.layers)
+            if not steps:
                 decided[key] = Decision(LOWEST) if publication.kind == "video" else decision
                 continue
+            current = steps[0].layer if subscription.applied is None else subscription.applied.target
+            layers = tuple((each.layer, _cost_bps(each, current)) for each in steps)
             wishes[key] = allocator.Wish(
                 key,
                 publication.kind,
                 subscription.wish.priority,
                 layers,
                 decision.target,
-                layers[0][0] if subscription.applied is None else subscription.applied.target,
-                subscription.restraint.margin_percent(now_us),
+                current,
+                subscription.restraint.wary_of(now_us),
             )
         viewer.share(wishes, now_us)
         allocation = viewer.allocation
@@ -385,10 +399,11 @@ class Policy:
         spans: dict[str, tuple[int, int]] = {}
         for layer, rid, _ in flowing:
             spans[rid] = spans.get(rid, (layer.spatial, 0))[0], layer.spatial
+        peaks = {each.layer: int(_PEAK_KEPT * each.peak_bps) for each in publication.layers}
         layers = []
         for layer, rid, bitrate_bps in flowing:
             size = _size_of(stats[rid], layer.spatial, *spans[rid]) if rid in stats else (0, 0)
-            layers.append(SizedLayer(layer, *size, bitrate_bps))
+            layers.append(SizedLayer(layer, *size, bitrate_bps, max(bitrate_bps, peaks.get(layer, 0))))
         publication.layers = tuple(layers)
         for subscription in publication.subscriptions:
             viewer = self._subscriptions[subscription].viewer

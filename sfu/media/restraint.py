@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from sfu.media.allocator import UP_MARGIN_PERCENT
 from sfu.media.plane import Layer
 
 FAILED_WITHIN_US = 15_000_000
 """A fall this soon after a climb says that the climb was a mistake; later, that the path has changed."""
 FIRST_WAIT_US = 4_000_000
 LONGEST_WAIT_US = 60_000_000
-WARY_MARGIN_PERCENT = 50
-"""While wary: a climb must have this much room. A path that has really become wider shows it by probes."""
 
 
 class Restraint:
-    """How wary one subscription is of climbing."""
+    """How wary one subscription is of climbing, and to which size."""
 
-    __slots__ = ("_climbed_us", "_until_us", "_wait_us")
+    __slots__ = ("_climbed_us", "_failed", "_until_us", "_wait_us")
 
     def __init__(self) -> None:
         self._climbed_us: int | None = None
+        self._failed = 0
         self._until_us = 0
         self._wait_us = FIRST_WAIT_US
 
@@ -30,12 +28,13 @@ class Restraint:
             self._climbed_us = now_us
         elif new < old and self._climbed_us is not None:
             if now_us - self._climbed_us < FAILED_WITHIN_US:
+                self._failed = old
                 self._until_us = now_us + self._wait_us
                 self._wait_us = min(2 * self._wait_us, LONGEST_WAIT_US)
             else:
                 self._wait_us = FIRST_WAIT_US
             self._climbed_us = None
 
-    def margin_percent(self, now_us: int) -> int:
-        """Room that a climb needs beyond what everything costs with it."""
-        return WARY_MARGIN_PERCENT if now_us < self._until_us else UP_MARGIN_PERCENT
+    def wary_of(self, now_us: int) -> int | None:
+        """The spatial layer that is not to be tried again without plenty of room; None if all may be."""
+        return self._failed if now_us < self._until_us else None

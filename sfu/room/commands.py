@@ -5,20 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sfu.ids import ParticipantId, PublicationId, RoomName
+from sfu.room.acts import Act
 from sfu.room.model import LeaveReason, SessionKey, Wants
-from sfu.room.permissions import Grants, Source
+from sfu.room.permissions import GrantChanges, Role, Source
 from sfu.rtp.parameters import Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
-    """Become a participant. Without `identity` a new one is made, so that nobody is replaced."""
+    """Become a participant. Without `identity` a new one is made, so that nobody is replaced.
+
+    `role` is None for who brings none, `grants` what differs from the role's defaults, `template` the wish
+    of who may open a room. `guarded` is false where nobody needs a token: who comes into a room without an
+    owner owns it then.
+    """
 
     session: SessionKey
     room: RoomName
     name: str
     identity: str | None = None
-    grants: Grants = field(default_factory=Grants)
+    role: Role | None = None
+    grants: GrantChanges = field(default_factory=GrantChanges)
+    template: str | None = None
+    guarded: bool = True
     wants: Wants = field(default_factory=Wants)
 
 
@@ -31,6 +40,14 @@ class Resume:
     participant: ParticipantId
     secret: str
     identity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopWaiting:
+    """A session in the lobby is gone."""
+
+    room: RoomName
+    session: SessionKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +131,7 @@ class SendChat:
 Command = (
     Join
     | Resume
+    | StopWaiting
     | Disconnect
     | Leave
     | Publish
@@ -123,4 +141,5 @@ Command = (
     | Subscribe
     | Unsubscribe
     | SendChat
+    | Act
 )

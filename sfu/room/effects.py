@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from sfu.ids import ParticipantId, PublicationId, RoomName
+from sfu.room.class_events import ClassEvent, ClassView, RoomView
 from sfu.room.model import (
     ChatMessage,
     LeaveReason,
@@ -13,6 +15,7 @@ from sfu.room.model import (
     SessionKey,
     Subscription,
 )
+from sfu.room.permissions import Grants
 
 # --- what participants are told ----------------------------------------------------------------
 
@@ -62,6 +65,7 @@ Event = (
     | PublicationUpdated
     | PublicationRemoved
     | ChatSent
+    | ClassEvent
 )
 
 
@@ -92,11 +96,38 @@ class Welcome:
 
     session: SessionKey
     room: RoomName
+    view: RoomView
+    work: ClassView
     participant: ParticipantView
     others: tuple[ParticipantView, ...]
     secret: str
     resumed: bool
     chat: tuple[ChatMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingBegun:
+    """The session is in the lobby; a `Welcome` or `WaitingEnded` follows some time."""
+
+    session: SessionKey
+    room: RoomName
+    waiting: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingEnded:
+    """The session is not let in."""
+
+    session: SessionKey
+    code: Literal["denied", "replaced"]
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A participant's rights have changed; what it may not do any more has ended already."""
+
+    participant: ParticipantId
+    grants: Grants
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +189,9 @@ Effect = (
     | RoomOpened
     | RoomClosed
     | Welcome
+    | WaitingBegun
+    | WaitingEnded
+    | Granted
     | SessionReplaced
     | ParticipantClosed
     | PublicationOpened

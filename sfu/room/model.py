@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from typing import Literal, NewType
 
 from sfu.ids import ParticipantId, PublicationId, RoomName
-from sfu.room.permissions import Grants, Source
+from sfu.room.permissions import Grants, Role, Source
 from sfu.rtp.parameters import Kind
 
 SessionKey = NewType("SessionKey", int)
 """A signalling connection's number, unique while the process lives."""
 
 ParticipantState = Literal["connected", "reconnecting"]
+BreakoutId = NewType("BreakoutId", int)
+"""The number of a breakout group, from 1 in the order of the list."""
+
 LeaveReason = Literal["left", "timeout", "replaced", "removed", "shutdown", "error"]
 
 DEFAULT_PRIORITY = 128
@@ -92,7 +95,9 @@ class ParticipantView:
     name: str
     state: ParticipantState
     joined_at_ms: int
+    role: Role
     grants: Grants
+    breakout: BreakoutId | None
     publications: tuple[Publication, ...]
 
 
@@ -103,12 +108,14 @@ class Participant:
     id: ParticipantId
     identity: str
     name: str
+    role: Role
     grants: Grants
     wants: Wants
     joined_at_ms: int
     secret: str
     session: SessionKey | None
     expires_us: int | None = None
+    breakout: BreakoutId | None = None
     publications: dict[PublicationId, Publication] = field(default_factory=dict)
     subscriptions: dict[PublicationId, Subscription] = field(default_factory=dict)
 
@@ -119,7 +126,9 @@ class Participant:
             name=self.name,
             state="reconnecting" if self.session is None else "connected",
             joined_at_ms=self.joined_at_ms,
+            role=self.role,
             grants=self.grants,
+            breakout=self.breakout,
             publications=tuple(self.publications.values()),
         )
 

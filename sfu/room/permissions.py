@@ -1,14 +1,21 @@
-"""What a participant may do. Grants come from its token; in development mode everything is allowed."""
+"""What a participant may do: its role's defaults in the room's template, with what somebody changed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, get_args
 
 from sfu.rtp.parameters import Kind
 
 Source = Literal["camera", "microphone", "screen", "screen_audio", "other"]
 SOURCES: tuple[Source, ...] = get_args(Source)
+
+Role = Literal["owner", "presenter", "participant", "observer", "device"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+Right = Literal["join", "subscribe", "data", "chat", "moderate", "record", "see_hidden", "hidden"]
+RIGHTS: tuple[Right, ...] = get_args(Right)
 
 _KIND_OF: dict[Source, Kind] = {
     "camera": "video",
@@ -20,17 +27,120 @@ _KIND_OF: dict[Source, Kind] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grants:
-    """The rights of one participant; `publish` is all sources, none, or the sources listed."""
+    """The rights of one participant; `publish` is all sources, none, or the sources listed.
 
+    `hidden` is to be unseen by those without `see_hidden`. Who is hidden sends nothing, whatever else it
+    was given: one message would give it away.
+    """
+
+    join: bool = True
     publish: bool | tuple[Source, ...] = True
     subscribe: bool = True
     data: bool = True
     chat: bool = True
+    moderate: bool = False
+    record: bool = False
+    see_hidden: bool = False
+    hidden: bool = False
 
     def may_publish(self, source: Source) -> bool:
+        if self.hidden:
+            return False
         return self.publish if isinstance(self.publish, bool) else source in self.publish
+
+    @property
+    def may_send_data(self) -> bool:
+        return self.data and not self.hidden
+
+    @property
+    def may_chat(self) -> bool:
+        return self.chat and not self.hidden
+
+    @property
+    def may_moderate(self) -> bool:
+        return self.moderate and not self.hidden
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantChanges:
+    """What differs from the role's defaults; None leaves a right as it is."""
+
+    join: bool | None = None
+    publish: bool | tuple[Source, ...] | None = None
+    subscribe: bool | None = None
+    data: bool | None = None
+    chat: bool | None = None
+    moderate: bool | None = None
+    record: bool | None = None
+    see_hidden: bool | None = None
+    hidden: bool | None = None
+
+    def applied(self, grants: Grants) -> Grants:
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(grants, **{name: value for name, value in given.items() if value is not None})
+
+
+def parse_changes(given: Mapping[str, object]) -> GrantChanges:
+    """Rights as JSON has them. Raises `ValueError` naming the right that is unknown or of the wrong form."""
+    changes: dict[str, object] = {}
+    for name, value in given.items():
+        if name == "publish" and isinstance(value, list) and all(source in SOURCES for source in value):
+            changes[name] = tuple(source for source in SOURCES if source in value)
+        elif (name == "publish" or name in RIGHTS) and isinstance(value, bool):
+            changes[name] = value
+        else:
+            raise ValueError(f"{name} {value!r:.80}")
+    return GrantChanges(**changes)  # type: ignore[arg-type]
+
+
+def parse_words(words: Iterable[str]) -> Grants:
+    """Exactly the rights listed: `join`, `publish`, `publish:camera`, `chat` and so on.
+
+    Raises `ValueError` naming the word that is no right.
+    """
+    everything = False
+    sources: list[Source] = []
+    rights: dict[Right, bool] = dict.fromkeys(RIGHTS, False)
+    for word in words:
+        name, _, source = word.partition(":")
+        if word == "publish":
+            everything = True
+        elif name == "publish" and source in SOURCES:
+            sources.append(source)
+        elif word in RIGHTS:
+            rights[word] = True
+        else:
+            raise ValueError(word)
+    return Grants(publish=everything or tuple(sources) or False, **rights)
 
 
 def source_fits(source: Source, kind: Kind) -> bool:
     """Whether a source can be of that kind: a camera is never audio, `other` is either."""
     return _KIND_OF.get(source, kind) == kind
+
+
+_FULL = Grants(moderate=True, record=True, see_hidden=True)
+
+
+def _full_roles() -> dict[Role, Grants]:
+    return {
+        "owner": _FULL,
+        "presenter": Grants(),
+        "participant": Grants(),
+        "observer": Grants(publish=False, data=False, chat=False),
+        "device": Grants(subscribe=False, chat=False),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A kind of room: what each role may do there, who waits to be let in, and who enters as what."""
+
+    name: str = "meeting"
+    roles: Mapping[Role, Grants] = field(default_factory=_full_roles)
+    lobby: bool = False
+    entry: Role = "participant"
+    """The role of who brings none."""
+
+
+MEETING = Template()

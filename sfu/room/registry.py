@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationId, RoomName
 from sfu.room import commands
+from sfu.room.classroom import act
 from sfu.room.commands import Command
 from sfu.room.effects import (
     Effect,
@@ -18,7 +20,7 @@ from sfu.room.effects import (
     Welcome,
 )
 from sfu.room.model import Instant, Limits, Participant, Publication, RoomSummary
-from sfu.room.permissions import Source
+from sfu.room.permissions import MEETING, Source, Template
 from sfu.room.room import Room
 from sfu.rtp.parameters import Kind
 
@@ -30,8 +32,16 @@ class Rooms:
     `deadline_us` again, and call `tick` no later than it says.
     """
 
-    def __init__(self, limits: Limits, rng: random.Random) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        rng: random.Random,
+        templates: Mapping[str, Template] | None = None,
+        template: str = "meeting",
+    ) -> None:
         self._limits = limits
+        self._templates = templates or {MEETING.name: MEETING}
+        self._template = template
         self._rng = rng
         self._rooms: dict[RoomName, Room] = {}
         self._room_of: dict[ParticipantId, Room] = {}
@@ -71,6 +81,13 @@ class Rooms:
         room = self._room_with.get(publication)
         return room.publication(publication) if room else None
 
+    def room(self, room: RoomName) -> Room:
+        """Raises `RequestError` `not_found`."""
+        found = self._rooms.get(room)
+        if found is None:
+            raise RequestError("not_found", "no such room")
+        return found
+
     def room_of(self, participant: ParticipantId) -> Room | None:
         return self._room_of.get(participant)
 
@@ -83,7 +100,9 @@ class Rooms:
         """Every room with its counts, by name."""
         return [
             RoomSummary(
-                name, len(room.participants), sum(len(p.publications) for p in room.participants.values())
+                name,
+                sum(not p.grants.hidden for p in room.participants.values()),
+                sum(len(p.publications) for p in room.participants.values()),
             )
             for name, room in sorted(self._rooms.items())
         ]
@@ -94,6 +113,9 @@ class Rooms:
                 return self._join(command, now)
             case commands.Resume():
                 return self._resume(command)
+            case commands.StopWaiting():
+                room_of = self._rooms.get(command.room)
+                return room_of.stop_waiting(command.session, now) if room_of else []
             case commands.Describe():
                 room_with = self._room_with.get(command.publication)
                 return room_with.describe(command) if room_with else []
@@ -113,6 +135,8 @@ class Rooms:
                 return room.unsubscribe(member, command.publications)
             case commands.SendChat():
                 return room.chat(member, command, now)
+            case _:
+                return act(room, member, command, now)
 
     def _join(self, command: commands.Join, now: Instant) -> list[Effect]:
         room = self._rooms.get(command.room)
@@ -120,7 +144,8 @@ class Rooms:
             return room.join(command, now)
         if len(self._rooms) >= self._limits.max_rooms:
             raise RequestError("too_many_rooms", "the server has no place for another room")
-        room = Room(command.room, self._limits, self._rng, now)
+        template = self._templates.get(command.template or self._template, MEETING)
+        room = Room(command.room, template, self._limits, self._rng, now)
         done = room.join(command, now)
         self._rooms[room.name] = room
         return [RoomOpened(room.name), *done]

@@ -8,11 +8,33 @@ from dataclasses import replace
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationId, RoomName, participant_id, publication_id, random_text
-from sfu.room import commands, effects
+from sfu.room import commands, effects, views
+from sfu.room.attendance import Attendance, Visit
+from sfu.room.board import Board
+from sfu.room.breakout import Breakouts
 from sfu.room.chat import ChatLog
+from sfu.room.class_events import (
+    HandsChanged,
+    LobbyChanged,
+    RoomUpdated,
+    Spotlight,
+)
 from sfu.room.effects import Announce, Effect, Event
-from sfu.room.model import Instant, LeaveReason, Limits, Participant, Publication, Subscription
-from sfu.room.permissions import Source, source_fits
+from sfu.room.hands import Hands
+from sfu.room.lobby import Lobby, Waiting
+from sfu.room.model import (
+    BreakoutId,
+    Instant,
+    LeaveReason,
+    Limits,
+    Participant,
+    Publication,
+    SessionKey,
+    Subscription,
+)
+from sfu.room.permissions import Grants, Role, Source, Template, source_fits
+from sfu.room.polls import Polls
+from sfu.room.questions import Questions
 from sfu.rtp.parameters import Kind
 
 SECRET_CHARACTERS = 32
@@ -22,10 +44,22 @@ SECRET_CHARACTERS = 32
 class Room:
     """Each method is one command's work: it returns effects in order, or raises `RequestError` unchanged."""
 
-    def __init__(self, name: RoomName, limits: Limits, rng: random.Random, now: Instant) -> None:
+    def __init__(
+        self, name: RoomName, template: Template, limits: Limits, rng: random.Random, now: Instant
+    ) -> None:
         self.name = name
+        self.template = template
         self.participants: dict[ParticipantId, Participant] = {}
         self.empty_since_us: int | None = now.us
+        self.locked = False
+        self.spotlight: Spotlight | None = None
+        self.lobby = Lobby(on=template.lobby)
+        self.breakouts = Breakouts()
+        self.hands = Hands()
+        self.questions = Questions()
+        self.polls = Polls()
+        self.board = Board()
+        self.attendance = Attendance()
         self._limits = limits
         self._rng = rng
         self._chat = ChatLog(limits.chat_history)
@@ -37,21 +71,75 @@ class Room:
                 return found
         return None
 
+    def together(self, one: ParticipantId, other: ParticipantId) -> bool:
+        """Whether two of the room are in the same breakout room, or both in none."""
+        return self.participants[one].breakout == self.participants[other].breakout
+
     # --- membership ----------------------------------------------------------------------------
 
     def join(self, command: commands.Join, now: Instant) -> list[Effect]:
-        """Raises `RequestError` `room_full`."""
+        """Enter, or wait in the lobby. Raises `RequestError` `not_allowed`, `room_full`, `room_locked`."""
+        role, grants = self._rights(command)
+        if not grants.join:
+            raise RequestError("not_allowed", "no right to join")
         older = [p for p in self.participants.values() if p.identity == command.identity]
+        if self.locked and not older and not grants.may_moderate:
+            raise RequestError("room_locked", "the room is locked")
         if len(self.participants) - len(older) >= self._limits.max_participants:
             raise RequestError("room_full", "the room has no place left")
+        if self.lobby.on and not older and not grants.may_moderate:
+            return self._wait(command, now)
         done: list[Effect] = []
         for participant in older:
             done += self.leave(participant, "replaced", now)
+        return done + self._enter(command, role, grants, now)
+
+    def admit(self, waiting: str, now: Instant) -> list[Effect]:
+        """Let somebody in who waits. Raises `RequestError` `not_found`, `room_full`."""
+        if len(self.participants) >= self._limits.max_participants:
+            raise RequestError("room_full", "the room has no place left")
+        command = self.lobby.take(waiting).join
+        role, grants = self._rights(command)
+        done: list[Effect] = []
+        for participant in [p for p in self.participants.values() if p.identity == command.identity]:
+            done += self.leave(participant, "replaced", now)
+        return done + self._enter(command, role, grants, now) + self.tell_lobby()
+
+    def stop_waiting(self, session: SessionKey, now: Instant) -> list[Effect]:
+        """A session is gone. Nothing happens if it does not wait."""
+        waiting = self.lobby.of_session(session)
+        if waiting is None:
+            return []
+        self.lobby.take(waiting)
+        if not self.participants:
+            self.empty_since_us = now.us
+        return self.tell_lobby()
+
+    def _wait(self, command: commands.Join, now: Instant) -> list[Effect]:
+        done: list[Effect] = []
+        if older := self.lobby.of_identity(command.identity):
+            done.append(effects.WaitingEnded(self.lobby.take(older).join.session, "replaced"))
+        if len(self.lobby) >= self._limits.max_participants:
+            raise RequestError("room_full", "the lobby has no place left")
+        waiting = Waiting("WA_" + random_text(self._rng, 12), command, now.wall_ms)
+        self.lobby.add(waiting)
+        done.append(effects.WaitingBegun(command.session, self.name, waiting.id))
+        return done + self.tell_lobby()
+
+    def _rights(self, command: commands.Join) -> tuple[Role, Grants]:
+        role: Role = command.role or self.template.entry
+        if command.role is None and not command.guarded:
+            owned = any(p.role == "owner" for p in self.participants.values())
+            role = self.template.entry if owned else "owner"
+        return role, command.grants.applied(self.template.roles[role])
+
+    def _enter(self, command: commands.Join, role: Role, grants: Grants, now: Instant) -> list[Effect]:
         participant = Participant(
             id=participant_id(self._rng),
             identity=command.identity or "guest-" + random_text(self._rng, 12),
             name=command.name,
-            grants=command.grants,
+            role=role,
+            grants=grants,
             wants=command.wants,
             joined_at_ms=now.wall_ms,
             secret=random_text(self._rng, SECRET_CHARACTERS),
@@ -59,21 +147,26 @@ class Room:
         )
         self.participants[participant.id] = participant
         self.empty_since_us = None
-        done.append(self._welcome(participant, resumed=False))
+        if not grants.hidden:
+            visit = Visit(
+                identity=participant.identity, name=participant.name, role=role, joined_at_ms=now.wall_ms
+            )
+            self.attendance.joined(participant.id, visit)
+        done: list[Effect] = [self._welcome(participant, resumed=False)]
         done += self._tell_others(participant, effects.ParticipantJoined(participant.view()))
-        for other in self.participants.values():
-            for publication in other.publications.values():
-                done += self._subscribe_by_itself(participant, publication)
-        return done
+        return done + self.subscribe_by_itself(participant)
+
+    def authenticate(self, participant: ParticipantId, secret: str) -> Participant | None:
+        """The participant, if that is its secret."""
+        found = self.participants.get(participant)
+        if found is None or not hmac.compare_digest(found.secret.encode(), secret.encode()):
+            return None
+        return found
 
     def resume(self, command: commands.Resume) -> list[Effect]:
         """Raises `RequestError` `resume_failed`, whatever was wrong: a guesser learns nothing."""
-        participant = self.participants.get(command.participant)
-        if (
-            participant is None
-            or not hmac.compare_digest(participant.secret.encode(), command.secret.encode())
-            or (command.identity is not None and command.identity != participant.identity)
-        ):
+        participant = self.authenticate(command.participant, command.secret)
+        if participant is None or command.identity not in {None, participant.identity}:
             raise RequestError("resume_failed", "there is nothing to resume: join anew")
         done: list[Effect] = []
         was_reconnecting = participant.session is None
@@ -102,8 +195,14 @@ class Room:
         del self.participants[participant.id]
         if not self.participants:
             self.empty_since_us = now.us
+        self.attendance.left(participant.id, now.wall_ms, reason)
         done.append(effects.ParticipantClosed(participant.id, participant.session, reason))
         done += self._tell_others(participant, effects.ParticipantLeft(participant.id, reason))
+        if self.hands.lower(participant.id):
+            done += self.tell(HandsChanged(self.hands.view()))
+        if self.spotlight is not None and self.spotlight.participant == participant.id:
+            self.spotlight = None
+            done += self.tell_room()
         return done
 
     def expire(self, now: Instant) -> list[Effect]:
@@ -117,6 +216,8 @@ class Room:
     def deadline_us(self) -> int | None:
         """When `expire`, or the room's own end, is due; None: nothing is waited for."""
         if self.empty_since_us is not None:
+            if len(self.lobby):
+                return None
             return self.empty_since_us + self._limits.empty_us
         pending = [p.expires_us for p in self.participants.values() if p.expires_us is not None]
         return min(pending, default=None)
@@ -156,6 +257,11 @@ class Room:
             done += self._subscribe_by_itself(other, publication)
         return done
 
+    def withdraw(self, participant: Participant, publication: PublicationId) -> list[Effect]:
+        """End a publication against its publisher's will, who is told as well."""
+        removed = effects.PublicationRemoved(publication, participant.id)
+        return [*self._remove_publication(participant, publication), Announce((participant.id,), removed)]
+
     def unpublish(self, participant: Participant, publication: PublicationId) -> list[Effect]:
         """Raises `RequestError` `not_found`."""
         self._own(participant, publication)
@@ -163,14 +269,24 @@ class Room:
 
     def mute(self, participant: Participant, publication: PublicationId, muted: bool) -> list[Effect]:
         """Raises `RequestError` `not_found`."""
-        before = self._own(participant, publication)
+        self._own(participant, publication)
+        return self.set_muted(participant, publication, muted, tell=self._others(participant))
+
+    def set_muted(
+        self,
+        participant: Participant,
+        publication: PublicationId,
+        muted: bool,
+        *,
+        tell: tuple[ParticipantId, ...],
+    ) -> list[Effect]:
+        """Mute a publication, or the opposite; `tell` hears of it."""
+        before = participant.publications[publication]
         if before.muted == muted:
             return []
         after = participant.publications[publication] = replace(before, muted=muted)
-        return [
-            effects.PublicationMuted(publication, muted),
-            *self._tell_others(participant, effects.PublicationUpdated(after)),
-        ]
+        event = effects.PublicationUpdated(after)
+        return [effects.PublicationMuted(publication, muted), *([Announce(tell, event)] if tell else [])]
 
     def describe(self, command: commands.Describe) -> list[Effect]:
         """A publication that is gone, or is so already, changes nothing. The publisher is told too."""
@@ -193,6 +309,8 @@ class Room:
                 raise RequestError("not_found", f"no publication {wanted}")
             if publication.participant == participant.id:
                 raise RequestError("bad_request", "one's own publication")
+            if self.participants[publication.participant].breakout != participant.breakout:
+                raise RequestError("not_allowed", "the publication is in another breakout room")
         done: list[Effect] = []
         for wanted in dict.fromkeys(command.publications):
             before = participant.subscriptions.get(wanted)
@@ -222,7 +340,7 @@ class Room:
 
     def chat(self, participant: Participant, command: commands.SendChat, now: Instant) -> list[Effect]:
         """Goes to the others, or to one. Raises `RequestError` `not_allowed` or `not_found`."""
-        if not participant.grants.chat:
+        if not participant.grants.may_chat:
             raise RequestError("not_allowed", "no right to chat")
         if command.to is not None and command.to not in self.participants:
             raise RequestError("not_found", f"no participant {command.to}")
@@ -232,20 +350,55 @@ class Room:
 
     # --- shared --------------------------------------------------------------------------------
 
+    def tell(self, event: Event) -> list[Effect]:
+        """Everybody is told."""
+        return [Announce(tuple(self.participants), event)] if self.participants else []
+
+    def tell_room(self) -> list[Effect]:
+        """Everybody hears how the room itself is now."""
+        return self.tell(RoomUpdated(views.room_view(self)))
+
+    def moderators(self) -> tuple[ParticipantId, ...]:
+        return tuple(p.id for p in self.participants.values() if p.grants.may_moderate)
+
+    def tell_lobby(self) -> list[Effect]:
+        """Who moderates hears who waits."""
+        moderators = self.moderators()
+        return [Announce(moderators, LobbyChanged(self.lobby.views()))] if moderators else []
+
+    def tell_of(self, participant: Participant) -> list[Effect]:
+        """All who see the participant, and it itself, hear how it is now."""
+        return [
+            Announce(
+                (participant.id, *self._others(participant)), effects.ParticipantUpdated(participant.view())
+            )
+        ]
+
     def _welcome(self, participant: Participant, *, resumed: bool) -> Effect:
         assert participant.session is not None
         return effects.Welcome(
             session=participant.session,
             room=self.name,
+            view=views.room_view(self),
+            work=views.class_view(self, participant),
             participant=participant.view(),
-            others=tuple(p.view() for p in self.participants.values() if p is not participant),
+            others=views.others(self, participant),
             secret=participant.secret,
             resumed=resumed,
             chat=self._chat.recent(),
         )
 
+    def _others(self, participant: Participant) -> tuple[ParticipantId, ...]:
+        """Who else may know of the participant."""
+        hidden = participant.grants.hidden
+        return tuple(
+            other.id
+            for other in self.participants.values()
+            if other is not participant and (not hidden or other.grants.see_hidden)
+        )
+
     def _tell_others(self, participant: Participant, event: Event) -> list[Effect]:
-        others = tuple(other for other in self.participants if other != participant.id)
+        others = self._others(participant)
         return [Announce(others, event)] if others else []
 
     def _own(self, participant: Participant, publication: PublicationId) -> Publication:
@@ -263,11 +416,44 @@ class Room:
         del participant.publications[publication]
         done.append(effects.PublicationClosed(publication, participant.id))
         done += self._tell_others(participant, effects.PublicationRemoved(publication, participant.id))
+        if self.spotlight is not None and self.spotlight.publication == publication:
+            self.spotlight = None
+            done += self.tell_room()
         return done
+
+    def move(self, participant: Participant, breakout: BreakoutId | None) -> list[Effect]:
+        """Change the breakout room: subscriptions across end, those within begin."""
+        if participant.breakout == breakout:
+            return []
+        participant.breakout = breakout
+        done: list[Effect] = []
+        for other in self.participants.values():
+            if other.breakout != breakout:
+                done += self._unsubscribe_from(participant, other)
+                done += self._unsubscribe_from(other, participant)
+        done += self.tell_of(participant)
+        done += self.subscribe_by_itself(participant)
+        for publication in participant.publications.values():
+            for other in self.participants.values():
+                done += self._subscribe_by_itself(other, publication)
+        return done
+
+    def subscribe_by_itself(self, participant: Participant) -> list[Effect]:
+        """Subscribe to everything present that the participant wants and has not."""
+        done: list[Effect] = []
+        for other in self.participants.values():
+            for publication in other.publications.values():
+                done += self._subscribe_by_itself(participant, publication)
+        return done
+
+    def _unsubscribe_from(self, subscriber: Participant, publisher: Participant) -> list[Effect]:
+        return self.unsubscribe(subscriber, tuple(publisher.publications))
 
     def _subscribe_by_itself(self, participant: Participant, publication: Publication) -> list[Effect]:
         if (
             publication.participant == participant.id
+            or publication.id in participant.subscriptions
+            or self.participants[publication.participant].breakout != participant.breakout
             or not participant.grants.subscribe
             or not participant.wants.covers(publication.kind)
         ):

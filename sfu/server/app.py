@@ -8,15 +8,15 @@ import logging
 import socket
 import ssl
 from collections import Counter
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from sfu import clock
 from sfu.config import Config
 from sfu.errors import RequestError
+from sfu.ids import ParticipantId, RoomName
 from sfu.log import peer_address
-from sfu.server import pages, tokens
+from sfu.server import attendance_report, cors, pages, tokens
 from sfu.server.conference import Conference
 from sfu.server.listen import listen
 from sfu.server.session import CLOSE_TIMEOUT_S, Session, Timing
@@ -35,7 +35,6 @@ class Server:
         self._config = config
         self._conference = conference
         self._timing = timing
-        self._keys = dict(key.split(":", 1) for key in config.auth.keys)
         self._sessions: set[asyncio.Task[None]] = set()
         self._per_address: Counter[str] = Counter()
         self._stopping = False
@@ -100,11 +99,12 @@ class Server:
     # --- listening -----------------------------------------------------------------------------
 
     async def _listen(self, ssl_context: ssl.SSLContext | None) -> None:
-        app = web.Application(client_max_size=65_536)
+        app = web.Application(client_max_size=65_536, middlewares=[cors.middleware(self._config.server)])
         app.router.add_get("/signal", self._signal)
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/api/v1/rooms", self._rooms)
         app.router.add_get("/api/v1/stats", self._stats)
+        app.router.add_get("/api/v1/rooms/{room}/attendance.csv", self._attendance)
         app.router.add_routes(pages.Pages(pages.folder()).routes())
         app.on_response_prepare.append(pages.add_security_headers)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S)
@@ -134,7 +134,7 @@ class Server:
     async def _signal(self, request: web.Request) -> web.StreamResponse:
         if self._stopping:
             raise web.HTTPServiceUnavailable
-        if not self._origin_allowed(request):
+        if not cors.origin_allowed(self._config.server, request):
             raise web.HTTPForbidden(text="this page may not connect: see server.allowed_origins")
         limits = self._config.limits
         address = self._address(request)
@@ -151,7 +151,7 @@ class Server:
         try:
             await socket.prepare(request)
             key = self._conference.new_session_key()
-            session = Session(key, socket, request.transport, self._conference, limits, self._timing)
+            session = Session(key, socket, request.transport, self._conference, limits, self._timing, address)
             await session.run()
         finally:
             self._sessions.discard(task)
@@ -159,17 +159,6 @@ class Server:
             if not self._per_address[address]:
                 del self._per_address[address]
         return socket
-
-    def _origin_allowed(self, request: web.Request) -> bool:
-        """Pages of other sites may not use a visitor's network position. Programs send no origin."""
-        origin = request.headers.get("Origin")
-        if origin is None:
-            return True
-        host = request.host
-        if self._config.server.trust_proxy:
-            host = request.headers.get("X-Forwarded-Host", host)
-        allowed = self._config.server.allowed_origins
-        return "*" in allowed or origin in allowed or urlsplit(origin).netloc == host
 
     def _address(self, request: web.Request) -> str:
         if self._config.server.trust_proxy:
@@ -184,26 +173,70 @@ class Server:
         return web.json_response({"status": "ok"})
 
     async def _rooms(self, request: web.Request) -> web.Response:
-        only = self._room_of_token(request)
+        claims = await self._bearer(request)
         rooms = [
             {"name": room.name, "participants": room.participants, "publications": room.publications}
             for room in self._conference.rooms()
-            if only is None or room.name == only
+            if claims is None or room.name == claims.room
         ]
         return web.json_response({"rooms": rooms})
 
     async def _stats(self, request: web.Request) -> web.Response:
-        self._room_of_token(request)
+        await self._bearer(request)
         return web.json_response(self._conference.counts())
 
-    def _room_of_token(self, request: web.Request) -> str | None:
-        """The room that the bearer token opens; None, for every room, in development mode."""
-        if not self._keys:
+    async def _attendance(self, request: web.Request) -> web.Response:
+        room = RoomName(request.match_info["room"])
+        try:
+            if not await self._moderates(request, room):
+                raise web.HTTPForbidden(text="no right to moderate")
+            visits = self._conference.visits(room)
+        except RequestError as error:
+            raise _refusal(error) from None
+        return web.Response(
+            text="\ufeff" + attendance_report.to_csv(visits, clock.wall_ms()),
+            content_type="text/csv",
+            charset="utf-8",
+            headers={"Content-Disposition": 'attachment; filename="attendance.csv"'},
+        )
+
+    async def _moderates(self, request: web.Request, room: RoomName) -> bool:
+        """Whether who asks moderates the room: by a token, or as the participant whose secret it shows."""
+        scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "participant":
+            address = self._address(request)
+            self._conference.access.check(address)
+            participant, _, secret = credential.partition(":")
+            grants = self._conference.grants_of(room, ParticipantId(participant), secret)
+            if grants is None:
+                self._conference.access.failed(address)
+                raise RequestError("bad_token", "no such participant here, or another secret")
+            return grants.may_moderate
+        claims = await self._bearer(request)
+        if claims is None:
+            raise RequestError("bad_token", "a participant's secret is needed")
+        return self._conference.claimed(tokens.for_room(claims, room)).may_moderate
+
+    async def _bearer(self, request: web.Request) -> tokens.Claims | None:
+        """What the bearer token says; None, for every room, in development mode."""
+        if not self._conference.access.guarded:
             return None
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         try:
             if scheme.lower() != "bearer":
                 raise RequestError("bad_token", "a bearer token is needed")
-            return tokens.decode(token, self._keys, clock.wall_ms() / 1000).room
+            return await self._conference.access.claims(token, self._address(request))
         except RequestError as error:
-            raise web.HTTPUnauthorized(text=error.message, headers={"WWW-Authenticate": "Bearer"}) from None
+            raise _refusal(error) from None
+
+
+def _refusal(error: RequestError) -> web.HTTPException:
+    match error.code:
+        case "locked_out":
+            return web.HTTPTooManyRequests(text=error.message)
+        case "not_found":
+            return web.HTTPNotFound(text=error.message)
+        case "wrong_room":
+            return web.HTTPForbidden(text=error.message)
+        case _:
+            return web.HTTPUnauthorized(text=error.message, headers={"WWW-Authenticate": "Bearer"})

@@ -15,16 +15,19 @@ from sfu.config import Config
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationKey, RoomName, SubscriptionKey
 from sfu.media.policy import Notice, PublicationSized, Speakers, SubscriptionState
-from sfu.room import commands, effects
+from sfu.room import acts, commands, effects
+from sfu.room.attendance import Visit
 from sfu.room.commands import Command
 from sfu.room.effects import Effect
-from sfu.room.model import Instant, LeaveReason, Limits, RoomSummary, SessionKey
+from sfu.room.model import Instant, LeaveReason, RoomSummary, SessionKey
 from sfu.room.permissions import Grants
 from sfu.room.registry import Rooms
-from sfu.server import data, requests, tokens, wire
+from sfu.server import act_requests, class_wire, data, joining, requests, settings, tokens, wire
+from sfu.server.access import Access
 from sfu.server.attendance import Attendance
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
+from sfu.server.tokens import Claims
 from sfu.server.wire import Json
 from sfu.store.store import Store
 
@@ -50,12 +53,13 @@ class Conference:
 
     def __init__(self, config: Config, rng: random.Random, store: Store) -> None:
         self._config = config
+        self._rooms = Rooms(settings.limits(config), rng, settings.templates(config), config.room.template)
+        self.access = Access(config.auth)
         self._attendance = Attendance(store)
-        self._rooms = Rooms(_limits(config), rng)
-        self._keys = dict(key.split(":", 1) for key in config.auth.keys)
         self._members: dict[ParticipantId, Member] = {}
         self._subscriptions: dict[SubscriptionKey, Member] = {}
         self._speakers: dict[RoomName, list[Json]] = {}
+        self._waiting: dict[SessionKey, tuple[Channel, Claims | None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._session_keys = itertools.count(1)
         self.media: Media
@@ -73,6 +77,8 @@ class Conference:
 
     def going_away(self) -> None:
         """Tell everybody that the server stops, and end their sessions."""
+        for channel, _ in list(self._waiting.values()):
+            channel.close("going_away", "the server stops")
         for member in list(self._members.values()):
             member.send({"type": "going_away", "retry_after_ms": RETRY_AFTER_MS})
             member.close("going_away", "the server stops")
@@ -87,40 +93,59 @@ class Conference:
 
     # --- sessions ------------------------------------------------------------------------------
 
-    def join(self, channel: Channel, request: requests.Join) -> tuple[Member, Json]:
-        """Make the session a participant's; returns its `joined`. Raises `RequestError`."""
+    async def authorise(self, request: requests.Join, address: str) -> Claims | None:
+        """What the token of who wants to join says, None in development mode. Raises `RequestError`."""
+        if not self.access.guarded:
+            return None
+        return tokens.for_room(await self.access.claims(request.token, address), request.room)
+
+    def join(
+        self, channel: Channel, request: requests.Join, claims: Claims | None
+    ) -> tuple[Member | None, Json]:
+        """Make the session a participant's, or let it wait in the lobby.
+
+        Returns the member and its `joined`, or None and `waiting`: then `Channel.admitted` follows, or the
+        end of the session. Raises `RequestError`.
+        """
         if request.version != VERSION:
             raise RequestError("bad_request", f"this server speaks version {VERSION}")
-        identity, name, grants = self._authorise(request)
-        command: Command
-        if request.resume is not None:
-            command = commands.Resume(
-                session=channel.key,
-                room=RoomName(request.room),
-                participant=request.resume.participant,
-                secret=request.resume.secret,
-                identity=identity,
-            )
-        else:
-            command = commands.Join(
-                session=channel.key,
-                room=RoomName(request.room),
-                name=name,
-                identity=identity,
-                grants=grants,
-                wants=request.wants,
-            )
-        done = self._rooms.apply(command, _now())
-        welcome = next(effect for effect in done if isinstance(effect, effects.Welcome))
+        done = self._rooms.apply(joining.command(channel.key, request, claims), _now())
+        welcome = next((effect for effect in done if isinstance(effect, effects.Welcome)), None)
+        if welcome is None:
+            self._waiting[channel.key] = (channel, claims)
+            self._execute(done)
+            log.info("waits in the lobby", extra={"room": request.room})
+            waiting = next(effect.waiting for effect in done if isinstance(effect, effects.WaitingBegun))
+            return None, {"type": "waiting", "waiting": waiting}
+        member = self._welcome(channel, welcome, claims)
+        self._execute(done)
+        how = "resumed" if welcome.resumed else "joined"
+        log.info("%s with %s", how, request.client or "an unnamed client", extra=member.context())
+        return member, self._joined(member, welcome)
+
+    def _welcome(self, channel: Channel, welcome: effects.Welcome, claims: Claims | None) -> Member:
         member = self._members.get(welcome.participant.id) or self._new_member(welcome)
+        if claims is not None:
+            member.jti = claims.jti
         if member.channel is not None:
             member.channel.close("replaced", "a newer session has taken over")
         member.attach(channel)
-        self._execute(done)
-        how = "resumed" if welcome.resumed else "joined"
         self._attendance.joined(welcome.participant, welcome.room)
-        log.info("%s with %s", how, request.client or "an unnamed client", extra=member.context())
-        return member, self._joined(member, welcome)
+        return member
+
+    def _admit(self, welcome: effects.Welcome) -> None:
+        """Somebody who waited in the lobby comes in; who joined at once is not among those who wait."""
+        channel, claims = self._waiting.pop(welcome.session, (None, None))
+        if channel is not None:
+            member = self._welcome(channel, welcome, claims)
+            channel.admitted(member, self._joined(member, welcome))
+            log.info("joined from the lobby", extra=member.context())
+
+    def stop_waiting(self, room: RoomName, session: SessionKey) -> None:
+        """A session that may wait in the lobby is gone."""
+        if self._waiting.pop(session, None) is not None:
+            self.apply(commands.StopWaiting(room, session))
+            self._arm()
 
     def disconnect(self, member: Member, session: SessionKey) -> None:
         """A session's connection has ended, with or without a word."""
@@ -169,7 +194,41 @@ class Conference:
                 return self._chat(member, request)
             case requests.Stats():
                 return self._stats(member)
+            case requests.GetBoard():
+                room = self._rooms.room_of(member.id)
+                strokes = room.board.strokes if room else ()
+                return {"type": "board", "strokes": [class_wire.stroke(each) for each in strokes]}
+            case requests.Revoke():
+                self._revoke(member, request.target)
+            case act_requests.InRoom():
+                if not member.acts.take(1, clock.now_us()):
+                    raise RequestError("rate_limited", "too many acts a second")
+                self.apply(request.by(member.id))
         return {"type": "ok"}
+
+    def _revoke(self, member: Member, target: ParticipantId) -> None:
+        """The room decides whether `target` may be removed; only then is its token spoilt."""
+        found = self._members.get(target)
+        if found is not None and found.room == member.room and member.grants.may_moderate and not found.jti:
+            raise RequestError("bad_state", "its token has no id and cannot be revoked")
+        self.apply(acts.Remove(member.id, target))
+        assert found is not None
+        self.access.revocations.add(found.jti)
+
+    def visits(self, room: RoomName) -> tuple[Visit, ...]:
+        """Who was in the room, and when. Raises `RequestError` `not_found`."""
+        return self._rooms.room(room).attendance.visits()
+
+    def grants_of(self, room: RoomName, participant: ParticipantId, secret: str) -> Grants | None:
+        """The rights of a participant that shows its secret; None where either is wrong."""
+        found = self._rooms.room_of(participant)
+        member = found.authenticate(participant, secret) if found and found.name == room else None
+        return member.grants if member is not None else None
+
+    def claimed(self, claims: Claims) -> Grants:
+        """The rights that a token gives in its room as it is now. Raises `RequestError` `not_found`."""
+        template = self._rooms.room(RoomName(claims.room)).template
+        return claims.grants.applied(template.roles[claims.role or template.entry])
 
     def rooms(self) -> list[RoomSummary]:
         """Every room with its counts."""
@@ -192,7 +251,7 @@ class Conference:
         """Apply a command to its room and do what follows. Raises `RequestError`."""
         done = self._rooms.apply(command, _now())
         self._execute(done)
-        if isinstance(command, (commands.Disconnect, commands.Leave)):
+        if isinstance(command, (commands.Disconnect, commands.Leave, acts.Remove)):
             self._arm()
         return done
 
@@ -232,7 +291,14 @@ class Conference:
                 case effects.RoomClosed(room):
                     self._speakers.pop(room, None)
                     log.info("room closed", extra={"room": room})
-                case effects.Welcome() | effects.SessionReplaced() | effects.PublicationOpened():
+                case effects.Welcome():
+                    self._admit(effect)
+                case effects.WaitingEnded():
+                    channel, _ = self._waiting.pop(effect.session)
+                    channel.close(effect.code, "you were not let in")
+                case effects.Granted():
+                    self._members[effect.participant].grants = effect.grants
+                case effects.WaitingBegun() | effects.SessionReplaced() | effects.PublicationOpened():
                     # Done by who applied the command: `join`, and the publish leg.
                     pass
 
@@ -310,7 +376,7 @@ class Conference:
         try:
             received = data.unpack(message)
             topic = received.topic
-            member.data_limits.check(len(message), allowed=member.grants.data, now_us=now_us)
+            member.data_limits.check(len(message), allowed=member.grants.may_send_data, now_us=now_us)
         except RequestError as error:
             if member.data_limits.error_due(now_us):
                 member.send_data(label, data.pack({"error": error.code, "topic": topic}))
@@ -324,19 +390,11 @@ class Conference:
         packed = data.pack(header, received.payload)
         room = self._rooms.room_of(member.id)
         for participant in room.participants if room else ():
-            if participant != member.id and (received.to is None or participant in received.to):
+            addressed = received.to is None or participant in received.to
+            if participant != member.id and addressed and room and room.together(member.id, participant):
                 self._members[participant].send_data(label, packed)
 
     # --- shared --------------------------------------------------------------------------------
-
-    def _authorise(self, request: requests.Join) -> tuple[str | None, str, Grants]:
-        """Identity (None: make one), name and grants of who joins. Raises `RequestError`."""
-        if not self._keys:
-            return None, request.name, Grants()
-        if not request.token:
-            raise RequestError("bad_token", "this server asks for a token")
-        claims = tokens.verify(request.token, self._keys, request.room, clock.wall_ms() / 1000)
-        return claims.identity, claims.name or request.name, claims.grants
 
     def _new_member(self, welcome: effects.Welcome) -> Member:
         participant = welcome.participant.id
@@ -390,15 +448,3 @@ class Conference:
 
 def _now() -> Instant:
     return Instant(clock.now_us(), clock.wall_ms())
-
-
-def _limits(config: Config) -> Limits:
-    room = config.room
-    return Limits(
-        grace_us=round(room.grace_s * 1_000_000),
-        empty_us=round(room.empty_s * 1_000_000),
-        max_rooms=room.max_rooms,
-        max_participants=room.max_participants,
-        max_publications=room.max_publications,
-        chat_history=room.chat_history,
-    )

@@ -13,11 +13,17 @@ from dataclasses import dataclass
 from sfu import clock
 from sfu.config import Config
 from sfu.ids import ParticipantId, PublicationId, PublicationKey, SubscriptionKey, TransportKey
-from sfu.media.plane import EncodingStats, PublicationConfig, SubscriptionConfig, SubscriptionStats
+from sfu.media.plane import (
+    EncodingStats,
+    MediaPlane,
+    PublicationConfig,
+    SubscriptionConfig,
+    SubscriptionStats,
+)
 from sfu.media.policy import Explanation, Notice, Policy, Wish
-from sfu.media.python_plane import PythonPlane
 from sfu.sdp.negotiate import LocalParameters
 from sfu.sdp.publish import ReceivedMedia
+from sfu.server.planes import make_plane
 from sfu.transport.peer import PeerTransport, TransportObserver
 from sfu.transport.port import TransportPort
 
@@ -61,7 +67,7 @@ class Media:
         self._ticking: asyncio.Task[None] | None = None
         self._pumping: asyncio.TimerHandle | None = None
         self._port: TransportPort
-        self._plane: PythonPlane
+        self._plane: MediaPlane
         self._policy: Policy
 
     @classmethod
@@ -71,7 +77,9 @@ class Media:
         """Bind the media port. Raises `OSError` where it is taken."""
         media = cls(config, rng, on_notices)
         media._port = await TransportPort.open(config.rtc, media._receive, media._pump)
-        media._plane = PythonPlane(media._port, rng=rng, cache_packets=config.media.cache_packets)
+        media._plane = make_plane(
+            config.media.plane, media._port, rng=rng, cache_packets=config.media.cache_packets
+        )
         media._policy = Policy(media._plane, config.media.keyframe_interval_ms * 1000)
         return media
 

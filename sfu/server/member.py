@@ -18,6 +18,7 @@ from sfu.server import wire
 from sfu.server.data import LABELS, MAX_BUFFERED_BYTES, DataLimits
 from sfu.server.ice_servers import ice_servers, renewal_s
 from sfu.server.publish_leg import Apply, PublishLeg, Refusal
+from sfu.server.rates import TokenBucket
 from sfu.server.subscribe_leg import SubscribeLeg
 from sfu.server.wire import Json
 
@@ -36,6 +37,9 @@ class Channel(Protocol):
     def send(self, text: str) -> None: ...
 
     def close(self, code: str, message: str = "") -> None: ...
+
+    def admitted(self, member: Member, joined: Json) -> None:
+        """The session waited in the lobby and is the member's now."""
 
 
 class Owner(Protocol):
@@ -65,6 +69,9 @@ class Member:
         self.id = participant
         self.room = room
         self.grants = grants
+        self.jti = ""
+        """Id of the token it came with, empty without."""
+        self.acts = TokenBucket(config.limits.acts_per_s, 4 * config.limits.acts_per_s, clock.now_us())
         self.channel: Channel | None = None
         self.data_limits = DataLimits(
             config.limits.data_bytes, config.limits.data_bytes_per_s, clock.now_us()

@@ -9,11 +9,13 @@ from typing import Literal
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationId
 from sfu.room.model import Wants
-from sfu.room.permissions import SOURCES, Source
+from sfu.room.permissions import ROLES, SOURCES, Role, Source
 from sfu.sdp.model import MAX_CHARACTERS as MAX_SDP
 from sfu.sdp.model import MAX_MEDIA
 from sfu.server import validation as v
+from sfu.server.act_requests import PARSERS, InRoom
 from sfu.server.validation import Message
+from sfu.templates import TEMPLATES
 
 TransportName = Literal["publish", "subscribe"]
 
@@ -37,6 +39,8 @@ class Join:
     room: str
     name: str
     token: str
+    role: Role | None
+    template: str | None
     wants: Wants
     client: str
     resume: ResumeOf | None
@@ -112,6 +116,18 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
+class GetBoard:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """The target's token opens nothing any more, and it leaves."""
+
+    target: ParticipantId
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     t: int | float | None
 
@@ -133,6 +149,9 @@ Request = (
     | Unsubscribe
     | Chat
     | Stats
+    | GetBoard
+    | Revoke
+    | InRoom
     | Ping
     | Leave
 )
@@ -143,7 +162,7 @@ def parse(message: Message, *, chat_characters: int) -> Request:
     kind = v.text(message, "type", longest=64)
     if kind == "chat":
         return _chat(message, chat_characters)
-    parser = _PARSERS.get(kind)
+    parser = _PARSERS.get(kind) or PARSERS.get(kind)
     if parser is None:
         raise RequestError("unknown_type", "no such message type")
     return parser(message)
@@ -161,6 +180,8 @@ def _join(message: Message) -> Join:
         room=v.label(message, "room", shortest=1, longest=MAX_ROOM),
         name=v.label(message, "name", longest=MAX_NAME, default=""),
         token=v.text(message, "token", longest=MAX_TOKEN, default=""),
+        role=v.choice(message, "role", ROLES) if message.get("role") is not None else None,
+        template=v.choice(message, "template", TEMPLATES) if message.get("template") is not None else None,
         wants=_wants(v.optional_object(message, "wants") or {}),
         client=v.label(message, "client", longest=MAX_NAME, default=""),
         resume=_resume(resume) if resume is not None else None,
@@ -250,6 +271,14 @@ def _stats(message: Message) -> Stats:
     return Stats()
 
 
+def _board(message: Message) -> GetBoard:
+    return GetBoard()
+
+
+def _revoke(message: Message) -> Revoke:
+    return Revoke(ParticipantId(v.text(message, "participant", shortest=1, longest=MAX_ID)))
+
+
 def _ping(message: Message) -> Ping:
     t = message.get("t")
     if t is not None and (isinstance(t, bool) or not isinstance(t, (int, float)) or abs(t) > v.LARGEST_ID):
@@ -284,6 +313,8 @@ _PARSERS: Mapping[str, Callable[[Message], Request]] = {
     "subscribe": _subscribe,
     "unsubscribe": _unsubscribe,
     "stats": _stats,
+    "board": _board,
+    "revoke": _revoke,
     "ping": _ping,
     "leave": _leave,
 }

@@ -13,6 +13,7 @@ from aiohttp import WSMsgType, web
 from sfu import clock
 from sfu.config import LimitsConfig
 from sfu.errors import ProtocolError, RequestError
+from sfu.ids import RoomName
 from sfu.room.model import SessionKey
 from sfu.server import requests
 from sfu.server.conference import Conference
@@ -30,7 +31,14 @@ MAX_QUEUED_BYTES = 4 * 1024 * 1024
 CLOSE_TIMEOUT_S = 2.0
 """How long a client may take to read what is left and to close, before it is cut off."""
 
-_WEBSOCKET_CODE = {"left": 1000, "replaced": 1000, "removed": 1000, "going_away": 1001, "internal": 1011}
+_WEBSOCKET_CODE = {
+    "left": 1000,
+    "replaced": 1000,
+    "removed": 1000,
+    "denied": 1000,
+    "going_away": 1001,
+    "internal": 1011,
+}
 _COMES_BACK = frozenset({"ping_timeout", "going_away", "internal"})
 
 
@@ -53,14 +61,17 @@ class Session:
         conference: Conference,
         limits: LimitsConfig,
         timing: Timing,
+        address: str,
     ) -> None:
         self.key = key
+        self._address = address
         self._socket = socket
         self._transport = transport
         self._conference = conference
         self._limits = limits
         self._timing = timing
         self._member: Member | None = None
+        self._waits_for: RoomName | None = None
         self._bucket = TokenBucket(limits.messages_per_s, limits.message_burst, clock.now_us())
         self._rate_limited = 0
         self._queue: deque[str] = deque()
@@ -96,6 +107,11 @@ class Session:
         self._wake.set()
         self._cut_off = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._abort)
 
+    def admitted(self, member: Member, joined: Json) -> None:
+        """The lobby has let it in: `joined` comes as a message of its own."""
+        self._member, self._waits_for = member, None
+        self.send(encode(joined | {"ping_interval_s": self._timing.ping_interval_s}))
+
     # --- the connection ------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -106,6 +122,8 @@ class Session:
         finally:
             if self._member is not None:
                 self._conference.disconnect(self._member, self.key)
+            elif self._waits_for is not None:
+                self._conference.stop_waiting(self._waits_for, self.key)
             self._wake.set()
             if self._closed is None:
                 writer.cancel()
@@ -119,15 +137,16 @@ class Session:
         deadline = asyncio.get_running_loop().time() + self._timing.join_timeout_s
         while self._closed is None:
             timeout = silence_s
-            if self._member is None:
+            if self._member is None and self._waits_for is None:
                 timeout = max(0.001, deadline - asyncio.get_running_loop().time())
             try:
                 frame = await self._socket.receive(timeout)
             except TimeoutError:
-                self.close("join_timeout" if self._member is None else "ping_timeout")
+                joined = self._member is not None or self._waits_for is not None
+                self.close("ping_timeout" if joined else "join_timeout")
                 break
             if frame.type is WSMsgType.TEXT:
-                self._receive(frame.data)
+                await self._receive(frame.data)
             elif frame.type is WSMsgType.BINARY:
                 self._reply(None, _error(bad("messages are text")))
             else:
@@ -158,7 +177,7 @@ class Session:
 
     # --- messages ------------------------------------------------------------------------------
 
-    def _receive(self, text: str) -> None:
+    async def _receive(self, text: str) -> None:
         request_id: int | None = None
         try:
             message = parse_object(text)
@@ -168,11 +187,16 @@ class Session:
             if isinstance(request, requests.Leave) and self._member is not None:
                 self._reply(request_id, {"type": "ok"})
                 self._conference.leave(self._member, "left")
+            elif isinstance(request, requests.Leave) and self._waits_for is not None:
+                self._reply(request_id, {"type": "ok"})
+                self.close("left", "left")
+            elif isinstance(request, requests.Join):
+                await self._join(request_id, request)
             else:
                 self._reply(request_id, self._dispatch(request))
         except RequestError as error:
             self._reply(request_id, _error(error))
-            if self._member is None and error.code != "resume_failed":
+            if self._member is None and self._waits_for is None and error.code != "resume_failed":
                 self.close("protocol_error", error.message)
         except ProtocolError as error:
             self._reply(request_id, _error(error))
@@ -184,14 +208,20 @@ class Session:
     def _dispatch(self, request: requests.Request) -> Json:
         if isinstance(request, requests.Ping):
             return {"type": "pong", "t": request.t}
-        if isinstance(request, requests.Join):
-            if self._member is not None:
-                raise RequestError("bad_state", "joined already")
-            self._member, joined = self._conference.join(self, request)
-            return joined | {"ping_interval_s": self._timing.ping_interval_s}
         if self._member is None:
             raise RequestError("bad_state", "join first")
         return self._conference.request(self._member, request)
+
+    async def _join(self, request_id: int | None, request: requests.Join) -> None:
+        if self._member is not None or self._waits_for is not None:
+            raise RequestError("bad_state", "joined already")
+        claims = await self._conference.authorise(request, self._address)
+        if self._closed is not None:
+            return
+        self._member, answer = self._conference.join(self, request, claims)
+        if self._member is None:
+            self._waits_for = RoomName(request.room)
+        self._reply(request_id, answer | {"ping_interval_s": self._timing.ping_interval_s})
 
     def _check_rate(self) -> None:
         if self._bucket.take(1, clock.now_us()):

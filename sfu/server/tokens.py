@@ -1,8 +1,8 @@
 """Access tokens: who may come into which room, and what it may do there.
 
-A token is a JWT signed with HS256 by one of the configured API keys, which `iss` names. Its claims
-are `sub` (identity), `name`, `room`, `exp`, `nbf` and `grants`. Without configured keys nobody needs
-one (development mode). Spec: RFC 7519.
+A token is a JWT: signed with HS256 by one of the configured API keys, which `iss` names, or by a key of
+the configured key set. Its claims are `sub` (identity), `name`, `room`, `exp`, `nbf`, `jti`, `role`,
+`template` and `grants`. Without configured keys nobody needs one (development mode). Spec: RFC 7519.
 """
 
 from __future__ import annotations
@@ -12,25 +12,34 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
+from jwt.types import Options
 
 from sfu.errors import RequestError
-from sfu.room.permissions import SOURCES, Grants
+from sfu.room.permissions import ROLES, GrantChanges, Role, parse_changes
+from sfu.templates import TEMPLATES
 
 ALGORITHM = "HS256"
+ASYMMETRIC = ("RS256", "PS256", "ES256", "ES384", "EdDSA")
+"""What keys of a key set may sign with: never a symmetric algorithm, whose key would be public."""
 LEEWAY_S = 10
 """Seconds of difference allowed between the clocks of who signs and who checks."""
 MAX_CHARACTERS = 8192
 MAX_IDENTITY = 128
+MAX_JTI = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What a valid token says."""
+    """What a valid token says. `role` is None for who brings none, `jti` is empty without."""
 
     identity: str
     name: str
     room: str
-    grants: Grants
+    role: Role | None
+    grants: GrantChanges
+    template: str | None
+    jti: str
+    expires_s: float
 
 
 def mint(
@@ -42,31 +51,32 @@ def mint(
     now_s: int,
     ttl_s: int,
     name: str = "",
-    publish: bool | Sequence[str] = True,
-    subscribe: bool = True,
-    data: bool = True,
-    chat: bool = True,
+    role: str | None = None,
+    template: str | None = None,
+    jti: str = "",
+    **grants: bool | Sequence[str],
 ) -> str:
     """Sign a token with the API key `key`; it is valid from `now_s` (Unix seconds) for `ttl_s` seconds.
 
-    Raises `ValueError` for a source in `publish` that does not exist.
+    `grants` are the rights that differ from the role's defaults: `publish` true, false or a list of
+    sources, the others of `RIGHTS` true or false. Raises `ValueError` for what does not exist.
     """
-    if not isinstance(publish, bool) and (unknown := set(publish) - set(SOURCES)):
-        raise ValueError(f"no such source: {', '.join(sorted(unknown))}")
-    claims = {
+    written = {name: list(value) if isinstance(value, Sequence) else value for name, value in grants.items()}
+    parse_changes(written)
+    if role is not None and role not in ROLES:
+        raise ValueError(f"no such role: {role}")
+    if template is not None and template not in TEMPLATES:
+        raise ValueError(f"no such template: {template}")
+    claims: dict[str, Any] = {
         "iss": key,
         "sub": identity,
         "name": name,
         "room": room,
         "nbf": now_s,
         "exp": now_s + ttl_s,
-        "grants": {
-            "publish": publish if isinstance(publish, bool) else list(publish),
-            "subscribe": subscribe,
-            "data": data,
-            "chat": chat,
-        },
+        "grants": written,
     }
+    claims |= {k: v for k, v in (("role", role), ("template", template), ("jti", jti)) if v}
     return jwt.encode(claims, secret, algorithm=ALGORITHM)
 
 
@@ -75,7 +85,11 @@ def verify(token: str, keys: Mapping[str, str], room: str, now_s: float) -> Clai
 
     Raises `RequestError` `bad_token`, `token_expired` or `wrong_room`.
     """
-    claims = decode(token, keys, now_s)
+    return for_room(decode(token, keys, now_s), room)
+
+
+def for_room(claims: Claims, room: str) -> Claims:
+    """The claims, if they are for `room`. Raises `RequestError` `wrong_room`."""
     if claims.room != room:
         raise RequestError("wrong_room", "the token is for another room")
     return claims
@@ -83,63 +97,100 @@ def verify(token: str, keys: Mapping[str, str], room: str, now_s: float) -> Clai
 
 def decode(token: str, keys: Mapping[str, str], now_s: float) -> Claims:
     """Like `verify`, for whatever room the token is. Raises `RequestError` `bad_token` or `token_expired`."""
-    claims = _signed_claims(token, keys)
+    header, claims = peek(token)
+    issuer = claims.get("iss")
+    secret = keys.get(issuer) if isinstance(issuer, str) else None
+    if secret is None or header.get("alg") != ALGORITHM:
+        raise bad("unknown key")
+    return read(signed(token, secret, [ALGORITHM]), now_s)
+
+
+def peek(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and claims as the token has them, not to be believed yet. Raises `RequestError` `bad_token`."""
+    if len(token) > MAX_CHARACTERS:
+        raise bad("too long")
+    try:
+        found = jwt.decode_complete(token, options={"verify_signature": False})
+        return found["header"], found["payload"]
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        raise bad("form") from None
+
+
+def signed(
+    token: str, key: Any, algorithms: Sequence[str], audience: str = "", issuer: str = ""
+) -> dict[str, Any]:
+    """The claims, if `key` has signed them. Raises `RequestError` `bad_token`."""
+    # Times are checked against the caller's clock, the rest of the form by `read`.
+    options = Options(
+        verify_exp=False,
+        verify_nbf=False,
+        verify_iat=False,
+        verify_sub=False,
+        verify_jti=False,
+        verify_aud=bool(audience),
+        verify_iss=bool(issuer),
+    )
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key,
+            algorithms=list(algorithms),
+            audience=audience or None,
+            issuer=issuer or None,
+            options=options,
+        )
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        raise bad("signature or form") from None
+    return claims
+
+
+def read(claims: Mapping[str, Any], now_s: float) -> Claims:
+    """Check the form and the times of claims that were signed. Raises `RequestError`."""
     expires, not_before = _time(claims, "exp"), _time(claims, "nbf") if "nbf" in claims else 0
     if now_s > expires + LEEWAY_S:
         raise RequestError("token_expired", "the token has expired")
     if now_s < not_before - LEEWAY_S:
-        raise _bad("not valid yet")
-    identity, room, name = claims.get("sub"), claims.get("room"), claims.get("name", "")
-    if not isinstance(identity, str) or not 0 < len(identity) <= MAX_IDENTITY or not identity.isprintable():
-        raise _bad("sub")
-    if not isinstance(room, str) or not room:
-        raise _bad("room")
-    if not isinstance(name, str) or not name.isprintable():
-        raise _bad("name")
-    return Claims(identity=identity, name=name, room=room, grants=_grants(claims.get("grants", {})))
+        raise bad("not valid yet")
+    role, template = claims.get("role"), claims.get("template")
+    if role is not None and role not in ROLES:
+        raise bad("role")
+    if template is not None and template not in TEMPLATES:
+        raise bad("template")
+    return Claims(
+        identity=_text(claims, "sub", shortest=1, longest=MAX_IDENTITY),
+        name=_text(claims, "name", shortest=0, longest=MAX_CHARACTERS),
+        room=_text(claims, "room", shortest=1, longest=MAX_CHARACTERS),
+        role=role,
+        grants=_grants(claims.get("grants", {})),
+        template=template,
+        jti=_text(claims, "jti", shortest=0, longest=MAX_JTI),
+        expires_s=expires,
+    )
 
 
-def _signed_claims(token: str, keys: Mapping[str, str]) -> dict[str, Any]:
-    if len(token) > MAX_CHARACTERS:
-        raise _bad("too long")
-    try:
-        issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
-        secret = keys.get(issuer) if isinstance(issuer, str) else None
-        if secret is None:
-            raise _bad("unknown key")
-        return jwt.decode(
-            token,
-            secret,
-            algorithms=[ALGORITHM],
-            # Times are checked against the caller's clock.
-            options={"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False},
-        )
-    except (jwt.InvalidTokenError, ValueError, RecursionError):
-        raise _bad("signature or form") from None
+def bad(what: str) -> RequestError:
+    """The error for a token that does not count."""
+    return RequestError("bad_token", f"the token is not valid: {what}")
 
 
-def _grants(given: object) -> Grants:
+def _text(claims: Mapping[str, Any], name: str, *, shortest: int, longest: int) -> str:
+    value = claims.get(name, "")
+    if not isinstance(value, str) or not shortest <= len(value) <= longest or not value.isprintable():
+        raise bad(name)
+    return value
+
+
+def _grants(given: object) -> GrantChanges:
     if not isinstance(given, dict):
-        raise _bad("grants")
-    publish = given.get("publish", True)
-    if isinstance(publish, list):
-        if not all(source in SOURCES for source in publish):
-            raise _bad("grants.publish")
-        publish = tuple(publish)
-    elif not isinstance(publish, bool):
-        raise _bad("grants.publish")
-    rights = {name: given.get(name, True) for name in ("subscribe", "data", "chat")}
-    if not all(isinstance(right, bool) for right in rights.values()):
-        raise _bad("grants")
-    return Grants(publish=publish, **rights)
+        raise bad("grants")
+    try:
+        return parse_changes(given)
+    except (ValueError, TypeError):
+        raise bad("grants") from None
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float:
     value = claims.get(name)
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise _bad(name)
+        raise bad(name)
     return value
-
-
-def _bad(what: str) -> RequestError:
-    return RequestError("bad_token", f"the token is not valid: {what}")

@@ -9,6 +9,7 @@ from sfu.room import effects
 from sfu.room.effects import Event, Welcome
 from sfu.room.model import ChatMessage, ParticipantView, Publication
 from sfu.room.permissions import Grants
+from sfu.server import class_wire
 
 Json = dict[str, Any]
 
@@ -20,7 +21,16 @@ def encode(message: Json) -> str:
 
 def grants(value: Grants) -> Json:
     publish = value.publish if isinstance(value.publish, bool) else list(value.publish)
-    return {"publish": publish, "subscribe": value.subscribe, "data": value.data, "chat": value.chat}
+    return {
+        "publish": publish,
+        "subscribe": value.subscribe,
+        "data": value.data,
+        "chat": value.chat,
+        "moderate": value.moderate,
+        "record": value.record,
+        "see_hidden": value.see_hidden,
+        "hidden": value.hidden,
+    }
 
 
 def publication(value: Publication) -> Json:
@@ -45,7 +55,9 @@ def participant(value: ParticipantView) -> Json:
         "identity": value.identity,
         "state": value.state,
         "joined_at_ms": value.joined_at_ms,
+        "role": value.role,
         "grants": grants(value.grants),
+        "breakout": value.breakout,
         "publications": [publication(each) for each in value.publications],
     }
 
@@ -82,6 +94,8 @@ def event(value: Event) -> Json:
             }
         case effects.ChatSent():
             return {"type": "chat", "message": chat_message(value.message)}
+        case _:
+            return class_wire.event(value)
 
 
 def welcome(value: Welcome) -> Json:
@@ -90,7 +104,8 @@ def welcome(value: Welcome) -> Json:
         "resumed": value.resumed,
         "participant": participant(value.participant),
         "participants": [participant(other) for other in value.others],
-        "room": {"name": value.room},
+        "room": class_wire.room(value.view),
+        "class": class_wire.work(value.work),
         "secret": value.secret,
         "chat": [chat_message(message) for message in value.chat],
     }

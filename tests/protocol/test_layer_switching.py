@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
 import pytest
-from plane_harness import SENT_IDS, Stage, Viewer, one_byte, rtp, vp8_payload
+from plane_harness import (
+    SENT_IDS,
+    Stage,
+    Viewer,
+    each_plane,  # noqa: F401 - every test runs on every plane
+    one_byte,
+    rtp,
+    vp8_payload,
+)
 
 from sfu.media.plane import KeyframeWanted, Layer
 from sfu.rtp.packet import RtpPacket

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from emulator import GilbertElliott, Network
+from plane_harness import each_plane, make_plane  # noqa: F401 - every test runs on every plane
 from rtp_peers import MEDIA_PT, MID_ID, RTX_PT, TWCC_ID, Vp8Publisher, Vp8Viewer, make_keys
 
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
@@ -20,12 +21,12 @@ from sfu.media.plane import (
     Codec,
     EncodingSsrcs,
     ExtensionIds,
+    MediaPlane,
     PublicationConfig,
     SrtpKeys,
     SubscriptionConfig,
 )
 from sfu.media.policy import Policy
-from sfu.media.python_plane import PythonPlane
 
 MS = 1000
 SECOND = 1_000_000
@@ -49,7 +50,7 @@ class Router:
 @dataclass
 class Call:
     network: Network
-    plane: PythonPlane
+    plane: MediaPlane
     policy: Policy
     router: Router
     publisher: Vp8Publisher
@@ -84,7 +85,7 @@ class Call:
         return viewer
 
 
-def open_publication(plane: PythonPlane, publisher: Vp8Publisher, keys: SrtpKeys) -> None:
+def open_publication(plane: MediaPlane, publisher: Vp8Publisher, keys: SrtpKeys) -> None:
     transport = TransportKey(1)
     plane.open_transport(transport, keys)
     codec = Codec(name="vp8", payload_type=MEDIA_PT, clock_rate=90_000, rtx_payload_type=RTX_PT)
@@ -108,7 +109,7 @@ def call(seed: int, up: dict[str, Any], down: dict[str, Any], *, viewers: int = 
     network = Network(seed)
     clock = network.clock
     router = Router()
-    plane = PythonPlane(router, rng=random.Random(seed))
+    plane = make_plane(router, rng=random.Random(seed))
     policy = Policy(plane, 500 * MS)
     keys = make_keys(random.Random(99))
     uplink = network.link(lambda data: plane.receive(TransportKey(1), data, clock.now_us), **up)

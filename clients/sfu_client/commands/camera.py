@@ -108,6 +108,7 @@ class _Camera:
                 insecure=args.insecure,
                 relay=args.relay,
                 auto_subscribe=False,
+                role="device",
                 keep_trying=not args.no_retry,
             ) as room:
                 self._room = room

@@ -55,13 +55,25 @@ def test_token_needs_a_key(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_token_carries_what_was_asked(capsys: pytest.CaptureFixture[str]) -> None:
     secret = "s" * 32
-    arguments = ["token", "--set", f"auth.keys=k:{secret}", "--room", "r", "--identity", "cam", "--no-chat"]
-    assert main([*arguments, "--publish", "camera"]) == 0
+    arguments = [
+        "token",
+        "--set",
+        f"auth.keys=k:{secret}",
+        "--room",
+        "r",
+        "--identity",
+        "cam",
+        "--role",
+        "device",
+    ]
+    rights = ["--publish", "camera", "--deny", "chat", "--grant", "record", "--id", "c1"]
+    assert main([*arguments, *rights]) == 0
     claims = jwt.decode(capsys.readouterr().out.strip(), secret, algorithms=["HS256"])
     assert claims["iss"] == "k"
     assert claims["sub"] == "cam"
     assert claims["room"] == "r"
-    assert claims["grants"] == {"publish": ["camera"], "subscribe": True, "data": True, "chat": False}
+    assert claims["grants"] == {"publish": ["camera"], "chat": False, "record": True}
+    assert (claims["role"], claims["jti"]) == ("device", "c1")
 
 
 def test_token_refuses_an_unknown_key() -> None:

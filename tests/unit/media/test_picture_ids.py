@@ -5,7 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from plane_harness import SENT_IDS, Stage, one_byte, rtp
+from plane_harness import (
+    SENT_IDS,
+    Stage,
+    each_plane,  # noqa: F401 - every test runs on every plane
+    one_byte,
+    rtp,
+)
 
 from sfu.media.plane import Codec, Layer
 from sfu.rtp import vp8, vp9

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TypeVar
 
 import pytest
@@ -13,7 +13,7 @@ from sfu.ids import ParticipantId, PublicationId, RoomName
 from sfu.room import commands, effects
 from sfu.room.effects import Effect
 from sfu.room.model import Instant, Limits, Publication, SessionKey, Wants
-from sfu.room.permissions import Grants, Source
+from sfu.room.permissions import GrantChanges, Grants, Source
 from sfu.room.registry import Rooms
 
 E = TypeVar("E")
@@ -50,7 +50,7 @@ class World:
                 room=RoomName(room),
                 name=name,
                 identity=identity,
-                grants=grants or Grants(),
+                grants=GrantChanges(**asdict(grants)) if grants else GrantChanges(),
                 wants=wants or Wants(),
             )
         )

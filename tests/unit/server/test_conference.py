@@ -36,6 +36,9 @@ class FakeChannel:
     def close(self, code: str, message: str = "") -> None:
         self.closed = self.closed or code
 
+    def admitted(self, member: Member, joined: dict[str, Any]) -> None:
+        self.messages.append(joined)
+
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [message for message in self.messages if message["type"] == kind]
 
@@ -52,9 +55,18 @@ class World:
     def join(self, name: str, room: str = "r", *, grants: Grants | None = None) -> tuple[Member, FakeChannel]:
         channel = FakeChannel(len(self.sent) + 1)
         request = requests.Join(
-            version=1, room=room, name=name, token="", wants=Wants(subscribe=False), client="", resume=None
+            version=1,
+            room=room,
+            name=name,
+            token="",
+            wants=Wants(subscribe=False),
+            client="",
+            resume=None,
+            role=None,
+            template=None,
         )
-        member, _ = self.conference.join(channel, request)
+        member, _ = self.conference.join(channel, request, None)
+        assert member is not None
         if grants is not None:
             member.grants = grants
         inbox = self.sent[member.id] = []

@@ -13,7 +13,7 @@ from sfu.ids import ParticipantId, PublicationId, RoomName
 from sfu.room import commands, effects
 from sfu.room.effects import Effect
 from sfu.room.model import Instant, Limits, SessionKey
-from sfu.room.permissions import Grants
+from sfu.room.permissions import GrantChanges
 from sfu.room.registry import Rooms
 from sfu.server.publish_leg import PublishLeg
 from sfu.server.requests import Offer, OfferedMedia
@@ -54,10 +54,12 @@ def offer(*sections: list[str], ufrag: str = "cli0", fingerprint: str = FINGERPR
 class Publisher:
     """A leg in a room of its own."""
 
-    def __init__(self, *, grants: Grants | None = None, most: int = 8) -> None:
+    def __init__(self, *, grants: GrantChanges | None = None, most: int = 8) -> None:
         self.media = FakeMedia()
         self.rooms = Rooms(Limits(max_publications=most), random.Random(1))
-        join = commands.Join(session=SessionKey(1), room=RoomName("r"), name="", grants=grants or Grants())
+        join = commands.Join(
+            session=SessionKey(1), room=RoomName("r"), name="", grants=grants or GrantChanges()
+        )
         done = self.rooms.apply(join, NOW)
         self.id: ParticipantId = next(e.participant.id for e in done if isinstance(e, effects.Welcome))
         self.leg = PublishLeg(
@@ -145,7 +147,7 @@ def test_unpublish_then_a_new_offer_publishes_anew() -> None:
 
 
 def test_what_may_not_be_published_is_refused_alone() -> None:
-    ann = Publisher(grants=Grants(publish=("microphone",)))
+    ann = Publisher(grants=GrantChanges(publish=("microphone",)))
     answer = ann.offer(
         offer(section("0", "audio"), section("1", "video"), section("2", "video"), section("3", "audio")),
         m0=MICROPHONE,

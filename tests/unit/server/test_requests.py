@@ -28,7 +28,15 @@ def code(message: dict[str, Any]) -> str:
 
 def test_join_with_its_defaults() -> None:
     assert parse(JOIN) == requests.Join(
-        version=1, room="r", name="Ann", token="", wants=Wants(), client="", resume=None
+        version=1,
+        room="r",
+        name="Ann",
+        token="",
+        wants=Wants(),
+        client="",
+        resume=None,
+        role=None,
+        template=None,
     )
 
 

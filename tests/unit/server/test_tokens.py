@@ -7,7 +7,7 @@ import jwt
 import pytest
 
 from sfu.errors import RequestError
-from sfu.room.permissions import Grants
+from sfu.room.permissions import GrantChanges
 from sfu.server import tokens
 
 SECRET, OTHER = "s" * 32, "o" * 32
@@ -35,7 +35,7 @@ def code(token: str, room: str = "r", now_s: float = NOW) -> str:
 def test_a_minted_token_says_what_it_was_minted_with() -> None:
     claims = tokens.verify(minted(publish=["camera"], chat=False), KEYS, "r", NOW)
     assert (claims.identity, claims.name, claims.room) == ("ann", "Ann", "r")
-    assert claims.grants == Grants(publish=("camera",), chat=False)
+    assert claims.grants == GrantChanges(publish=("camera",), chat=False)
 
 
 def test_minting_refuses_a_source_that_does_not_exist() -> None:

@@ -1,0 +1,393 @@
+//! Sending one publication to one subscriber: which encoding, and every number of its packets rewritten.
+
+use std::collections::VecDeque;
+
+use crate::demux::PublicationId;
+use crate::egress_transport::{EgressTransport, Header};
+use crate::extensions::ExtensionLayout;
+use crate::hub::Hub;
+use crate::ingress::{EncodingId, MediaPacket, Publication, SubscriptionId};
+use crate::pacer::Priority;
+use crate::parameters::{Kind, Layer, SubscriptionConfig, SubscriptionKey};
+use crate::payload::rewrite;
+use crate::red;
+use crate::resent::Resent;
+use crate::run::{Picture, Run};
+
+pub(crate) const HIGHEST: Layer = Layer { spatial: 7, temporal: 7 };
+const RUNS: usize = 4;
+
+/// What was sent to one subscriber of one publication, and what it reports back.
+#[derive(Clone, Debug, Default)]
+pub struct SubscriptionStats {
+    pub packets: i64,
+    pub bytes: i64,
+    pub nacks_received: i64,
+    pub retransmitted: i64,
+    pub retransmit_missed: i64,
+    pub plis_received: i64,
+    pub fraction_lost: f64,
+    pub lost: i64,
+    pub jitter_ms: f64,
+    pub rtt_ms: Option<f64>,
+    pub bitrate_bps: i64,
+    pub current: Option<Layer>,
+    pub current_rid: String,
+}
+
+/// What a packet's payload becomes.
+#[derive(Clone, Copy)]
+enum Content {
+    Nothing,
+    Whole,
+    Pictures {
+        picture_id: i64,
+        tl0_pic_idx: i64,
+    },
+    /// Of redundant audio the block that is new, from there on.
+    From(usize),
+    /// Redundant audio with this leg's payload types.
+    Renumbered,
+}
+
+/// One subscriber's receipt of one publication. Its methods take the parts of the plane that they touch.
+pub struct Subscription {
+    pub id: SubscriptionId,
+    pub key: SubscriptionKey,
+    pub config: SubscriptionConfig,
+    pub transport: usize,
+    pub publication: PublicationId,
+    pub stats: SubscriptionStats,
+    pub target: Option<Layer>,
+    pub unsettled: bool,
+    pub(crate) layout: ExtensionLayout,
+    priority: Priority,
+    pub(crate) running: bool,
+    /// The current one, while running, is the last.
+    pub(crate) runs: VecDeque<Run>,
+    pub(crate) wanted: Option<EncodingId>,
+    pub(crate) asked_us: i64,
+    pub(crate) temporal: i64,
+    temporal_cap: i64,
+    pub(crate) next_out: i64,
+    pub(crate) rtx_next: i64,
+    pub(crate) connected: bool,
+    pub(crate) resent: Resent,
+    pub(crate) report_us: i64,
+    pub(crate) reports: VecDeque<(u32, i64)>,
+    pub(crate) fir_seq: i64,
+    pub(crate) rate_bytes: i64,
+    pub(crate) rate_us: i64,
+}
+
+impl Subscription {
+    /// `first_out` and `rtx_first` are the first sequence numbers of its SSRCs.
+    pub fn new(
+        id: SubscriptionId,
+        key: SubscriptionKey,
+        config: SubscriptionConfig,
+        transport: usize,
+        publication: PublicationId,
+        kind: Kind,
+        (first_out, rtx_first): (i64, i64),
+    ) -> Self {
+        Self {
+            id,
+            key,
+            layout: ExtensionLayout::new(&config.extensions, &config.mid),
+            config,
+            transport,
+            publication,
+            stats: SubscriptionStats::default(),
+            target: Some(HIGHEST),
+            unsettled: false,
+            priority: if kind == Kind::Audio { Priority::Audio } else { Priority::Video },
+            running: false,
+            runs: VecDeque::new(),
+            wanted: None,
+            asked_us: -1,
+            temporal: HIGHEST.temporal,
+            temporal_cap: HIGHEST.temporal,
+            next_out: first_out,
+            rtx_next: rtx_first,
+            connected: false,
+            resent: Resent::default(),
+            report_us: -1,
+            reports: VecDeque::new(),
+            fir_seq: -1,
+            rate_bytes: 0,
+            rate_us: -1,
+        }
+    }
+
+    /// Take over a configuration of the same SSRCs.
+    pub fn configure(&mut self, config: SubscriptionConfig) {
+        self.layout = ExtensionLayout::new(&config.extensions, &config.mid);
+        self.config = config;
+    }
+
+    /// The transport has keys, or new ones. Under new keys the rollover counter begins anew.
+    pub fn connect(&mut self, transport: &EgressTransport, publication: &Publication, hub: &mut Hub) {
+        if transport.sender.is_none() {
+            return;
+        }
+        if self.connected {
+            self.stop(publication);
+            self.runs.clear();
+            self.next_out &= 0x7FFF;
+            self.rtx_next &= 0x7FFF;
+        }
+        self.connected = true;
+        self.wanted = None;
+        self.choose(publication, hub);
+    }
+
+    /// Remember on the transport where the SSRCs ended.
+    pub fn close(&mut self, transport: &mut EgressTransport, publication: &Publication) {
+        self.stop(publication);
+        transport.end(self.config.ssrc, &self.config.mid, self.next_out);
+        if let Some(rtx_ssrc) = self.config.rtx_ssrc {
+            transport.continue_at(rtx_ssrc, self.rtx_next);
+        }
+    }
+
+    // --- what is to flow -----------------------------------------------------------------------
+
+    /// Decide anew which encoding should flow, after its inputs changed.
+    pub fn choose(&mut self, publication: &Publication, hub: &mut Hub) {
+        self.settle_soon(hub);
+        let target = match self.target {
+            Some(target) if !publication.muted => target,
+            _ => {
+                self.stop(publication);
+                self.wanted = None;
+                return;
+            }
+        };
+        let Some(lowest) = publication.flowing.first() else {
+            // What stopped may go on where it stopped; whoever else begins is chosen then.
+            self.wanted = self.run().map(|run| run.encoding);
+            return;
+        };
+        let spatial = |id: &EncodingId| publication.encodings[*id].spatial;
+        let fitting = publication.flowing.iter().rev().find(|id| spatial(id) <= target.spatial);
+        let wanted = *fitting.unwrap_or(lowest);
+        self.temporal_cap =
+            if spatial(&wanted) >= target.spatial { target.temporal } else { HIGHEST.temporal };
+        if self.wanted != Some(wanted) {
+            self.wanted = Some(wanted);
+            self.asked_us = -1;
+        }
+    }
+
+    /// Whether it is this encoding that flows.
+    pub fn gets(&self, encoding: EncodingId) -> bool {
+        self.run().is_some_and(|run| run.encoding == encoding)
+    }
+
+    /// Whether it refers to this encoding in any way.
+    pub fn needs(&self, encoding: EncodingId) -> bool {
+        self.wanted == Some(encoding) || self.runs.iter().any(|run| run.encoding == encoding)
+    }
+
+    pub(crate) fn run(&self) -> Option<&Run> {
+        if self.running { self.runs.back() } else { None }
+    }
+
+    fn settle_soon(&mut self, hub: &mut Hub) {
+        if !self.unsettled {
+            self.unsettled = true;
+            hub.unsettled.push(self.id);
+        }
+    }
+
+    fn stop(&mut self, publication: &Publication) {
+        if self.running {
+            if let Some(run) = self.runs.back_mut() {
+                self.next_out = run.end(publication);
+            }
+            self.running = false;
+        }
+    }
+
+    // --- packets -------------------------------------------------------------------------------
+
+    /// Send the packet if it is of what flows, or if what should flow can begin with it.
+    pub fn forward(
+        &mut self,
+        packet: &MediaPacket,
+        publication: &Publication,
+        transport: &mut EgressTransport,
+        now_us: i64,
+        hub: &mut Hub,
+    ) {
+        if !self.connected {
+            return;
+        }
+        let current = self.runs.len().wrapping_sub(1);
+        let index = match self.run() {
+            Some(run) if run.encoding == packet.encoding => current,
+            _ => match self.other_run(packet, publication, transport, now_us, hub) {
+                Some(index) => index,
+                None => return,
+            },
+        };
+        let (payload_type, content) = self.content(packet, index);
+        let Some(content) = content else { return };
+        let run = &mut self.runs[index];
+        let nothing = matches!(content, Content::Nothing);
+        if nothing && run.sequence.drop(packet.ext_seq) {
+            return;
+        }
+        let Some(out) = run.sequence.map(packet.ext_seq) else { return };
+        let main = self.config.payload_types.first().map_or(0, |(_, number)| *number);
+        let payload_type = payload_type.unwrap_or(main);
+        let header = Header {
+            ssrc: self.config.ssrc,
+            second: if packet.marker && !nothing { payload_type | 0x80 } else { payload_type },
+            ext_seq: out,
+            timestamp: run.timestamp(packet.timestamp),
+            csrcs: &packet.csrcs,
+            layout: &self.layout,
+            carried: &packet.carried,
+            frame_number: run.frame_number(packet),
+        };
+        let draft = header.begin(now_us, hub);
+        let size = self.write(content, packet, &mut hub.out.bytes);
+        transport.transmit(draft, self.priority, now_us, hub);
+        self.stats.packets += 1;
+        self.stats.bytes += size as i64;
+    }
+
+    /// This leg's payload type, and what of the payload is sent; None where the packet is too old for any.
+    fn content(&mut self, packet: &MediaPacket, index: usize) -> (Option<u8>, Option<Content>) {
+        let payload_type = self.payload_type(packet.payload_type);
+        if let Some(primary) = packet.primary {
+            let (payload_type, content) = self.redundant(packet, payload_type, primary);
+            return (payload_type, Some(content));
+        }
+        if payload_type.is_none() || packet.payload.is_empty() {
+            return (payload_type, Some(Content::Nothing));
+        }
+        let newest = packet.ext_seq > self.runs[index].sequence.highest();
+        if packet.temporal > 0 && self.leaves_out(packet, newest) {
+            if let (Some(pictures), true) = (&mut self.runs[index].pictures, packet.ext_picture_id >= 0) {
+                pictures.drop(packet.ext_picture_id);
+            }
+            return (payload_type, Some(Content::Nothing));
+        }
+        let content = match self.runs[index].picture(packet) {
+            Picture::AsItIs => Some(Content::Whole),
+            Picture::Other { picture_id, tl0_pic_idx } => Some(Content::Pictures { picture_id, tl0_pic_idx }),
+            Picture::Unknown => None,
+        };
+        (payload_type, content)
+    }
+
+    /// RED for those who take it, naming payload types as they know them; for others what is new.
+    fn redundant(
+        &self,
+        packet: &MediaPacket,
+        payload_type: Option<u8>,
+        (primary, start): (u8, usize),
+    ) -> (Option<u8>, Content) {
+        let number = self.payload_type(primary);
+        if payload_type.is_none() {
+            let some = number.is_some() && start < packet.payload.len();
+            return (number, if some { Content::From(start) } else { Content::Nothing });
+        }
+        let same = number.is_none() || number == Some(primary);
+        (payload_type, if same { Content::Whole } else { Content::Renumbered })
+    }
+
+    fn write(&self, content: Content, packet: &MediaPacket, out: &mut Vec<u8>) -> usize {
+        let start = out.len();
+        match content {
+            Content::Nothing => {}
+            Content::From(offset) => out.extend_from_slice(&packet.payload[offset..]),
+            _ => out.extend_from_slice(&packet.payload),
+        }
+        match content {
+            Content::Pictures { picture_id, tl0_pic_idx } => {
+                rewrite(&mut out[start..], &packet.info, picture_id, tl0_pic_idx);
+            }
+            Content::Renumbered => {
+                red::renumber(&mut out[start..], |number| self.payload_type(number).unwrap_or(number));
+            }
+            _ => {}
+        }
+        out.len() - start
+    }
+
+    /// This leg's number for a payload type of the publication.
+    pub(crate) fn payload_type(&self, number: u8) -> Option<u8> {
+        self.config.payload_types.iter().find(|(from, _)| *from == number).map(|(_, to)| *to)
+    }
+
+    /// Temporal layers change where a frame begins: downwards at once, upwards at a layer sync.
+    fn leaves_out(&mut self, packet: &MediaPacket, newest: bool) -> bool {
+        let temporal = packet.temporal as i64;
+        if newest && packet.info.start_of_frame {
+            if self.temporal_cap < self.temporal {
+                self.temporal = self.temporal_cap;
+            } else if self.temporal < temporal && temporal <= self.temporal_cap && packet.info.layer_sync {
+                self.temporal = temporal;
+            }
+        }
+        temporal > self.temporal
+    }
+
+    /// Which run a packet belongs to that is not of the current one, None where nobody waits for it.
+    ///
+    /// Either a new run begins with it (and it has been sent), or it is a late packet of a run that ended
+    /// before it came.
+    fn other_run(
+        &mut self,
+        packet: &MediaPacket,
+        publication: &Publication,
+        transport: &mut EgressTransport,
+        now_us: i64,
+        hub: &mut Hub,
+    ) -> Option<usize> {
+        let wanted = self.wanted?;
+        if packet.encoding == wanted {
+            let begins = match publication.config.kind {
+                Kind::Video => packet.info.keyframe,
+                Kind::Audio => !packet.payload.is_empty(),
+            };
+            if begins {
+                self.begin(packet, publication, transport, now_us, hub);
+            }
+            return None;
+        }
+        let late = |run: &Run| run.encoding == packet.encoding && packet.ext_seq <= run.sequence.highest();
+        self.runs.iter().position(late)
+    }
+
+    /// Begin a run, send its first packet, and what has already followed it.
+    pub(crate) fn begin(
+        &mut self,
+        packet: &MediaPacket,
+        publication: &Publication,
+        transport: &mut EgressTransport,
+        now_us: i64,
+        hub: &mut Hub,
+    ) {
+        self.stop(publication);
+        self.settle_soon(hub);
+        let run = Run::new(publication, packet, self.next_out, self.runs.back(), now_us);
+        if self.runs.len() == RUNS {
+            self.runs.pop_front();
+        }
+        self.runs.push_back(run);
+        self.running = true;
+        self.temporal = self.temporal_cap;
+        self.forward(packet, publication, transport, now_us, hub);
+        let encoding = &publication.encodings[packet.encoding];
+        for ext_seq in packet.ext_seq + 1..=encoding.reception.highest {
+            if let Some(following) = encoding.cache.get(ext_seq) {
+                self.forward(following, publication, transport, now_us, hub);
+            }
+        }
+    }
+}

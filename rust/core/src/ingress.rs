@@ -1,0 +1,511 @@
+//! Receiving publications: what became of a packet on the way in.
+
+use std::sync::Arc;
+
+use slab::Slab;
+use smallvec::SmallVec;
+
+use crate::cache::PacketCache;
+use crate::error::{ParseError, Parsed};
+use crate::extensions::{Carried, DEPENDENCY_DESCRIPTOR, Extensions};
+use crate::nack::NackTracker;
+use crate::packet::RtpPacket;
+use crate::parameters::{Codec, CodecName, EncodingSsrcs, Layer, PublicationConfig, PublicationKey};
+use crate::payload::{OPAQUE, PayloadInfo, inspect};
+use crate::reception::{Reception, Refused};
+use crate::red;
+use crate::sequence::unwrap;
+
+/// Silence after which an encoding is given up, once others have sent `FRAMES_SHOWN` frames meanwhile.
+const STALLED_US: i64 = 300_000;
+/// Silence after which an encoding has stopped whatever others do: a still screen sends seldom.
+const SILENT_US: i64 = 5_000_000;
+const FRAMES_SHOWN: usize = 3;
+/// A newcomer begins with a keyframe this young: with an older one browsers would play the past for a while.
+const REPLAY_US: i64 = 500_000;
+/// And with no more than this: a burst that a slow path still takes at once.
+const REPLAY_PACKETS: i64 = 100;
+const RATE_US: i64 = 500_000;
+const TEMPORAL_LAYERS: usize = 8;
+
+/// An encoding within its publication; a number is used again once nobody refers to it.
+pub type EncodingId = usize;
+/// A subscription within the plane.
+pub type SubscriptionId = usize;
+
+/// One packet of an encoding, shared by all who get it.
+///
+/// `temporal` is 0 where the layer cannot be left out; `ext_picture_id` and `frame_number` are -1 where absent.
+/// `primary` is of redundant audio the payload type of what is new and where its data begins.
+#[derive(Debug)]
+pub struct MediaPacket {
+    pub encoding: EncodingId,
+    pub ext_seq: i64,
+    pub payload_type: u8,
+    pub timestamp: u32,
+    pub marker: bool,
+    pub csrcs: SmallVec<[u8; 8]>,
+    pub payload: Vec<u8>,
+    pub info: PayloadInfo,
+    pub temporal: usize,
+    pub ext_picture_id: i64,
+    pub frame_number: i64,
+    pub carried: Carried,
+    pub primary: Option<(u8, usize)>,
+}
+
+impl Default for MediaPacket {
+    fn default() -> Self {
+        Self {
+            encoding: 0,
+            ext_seq: 0,
+            payload_type: 0,
+            timestamp: 0,
+            marker: false,
+            csrcs: SmallVec::new(),
+            payload: Vec::new(),
+            info: OPAQUE,
+            temporal: 0,
+            ext_picture_id: -1,
+            frame_number: -1,
+            carried: Carried::default(),
+            primary: None,
+        }
+    }
+}
+
+/// Counters of an encoding, cumulative since it started; bytes and rates are of the media, retransmissions
+/// included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodingStats {
+    pub rid: Arc<str>,
+    pub ssrc: u32,
+    pub active: bool,
+    pub packets: i64,
+    pub bytes: i64,
+    pub lost: i64,
+    pub recovered: i64,
+    pub duplicates: i64,
+    pub nacks_sent: i64,
+    pub plis_sent: i64,
+    pub keyframes: i64,
+    pub frames: i64,
+    pub jitter_ms: f64,
+    pub bitrate_bps: i64,
+    pub width: u32,
+    pub height: u32,
+}
+
+/// One packet as it came, retransmissions unwrapped.
+pub struct Arrival<'a> {
+    pub seq: u16,
+    pub timestamp: u32,
+    pub marker: bool,
+    pub csrcs: &'a [u8],
+    pub payload: &'a [u8],
+    pub recovered: bool,
+}
+
+/// What has been received: in the cache, or in hand where a newer packet has its place.
+pub enum Received {
+    Cached(i64),
+    Loose(Box<MediaPacket>),
+}
+
+/// One received stream.
+pub struct Encoding {
+    pub stats: EncodingStats,
+    pub clock_rate: u32,
+    pub reception: Reception,
+    pub nack: NackTracker,
+    pub cache: PacketCache<MediaPacket>,
+    pub spatial: i64,
+    pub last_us: i64,
+    /// Bits per second of each temporal layer alone.
+    pub rates: [i64; TEMPORAL_LAYERS],
+    pub top_temporal: usize,
+    pub last_ts: u32,
+    pub last_tl0: i64,
+    pub last_frame_number: i64,
+    /// Where the newest keyframe begins, -1 before the first.
+    pub keyframe_seq: i64,
+    unwrapped_picture_id: i64,
+    keyframe_ts: i64,
+    keyframe_us: i64,
+    frame_us: [i64; FRAMES_SHOWN],
+    rate_bytes: [i64; TEMPORAL_LAYERS],
+    rate_since_us: i64,
+}
+
+impl Encoding {
+    pub fn new(rid: Arc<str>, ssrc: u32, clock_rate: u32, cache_packets: usize) -> Self {
+        Self {
+            stats: EncodingStats {
+                rid,
+                ssrc,
+                active: false,
+                packets: 0,
+                bytes: 0,
+                lost: 0,
+                recovered: 0,
+                duplicates: 0,
+                nacks_sent: 0,
+                plis_sent: 0,
+                keyframes: 0,
+                frames: 0,
+                jitter_ms: 0.0,
+                bitrate_bps: 0,
+                width: 0,
+                height: 0,
+            },
+            clock_rate,
+            reception: Reception::new(clock_rate),
+            nack: NackTracker::default(),
+            cache: PacketCache::new(cache_packets),
+            spatial: 0,
+            last_us: 0,
+            rates: [0; TEMPORAL_LAYERS],
+            top_temporal: 0,
+            last_ts: 0,
+            last_tl0: 0,
+            last_frame_number: 0,
+            keyframe_seq: -1,
+            unwrapped_picture_id: -1,
+            keyframe_ts: -1,
+            keyframe_us: 0,
+            frame_us: [0; FRAMES_SHOWN],
+            rate_bytes: [0; TEMPORAL_LAYERS],
+            rate_since_us: -1,
+        }
+    }
+
+    /// Count the packet in. Fails for what nobody should get: its reason is counted.
+    ///
+    /// `spare` is memory for the packet, and gets that of one that is no longer needed.
+    pub fn receive(
+        &mut self,
+        id: EncodingId,
+        arrival: &Arrival,
+        codec: &Codec,
+        carried: Carried,
+        now_us: i64,
+        spare: &mut Option<Box<MediaPacket>>,
+    ) -> Parsed<Received> {
+        let highest = self.reception.highest;
+        let ext_seq = self.accept(arrival, now_us)?;
+        if ext_seq > highest + 1 && highest >= 0 {
+            self.nack.gap(highest + 1, ext_seq, now_us);
+        } else if ext_seq <= highest {
+            self.nack.arrived(ext_seq, now_us);
+        }
+        let info = inspect(codec.name, arrival.payload)?;
+        let primary = match codec.name {
+            CodecName::Red if !arrival.payload.is_empty() => Some(red::primary(arrival.payload)?),
+            _ => None,
+        };
+        let mut packet = spare.take().unwrap_or_default();
+        packet.encoding = id;
+        packet.ext_seq = ext_seq;
+        packet.payload_type = codec.payload_type;
+        packet.timestamp = arrival.timestamp;
+        packet.marker = arrival.marker;
+        packet.csrcs.clear();
+        packet.csrcs.extend_from_slice(arrival.csrcs);
+        packet.payload.clear();
+        packet.payload.extend_from_slice(arrival.payload);
+        packet.info = info;
+        packet.temporal = if codec.name == CodecName::Vp8 { usize::from(info.temporal) } else { 0 };
+        packet.ext_picture_id = -1;
+        packet.frame_number = match carried.values[DEPENDENCY_DESCRIPTOR].as_slice() {
+            [_, high, low, ..] => i64::from(u16::from_be_bytes([*high, *low])),
+            _ => -1,
+        };
+        packet.carried = carried;
+        packet.primary = primary;
+        self.look_into(&mut packet, ext_seq > highest, now_us);
+        match self.cache.put(ext_seq, packet) {
+            Ok(before) => {
+                *spare = before;
+                Ok(Received::Cached(ext_seq))
+            }
+            Err(packet) => Ok(Received::Loose(packet)),
+        }
+    }
+
+    fn accept(&mut self, arrival: &Arrival, now_us: i64) -> Parsed<i64> {
+        let reception = &mut self.reception;
+        if arrival.recovered && !reception.is_missing(arrival.seq) {
+            reception.duplicates += 1;
+            return Err(ParseError("duplicate"));
+        }
+        let ext_seq = reception.accept(arrival.seq).map_err(|refused| match refused {
+            Refused::Duplicate => ParseError("duplicate"),
+            Refused::Restarted => ParseError("out-of-range"),
+        })?;
+        self.stats.packets += 1;
+        self.stats.bytes += arrival.payload.len() as i64;
+        if arrival.recovered {
+            reception.recovered += 1;
+        } else {
+            self.last_us = now_us;
+            reception.arrived(arrival.timestamp, now_us);
+        }
+        Ok(ext_seq)
+    }
+
+    fn look_into(&mut self, packet: &mut MediaPacket, newest: bool, now_us: i64) {
+        let info = packet.info;
+        self.rate_bytes[packet.temporal] += packet.payload.len() as i64;
+        self.top_temporal = self.top_temporal.max(packet.temporal);
+        if newest {
+            if packet.timestamp != self.last_ts || self.stats.frames == 0 {
+                self.last_ts = packet.timestamp;
+                self.frame_us.rotate_left(1);
+                self.frame_us[FRAMES_SHOWN - 1] = now_us;
+                self.stats.frames += 1;
+            }
+            if info.tl0_pic_idx >= 0 {
+                self.last_tl0 = info.tl0_pic_idx;
+            }
+            if packet.frame_number >= 0 {
+                self.last_frame_number = packet.frame_number;
+            }
+        }
+        if info.keyframe {
+            if i64::from(packet.timestamp) != self.keyframe_ts {
+                self.keyframe_ts = i64::from(packet.timestamp);
+                self.keyframe_us = now_us;
+                self.stats.keyframes += 1;
+                self.keyframe_seq = self.keyframe_seq.max(packet.ext_seq);
+            } else if packet.ext_seq < self.keyframe_seq {
+                self.keyframe_seq = packet.ext_seq;
+            }
+        }
+        if info.width != 0 && info.height != 0 {
+            (self.stats.width, self.stats.height) = (info.width, info.height);
+        }
+        if info.picture_id >= 0 {
+            if self.unwrapped_picture_id < 0 {
+                self.unwrapped_picture_id = info.picture_id + (1 << info.picture_id_bits);
+            }
+            let number = unwrap(info.picture_id, self.unwrapped_picture_id, info.picture_id_bits);
+            packet.ext_picture_id = number;
+            self.unwrapped_picture_id = self.unwrapped_picture_id.max(number);
+        }
+    }
+
+    /// Its newest keyframe's first packet, where it and everything since are at hand and little enough to be
+    /// sent again.
+    pub fn recent_keyframe(&self, now_us: i64) -> Option<&MediaPacket> {
+        let first = self.keyframe_seq;
+        let end = self.reception.highest + 1;
+        if first < 0 || end - first > REPLAY_PACKETS || now_us - self.keyframe_us > REPLAY_US {
+            return None;
+        }
+        (first..end).all(|number| self.cache.get(number).is_some()).then(|| self.cache.get(first))?
+    }
+
+    /// Nobody may begin with what has come until now.
+    pub fn forget_keyframe(&mut self) {
+        self.keyframe_seq = -1;
+    }
+
+    /// Keep the rates up to date; call every tick.
+    pub fn measure(&mut self, now_us: i64) {
+        if self.rate_since_us < 0 {
+            self.rate_since_us = now_us;
+        }
+        let elapsed_us = now_us - self.rate_since_us;
+        if elapsed_us < RATE_US {
+            return;
+        }
+        self.rate_since_us = now_us;
+        for (rate, bytes) in self.rates.iter_mut().zip(&mut self.rate_bytes) {
+            let now = (*bytes * 8_000_000).div_euclid(elapsed_us);
+            *rate = if now != 0 && *rate != 0 { (now + 3 * *rate) / 4 } else { now };
+            *bytes = 0;
+        }
+        self.stats.bitrate_bps = self.rates.iter().sum();
+    }
+
+    /// Its counters, brought up to date.
+    pub fn snapshot(&self) -> EncodingStats {
+        let mut stats = self.stats.clone();
+        stats.lost = self.reception.lost();
+        stats.recovered = self.reception.recovered;
+        stats.duplicates = self.reception.duplicates;
+        stats.jitter_ms = self.reception.jitter * 1000.0 / f64::from(self.clock_rate);
+        stats
+    }
+}
+
+/// One publication: its encodings by rid, and who gets them.
+pub struct Publication {
+    pub key: PublicationKey,
+    pub config: PublicationConfig,
+    pub encodings: Slab<Encoding>,
+    /// The encoding of each rid, in the order of their coming.
+    pub by_rid: Vec<(Arc<str>, EncodingId)>,
+    /// Encodings that flow, smallest picture first.
+    pub flowing: Vec<EncodingId>,
+    pub muted: bool,
+    pub loudest: u8,
+    pub audio_packets: i64,
+    pub subscriptions: Vec<SubscriptionId>,
+    /// No longer open: it lives until nobody gets it.
+    pub closed: bool,
+}
+
+impl Publication {
+    pub fn new(key: PublicationKey, config: PublicationConfig) -> Self {
+        Self {
+            key,
+            config,
+            encodings: Slab::new(),
+            by_rid: Vec::new(),
+            flowing: Vec::new(),
+            muted: false,
+            loudest: 127,
+            audio_packets: 0,
+            subscriptions: Vec::new(),
+            closed: false,
+        }
+    }
+
+    /// The codec of a media payload type.
+    pub fn codec(&self, payload_type: u8) -> Option<&Codec> {
+        self.config.codecs.iter().rev().find(|codec| codec.payload_type == payload_type)
+    }
+
+    /// The codec whose retransmissions have this payload type.
+    pub fn rtx_codec(&self, payload_type: u8) -> Option<&Codec> {
+        self.config.codecs.iter().rev().find(|codec| codec.rtx_payload_type == Some(payload_type))
+    }
+
+    pub fn encoding_of(&self, rid: &str) -> Option<EncodingId> {
+        self.by_rid.iter().find(|(known, _)| &**known == rid).map(|(_, id)| *id)
+    }
+
+    /// Put an encoding in the place of the one that its rid had.
+    pub fn add_encoding(&mut self, encoding: Encoding) -> EncodingId {
+        let rid = encoding.stats.rid.clone();
+        let id = self.encodings.insert(encoding);
+        match self.by_rid.iter_mut().find(|(known, _)| *known == rid) {
+            Some(entry) => entry.1 = id,
+            None => self.by_rid.push((rid, id)),
+        }
+        id
+    }
+
+    /// Drop encodings that are of no rid any more and that nobody `needs`.
+    pub fn forget_encodings(&mut self, needs: impl Fn(EncodingId) -> bool) {
+        let (by_rid, flowing) = (&self.by_rid, &self.flowing);
+        self.encodings.retain(|id, _| {
+            by_rid.iter().any(|(_, current)| *current == id) || flowing.contains(&id) || needs(id)
+        });
+    }
+
+    /// Announced SSRCs by rid; the rids of simulcast without any are made up.
+    ///
+    /// Where there are rids, they alone tell which SSRC is which: descriptions do not.
+    pub fn announced(&self) -> Vec<(Arc<str>, EncodingSsrcs)> {
+        let ssrcs = &self.config.ssrcs;
+        if !self.config.rids.is_empty() {
+            return Vec::new();
+        }
+        match ssrcs.as_slice() {
+            [only] => vec![("".into(), *only)],
+            _ => ssrcs.iter().enumerate().map(|(index, each)| (index.to_string().into(), *each)).collect(),
+        }
+    }
+
+    /// Order the encodings anew by picture size. Returns whether anything has changed.
+    ///
+    /// One that does not flow just now keeps its place: what subscribers are capped to stays what it was.
+    pub fn rank(&mut self) -> bool {
+        let mut ranked: SmallVec<[EncodingId; 8]> = self.by_rid.iter().map(|(_, id)| *id).collect();
+        ranked.sort_by(|one, other| self.quality(*one).cmp(&self.quality(*other)));
+        let mut changed = false;
+        for (spatial, id) in ranked.iter().enumerate() {
+            let encoding = &mut self.encodings[*id];
+            changed = changed || encoding.spatial != spatial as i64;
+            encoding.spatial = spatial as i64;
+        }
+        ranked.retain(|id| self.encodings[*id].stats.active);
+        if *ranked != *self.flowing {
+            self.flowing = ranked.to_vec();
+            changed = true;
+        }
+        changed
+    }
+
+    fn quality(&self, id: EncodingId) -> (u64, usize, &str) {
+        let stats = &self.encodings[id].stats;
+        // Of a rid that stands twice the last place counts.
+        let position = self.config.rids.iter().rposition(|rid| *rid == stats.rid).unwrap_or(0);
+        (u64::from(stats.width) * u64::from(stats.height), position, &stats.rid)
+    }
+
+    /// Whether an encoding sends no more: silent while others show frames, or silent for long.
+    pub fn is_stalled(&self, id: EncodingId, now_us: i64) -> bool {
+        let last_us = self.encodings[id].last_us;
+        let silent_us = now_us - last_us;
+        let shown = || self.by_rid.iter().any(|(_, other)| self.encodings[*other].frame_us[0] > last_us);
+        silent_us >= STALLED_US && (silent_us >= SILENT_US || shown())
+    }
+
+    /// What flows, lowest first, with bits per second.
+    pub fn layers(&self) -> Vec<(Layer, Arc<str>, i64)> {
+        let mut layers = Vec::new();
+        for encoding in self.flowing.iter().map(|id| &self.encodings[*id]) {
+            let mut rate = 0;
+            for temporal in 0..=encoding.top_temporal {
+                rate += encoding.rates[temporal];
+                let layer = Layer { spatial: encoding.spatial, temporal: temporal as i64 };
+                layers.push((layer, encoding.stats.rid.clone(), rate));
+            }
+        }
+        layers
+    }
+
+    /// What of a packet's extensions subscribers get.
+    pub fn carried(&mut self, data: &[u8], extensions: &Extensions) -> Carried {
+        let mut carried = Carried::default();
+        if extensions.is_empty() {
+            return carried;
+        }
+        let ids = &self.config.extensions;
+        let wanted = [ids.audio_level, ids.video_orientation, ids.playout_delay, ids.dependency_descriptor];
+        for (value, id) in carried.values.iter_mut().zip(wanted) {
+            if let Some(found) = extensions.get(data, id) {
+                value.extend_from_slice(found);
+            }
+        }
+        if let Some(level) = carried.values[0].first() {
+            self.audio_packets += 1;
+            self.loudest = self.loudest.min(level & 0x7F);
+        }
+        carried
+    }
+}
+
+/// What a packet is, seen from the wire; a retransmission is unwrapped. Fails for padding on the RTX stream.
+///
+/// Spec: RFC 4588 section 4.
+pub fn arrival<'a>(data: &'a [u8], rtp: &RtpPacket, rtx: bool) -> Parsed<Arrival<'a>> {
+    let mut payload = &data[rtp.payload.clone()];
+    let mut seq = rtp.seq;
+    if rtx {
+        let [high, low, rest @ ..] = payload else { return Err(ParseError("padding")) };
+        seq = u16::from_be_bytes([*high, *low]);
+        payload = rest;
+    }
+    Ok(Arrival {
+        seq,
+        timestamp: rtp.timestamp,
+        marker: rtp.marker,
+        csrcs: &data[rtp.csrcs.clone()],
+        payload,
+        recovered: rtx,
+    })
+}

@@ -1,0 +1,41 @@
+//! The native media plane, without Python and without sockets: everything that happens per packet.
+//!
+//! `sfu/media/python_plane.py` is its readable reference: the same decisions, the same bytes.
+#![forbid(unsafe_code)]
+
+pub mod bits;
+pub mod cache;
+pub mod error;
+pub mod extensions;
+pub mod hub;
+pub mod nack;
+pub mod pacer;
+pub mod packet;
+pub mod parameters;
+pub mod payload;
+pub mod plane;
+pub mod reception;
+pub mod red;
+pub mod rtcp;
+pub mod sequence;
+pub mod srtp;
+pub mod transport_cc;
+pub mod twcc;
+
+pub use egress::SubscriptionStats;
+pub use ingress::EncodingStats;
+
+mod av1;
+mod demux;
+mod egress;
+mod egress_transport;
+mod feedback;
+mod h264;
+mod ingress;
+mod resent;
+mod run;
+mod srtp_crypto;
+mod srtp_replay;
+mod timers;
+mod vp8;
+mod vp9;

@@ -1,0 +1,509 @@
+//! The plane: transports, publications, subscriptions, and the packets between them.
+//!
+//! `sfu/media/plane.py` says what each method promises. No method fails for what a peer sent; unknown keys are
+//! ignored. What is to be sent is in `take_out`, in the order of sending.
+
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+use slab::Slab;
+
+use crate::demux::{Demux, PublicationId, Route};
+use crate::egress::{Subscription, SubscriptionStats};
+use crate::egress_transport::EgressTransport;
+use crate::error::{ParseError, Parsed};
+use crate::hub::{Counters, Event, Hub, Outbox};
+use crate::ingress::{Encoding, EncodingStats, MediaPacket, Publication, Received, SubscriptionId, arrival};
+use crate::packet::{RtpPacket, is_rtcp, parse_packet};
+use crate::parameters::{
+    Kind, Layer, Probe, PublicationConfig, PublicationKey, SrtpKeys, SubscriptionConfig, SubscriptionKey,
+    TransportKey,
+};
+use crate::rtcp;
+use crate::srtp::SrtpReceiver;
+use crate::twcc::TwccRecorder;
+
+/// Audio is not sent again: its cache only tells what has overtaken a first packet.
+const AUDIO_CACHED: usize = 64;
+
+type Ids<K> = IndexMap<K, usize, FxBuildHasher>;
+
+/// One association: what it receives by, what it sends by, and whose RTCP it carries.
+pub(crate) struct Transport {
+    pub keys: Option<SrtpKeys>,
+    pub receiver: Option<SrtpReceiver>,
+    pub demux: Demux,
+    pub recorder: TwccRecorder,
+    pub transport_cc: u8,
+    pub out: EgressTransport,
+    pub subscriptions: Ids<u32>,
+    pub report_us: i64,
+}
+
+pub struct Plane {
+    pub(crate) hub: Hub,
+    pub(crate) ssrc: u32,
+    cache_packets: usize,
+    pub(crate) transports: Slab<Transport>,
+    pub(crate) transport_ids: Ids<TransportKey>,
+    pub(crate) publications: Slab<Publication>,
+    pub(crate) publication_ids: Ids<PublicationKey>,
+    pub(crate) subscriptions: Slab<Subscription>,
+    pub(crate) subscription_ids: Ids<SubscriptionKey>,
+    pub(crate) turn: usize,
+    /// Where a datagram is unprotected.
+    inbound: Vec<u8>,
+    spare: Option<Box<MediaPacket>>,
+}
+
+impl Plane {
+    /// `ssrc` is the server's own, of its reports.
+    pub fn new(ssrc: u32, cache_packets: usize) -> Self {
+        Self {
+            hub: Hub::default(),
+            ssrc,
+            cache_packets,
+            transports: Slab::new(),
+            transport_ids: IndexMap::default(),
+            publications: Slab::new(),
+            publication_ids: IndexMap::default(),
+            subscriptions: Slab::new(),
+            subscription_ids: IndexMap::default(),
+            turn: 0,
+            inbound: Vec::new(),
+            spare: None,
+        }
+    }
+
+    /// Packets that are to be sent, in order. Clear it when they are.
+    pub fn out(&mut self) -> &mut Outbox {
+        &mut self.hub.out
+    }
+
+    // --- transports ----------------------------------------------------------------------------
+
+    pub fn open_transport(&mut self, key: TransportKey, keys: SrtpKeys) {
+        let id = self.transport(key);
+        let known = &mut self.transports[id];
+        if known.keys.as_ref() == Some(&keys) {
+            return;
+        }
+        known.receiver = SrtpReceiver::new(keys.profile, &keys.receive);
+        known.out.open(&keys);
+        known.keys = Some(keys);
+        for subscription in known.subscriptions.values() {
+            let subscription = &mut self.subscriptions[*subscription];
+            subscription.connect(&known.out, &self.publications[subscription.publication], &mut self.hub);
+        }
+    }
+
+    pub fn close_transport(&mut self, key: TransportKey) {
+        let Some(id) = self.transport_ids.shift_remove(&key) else { return };
+        let publications: Vec<_> = self.transports[id].demux.publications.keys().copied().collect();
+        for publication in publications {
+            self.close_publication(publication);
+        }
+        let of_it = |(_, subscription): (usize, &Subscription)| {
+            (subscription.transport == id).then_some(subscription.key)
+        };
+        let subscriptions: Vec<_> = self.subscriptions.iter().filter_map(of_it).collect();
+        for subscription in subscriptions {
+            self.close_subscription(subscription);
+        }
+        self.hub.waiting.remove(&key);
+        self.transports.remove(id);
+    }
+
+    fn transport(&mut self, key: TransportKey) -> usize {
+        if let Some(id) = self.transport_ids.get(&key) {
+            return *id;
+        }
+        let id = self.transports.insert(Transport {
+            keys: None,
+            receiver: None,
+            demux: Demux::default(),
+            recorder: TwccRecorder::default(),
+            transport_cc: 0,
+            out: EgressTransport::new(key),
+            subscriptions: IndexMap::default(),
+            report_us: 0,
+        });
+        self.transport_ids.insert(key, id);
+        id
+    }
+
+    // --- publications --------------------------------------------------------------------------
+
+    pub fn open_publication(&mut self, key: PublicationKey, config: PublicationConfig) {
+        let transport = self.transport(config.transport);
+        if config.transport_cc {
+            self.transports[transport].transport_cc = config.extensions.transport_cc;
+        }
+        let id = match self.publication_ids.get(&key) {
+            Some(id) => {
+                let known = &mut self.publications[*id];
+                let before = std::mem::replace(&mut known.config, config);
+                if before.transport != known.config.transport
+                    && let Some(other) = self.transport_ids.get(&before.transport)
+                {
+                    self.transports[*other].demux.remove(key);
+                }
+                *id
+            }
+            None => {
+                let id = self.publications.insert(Publication::new(key, config));
+                self.publication_ids.insert(key, id);
+                id
+            }
+        };
+        self.transports[transport].demux.add(id, &self.publications[id]);
+    }
+
+    pub fn close_publication(&mut self, key: PublicationKey) {
+        let Some(id) = self.publication_ids.shift_remove(&key) else { return };
+        let known = &mut self.publications[id];
+        known.closed = true;
+        if let Some(transport) = self.transport_ids.get(&known.config.transport) {
+            self.transports[*transport].demux.remove(key);
+        }
+        for index in 0..known.by_rid.len() {
+            let encoding = known.by_rid[index].1;
+            known.encodings[encoding].stats.active = false;
+        }
+        self.reconsider(id);
+        self.forget_publication(id);
+    }
+
+    /// A publication that is closed lives on while somebody may ask for its packets again.
+    fn forget_publication(&mut self, id: PublicationId) {
+        let known = &self.publications[id];
+        if known.closed && known.subscriptions.is_empty() {
+            self.publications.remove(id);
+        }
+    }
+
+    pub fn set_muted(&mut self, key: PublicationKey, muted: bool) {
+        let Some(id) = self.publication_ids.get(&key) else { return };
+        let known = &mut self.publications[*id];
+        if known.muted == muted {
+            return;
+        }
+        known.muted = muted;
+        for index in 0..known.by_rid.len() {
+            let encoding = known.by_rid[index].1;
+            known.encodings[encoding].forget_keyframe();
+        }
+        for subscription in &known.subscriptions {
+            self.subscriptions[*subscription].choose(known, &mut self.hub);
+        }
+    }
+
+    pub fn request_keyframe(&mut self, key: PublicationKey, rid: &str) {
+        let Some(id) = self.publication_ids.get(&key) else { return };
+        let known = &mut self.publications[*id];
+        let Some(encoding) = known.encoding_of(rid) else { return };
+        let stats = &mut known.encodings[encoding].stats;
+        stats.plis_sent += 1;
+        let (media_ssrc, transport, ssrc) = (stats.ssrc, known.config.transport, self.ssrc);
+        let transport = self.transport(transport);
+        let out = &mut self.transports[transport].out;
+        out.send_rtcp(&mut self.hub, |out| rtcp::picture_loss(ssrc, media_ssrc, out));
+    }
+
+    pub fn layers(&self, key: PublicationKey) -> Vec<(Layer, std::sync::Arc<str>, i64)> {
+        self.publication_ids.get(&key).map_or_else(Vec::new, |id| self.publications[*id].layers())
+    }
+
+    // --- subscriptions -------------------------------------------------------------------------
+
+    /// `draw` gives the first sequence numbers: random ones below 2^15.
+    pub fn open_subscription(
+        &mut self,
+        key: SubscriptionKey,
+        config: SubscriptionConfig,
+        mut draw: impl FnMut() -> u16,
+    ) {
+        let Some(publication) = self.publication_ids.get(&config.publication).copied() else { return };
+        if let Some(id) = self.subscription_ids.get(&key) {
+            let known = &mut self.subscriptions[*id];
+            let of = |config: &SubscriptionConfig| {
+                (config.transport, config.publication, config.ssrc, config.rtx_ssrc)
+            };
+            if of(&known.config) == of(&config) {
+                known.configure(config);
+                return;
+            }
+            self.close_subscription(key);
+        }
+        let transport_id = self.transport(config.transport);
+        let transport = &mut self.transports[transport_id];
+        let first = transport.out.first_seq(&config.mid, i64::from(draw()));
+        let first = transport.out.take_continuation(config.ssrc).unwrap_or(first);
+        let rtx_first = i64::from(draw());
+        let rtx_first = transport.out.take_continuation(config.rtx_ssrc.unwrap_or(0)).unwrap_or(rtx_first);
+        let entry = self.subscriptions.vacant_entry();
+        let id: SubscriptionId = entry.key();
+        let ssrc = config.ssrc;
+        let known = &mut self.publications[publication];
+        let kind = known.config.kind;
+        let opened = Subscription::new(id, key, config, transport_id, publication, kind, (first, rtx_first));
+        entry.insert(opened).connect(&transport.out, known, &mut self.hub);
+        self.subscription_ids.insert(key, id);
+        transport.subscriptions.insert(ssrc, id);
+        known.subscriptions.push(id);
+    }
+
+    pub fn close_subscription(&mut self, key: SubscriptionKey) {
+        let Some(id) = self.subscription_ids.shift_remove(&key) else { return };
+        let mut known = self.subscriptions.remove(id);
+        let transport = &mut self.transports[known.transport];
+        let publication = &mut self.publications[known.publication];
+        known.close(&mut transport.out, publication);
+        if known.unsettled {
+            self.hub.unsettled.retain(|other| *other != id);
+        }
+        if transport.subscriptions.get(&known.config.ssrc) == Some(&id) {
+            transport.subscriptions.shift_remove(&known.config.ssrc);
+        }
+        publication.subscriptions.retain(|other| *other != id);
+        self.forget_publication(known.publication);
+    }
+
+    pub fn set_target(&mut self, key: SubscriptionKey, target: Option<Layer>) {
+        let Some(id) = self.subscription_ids.get(&key) else { return };
+        let known = &mut self.subscriptions[*id];
+        known.target = target;
+        known.choose(&self.publications[known.publication], &mut self.hub);
+    }
+
+    // --- sending rate --------------------------------------------------------------------------
+
+    pub fn set_estimate(&mut self, key: TransportKey, estimate_bps: i64) {
+        if let Some(id) = self.transport_ids.get(&key) {
+            self.transports[*id].out.set_estimate(estimate_bps);
+        }
+    }
+
+    pub fn sent_bytes(&self, key: TransportKey) -> i64 {
+        self.transport_ids.get(&key).map_or(0, |id| self.transports[*id].out.sent_bytes)
+    }
+
+    pub fn send_probe(&mut self, key: TransportKey, probe: Probe, now_us: i64) {
+        let Some(id) = self.transport_ids.get(&key).copied() else { return };
+        let known = &mut self.transports[id];
+        if known.subscriptions.values().any(|each| self.subscriptions[*each].can_pad()) {
+            known.out.start_probe(now_us, probe, &mut self.hub);
+            self.pump_one(id, now_us);
+        }
+    }
+
+    /// Send what the pacers held back; when to call again, None while nothing waits.
+    pub fn pump(&mut self, now_us: i64) -> Option<i64> {
+        let mut soonest_us: Option<i64> = None;
+        let waiting: Vec<TransportKey> = self.hub.waiting.iter().copied().collect();
+        for key in waiting {
+            let mut next_us = None;
+            if let Some(id) = self.transport_ids.get(&key).copied() {
+                next_us = self.transports[id].out.next_us();
+                if next_us.is_some_and(|next_us| next_us <= now_us) {
+                    self.pump_one(id, now_us);
+                    next_us = self.transports[id].out.next_us();
+                }
+            }
+            match next_us {
+                None => {
+                    self.hub.waiting.remove(&key);
+                }
+                Some(next_us) => {
+                    soonest_us = Some(soonest_us.map_or(next_us, |soonest| soonest.min(next_us)))
+                }
+            }
+        }
+        soonest_us
+    }
+
+    fn pump_one(&mut self, id: usize, now_us: i64) {
+        let known = &mut self.transports[id];
+        known.out.pump(now_us, &mut self.hub);
+        while let Some(size) = known.out.padding_bytes(now_us) {
+            let padded = known.subscriptions.values().any(|each| {
+                let subscription = &mut self.subscriptions[*each];
+                let publication = &self.publications[subscription.publication];
+                subscription.pad(size, publication, &mut known.out, now_us, &mut self.hub)
+            });
+            if !padded {
+                known.out.end_probe();
+                return;
+            }
+        }
+    }
+
+    // --- packets -------------------------------------------------------------------------------
+
+    /// One SRTP or SRTCP datagram from the transport's proven peer, that came to this machine at `arrival_us`.
+    pub fn receive(&mut self, key: TransportKey, datagram: &[u8], now_us: i64, arrival_us: i64) {
+        let id = self.transport_ids.get(&key).copied();
+        let Some(id) = id.filter(|id| self.transports[*id].receiver.is_some()) else {
+            return self.hub.counters.drop("no-transport");
+        };
+        self.hub.counters.received += 1;
+        let mut data = std::mem::take(&mut self.inbound);
+        data.clear();
+        data.extend_from_slice(datagram);
+        let result = if is_rtcp(&data) {
+            self.receive_rtcp_datagram(id, &mut data, now_us)
+        } else {
+            self.receive_rtp(id, &mut data, now_us, arrival_us)
+        };
+        self.inbound = data;
+        if let Err(ParseError(reason)) = result {
+            self.hub.counters.drop(reason);
+        }
+    }
+
+    fn receive_rtp(&mut self, id: usize, data: &mut [u8], now_us: i64, arrival_us: i64) -> Parsed<()> {
+        let transport = &mut self.transports[id];
+        let Some(receiver) = &mut transport.receiver else { return Ok(()) };
+        let routes = &transport.demux.routes;
+        let size = receiver.unprotect(data, |ssrc| routes.contains_key(&ssrc))?;
+        let data = &data[..size];
+        let rtp = parse_packet(data)?;
+        if let Some([high, low]) = rtp.extensions.get(data, transport.transport_cc) {
+            transport.recorder.record(u16::from_be_bytes([*high, *low]), arrival_us);
+        }
+        let route = match transport.demux.routes.get(&rtp.ssrc) {
+            Some(route) => route.clone(),
+            None => {
+                let resolved = transport.demux.resolve(data, &rtp, &self.publications);
+                resolved.ok_or(ParseError("unknown-ssrc"))?
+            }
+        };
+        self.receive_media(&route, &rtp, data, (now_us, arrival_us))
+    }
+
+    fn receive_media(
+        &mut self,
+        route: &Route,
+        rtp: &RtpPacket,
+        data: &[u8],
+        (now_us, arrival_us): (i64, i64),
+    ) -> Parsed<()> {
+        const PAYLOAD_TYPE: ParseError = ParseError("payload-type");
+        let publication = &mut self.publications[route.publication];
+        let known = publication.encoding_of(&route.rid);
+        let (codec, encoding, arrived);
+        if route.rtx {
+            encoding = known.ok_or(ParseError("rtx-before-media"))?;
+            codec = *publication.rtx_codec(rtp.payload_type).ok_or(PAYLOAD_TYPE)?;
+            arrived = arrival(data, rtp, true)?;
+        } else {
+            codec = *publication.codec(rtp.payload_type).ok_or(PAYLOAD_TYPE)?;
+            arrived = arrival(data, rtp, false)?;
+            encoding = match known {
+                Some(id) if publication.encodings[id].stats.ssrc == rtp.ssrc => id,
+                _ => self.new_encoding(route, rtp.ssrc, codec.clock_rate),
+            };
+        }
+        let publication = &mut self.publications[route.publication];
+        let carried = publication.carried(data, &rtp.extensions);
+        let receiving = &mut publication.encodings[encoding];
+        let received = receiving.receive(encoding, &arrived, &codec, carried, arrival_us, &mut self.spare)?;
+        if !receiving.stats.active {
+            // A retransmission is of the past: what stopped has not come back with it.
+            if !route.rtx {
+                receiving.stats.active = true;
+                let (rid, ssrc) = (receiving.stats.rid.clone(), receiving.stats.ssrc);
+                self.hub.events.push(Event::EncodingStarted { publication: publication.key, rid, ssrc });
+                self.reconsider(route.publication);
+            }
+        } else if packet_of(&received, receiving).is_some_and(|packet| packet.info.width != 0) {
+            self.reconsider(route.publication);
+        }
+        let result = self.forward(route.publication, encoding, &received, now_us);
+        if let Received::Loose(packet) = received {
+            self.spare = Some(packet);
+        }
+        result
+    }
+
+    fn forward(
+        &mut self,
+        id: PublicationId,
+        encoding: usize,
+        received: &Received,
+        now_us: i64,
+    ) -> Parsed<()> {
+        let publication = &self.publications[id];
+        if publication.muted {
+            return Err(ParseError("muted"));
+        }
+        let Some(packet) = packet_of(received, &publication.encodings[encoding]) else { return Ok(()) };
+        for subscription in &publication.subscriptions {
+            let subscription = &mut self.subscriptions[*subscription];
+            let transport = &mut self.transports[subscription.transport].out;
+            subscription.forward(packet, publication, transport, now_us, &mut self.hub);
+        }
+        Ok(())
+    }
+
+    fn new_encoding(&mut self, route: &Route, ssrc: u32, clock_rate: u32) -> usize {
+        let publication = &mut self.publications[route.publication];
+        if let Some(before) = publication.encoding_of(&route.rid) {
+            publication.encodings[before].stats.active = false;
+        }
+        let cached = if publication.config.kind == Kind::Video { self.cache_packets } else { AUDIO_CACHED };
+        let id = publication.add_encoding(Encoding::new(route.rid.clone(), ssrc, clock_rate, cached));
+        let (of_it, all) = (publication.subscriptions.clone(), &self.subscriptions);
+        publication.forget_encodings(|encoding| of_it.iter().any(|each| all[*each].needs(encoding)));
+        id
+    }
+
+    /// What flows, or its size, may have changed.
+    pub(crate) fn reconsider(&mut self, id: PublicationId) {
+        let publication = &mut self.publications[id];
+        if publication.rank() {
+            for subscription in &publication.subscriptions {
+                self.subscriptions[*subscription].choose(publication, &mut self.hub);
+            }
+        }
+    }
+
+    // --- what is known -------------------------------------------------------------------------
+
+    pub fn poll_events(&mut self) -> Vec<Event> {
+        let mut events = std::mem::take(&mut self.hub.events);
+        for id in self.publication_ids.values() {
+            let publication = &mut self.publications[*id];
+            if publication.audio_packets == 0 {
+                continue;
+            }
+            if !publication.muted {
+                let (level, packets) = (publication.loudest, publication.audio_packets);
+                events.push(Event::AudioLevel { publication: publication.key, level, packets });
+            }
+            publication.loudest = 127;
+            publication.audio_packets = 0;
+        }
+        events
+    }
+
+    pub fn publication_stats(&self, key: PublicationKey) -> Vec<EncodingStats> {
+        let Some(id) = self.publication_ids.get(&key) else { return Vec::new() };
+        let known = &self.publications[*id];
+        known.by_rid.iter().map(|(_, encoding)| known.encodings[*encoding].snapshot()).collect()
+    }
+
+    pub fn subscription_stats(&self, key: SubscriptionKey) -> Option<&SubscriptionStats> {
+        self.subscription_ids.get(&key).map(|id| &self.subscriptions[*id].stats)
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.hub.counters
+    }
+}
+
+fn packet_of<'a>(received: &'a Received, encoding: &'a Encoding) -> Option<&'a MediaPacket> {
+    match received {
+        Received::Cached(ext_seq) => encoding.cache.get(*ext_seq),
+        Received::Loose(packet) => Some(packet),
+    }
+}

@@ -1,0 +1,364 @@
+//! RTCP packets: parse and serialize. Spec: RFC 3550 section 6, RFC 4585, RFC 5104, RFC 5506.
+//!
+//! Reduced-size RTCP is accepted. Packets of an unknown type or feedback format are skipped. A fault in any
+//! packet rejects the datagram as a whole, because its lengths cannot be believed any more.
+
+use crate::error::{ParseError, Parsed, u16_at, u32_at};
+use crate::transport_cc::{TransportWideFeedback, parse_feedback, serialize_feedback};
+
+const SR: u8 = 200;
+const RR: u8 = 201;
+const SDES: u8 = 202;
+const BYE: u8 = 203;
+const RTPFB: u8 = 205;
+const PSFB: u8 = 206;
+const FMT_NACK: u8 = 1;
+const FMT_PLI: u8 = 1;
+const FMT_FIR: u8 = 4;
+const FMT_TWCC: u8 = 15;
+const FMT_ALFB: u8 = 15;
+const SDES_CNAME: u8 = 1;
+const REPORT_BYTES: usize = 24;
+const SENDER_BYTES: usize = 24;
+
+/// Reception quality of one source, as `sfu/rtp/rtcp.py` describes it. Spec: RFC 3550 section 6.4.1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReportBlock {
+    pub ssrc: u32,
+    pub fraction_lost: u8,
+    pub lost: i64,
+    pub highest_seq: u32,
+    pub jitter: u32,
+    pub lsr: u32,
+    pub dlsr: u32,
+}
+
+/// What a plane acts on. Descriptions of sources are checked and left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rtcp {
+    SenderReport { ssrc: u32, ntp: u64, rtp_ts: u32, reports: Vec<ReportBlock> },
+    ReceiverReport { ssrc: u32, reports: Vec<ReportBlock> },
+    Goodbye { ssrcs: Vec<u32> },
+    Nack { sender_ssrc: u32, media_ssrc: u32, lost: Vec<u16> },
+    PictureLoss { sender_ssrc: u32, media_ssrc: u32 },
+    FullIntraRequest { sender_ssrc: u32, entries: Vec<(u32, u8)> },
+    Remb { sender_ssrc: u32, bitrate_bps: u128, ssrcs: Vec<u32> },
+    TransportWide(TransportWideFeedback),
+}
+
+/// The known packets of one RTCP datagram, in order; empty when it holds only unknown types.
+pub fn parse_compound(data: &[u8]) -> Parsed<Vec<Rtcp>> {
+    if data.is_empty() {
+        return Err(ParseError("rtcp-empty"));
+    }
+    let mut packets = Vec::new();
+    let mut offset = 0;
+    while offset < data.len() {
+        if data.len() - offset < 4 {
+            return Err(ParseError("rtcp-truncated"));
+        }
+        let first = data[offset];
+        if first >> 6 != 2 {
+            return Err(ParseError("rtcp-version"));
+        }
+        let end = offset + 4 + 4 * usize::from(u16_at(data, offset + 2));
+        if end > data.len() {
+            return Err(ParseError("rtcp-truncated"));
+        }
+        let mut body = &data[offset + 4..end];
+        if first & 0x20 != 0 {
+            body = without_padding(body)?;
+        }
+        packets.extend(parse_one(data[offset + 1], first & 0x1F, body)?);
+        offset = end;
+    }
+    Ok(packets)
+}
+
+fn without_padding(body: &[u8]) -> Parsed<&[u8]> {
+    match body.last() {
+        Some(&padding) if padding > 0 && usize::from(padding) <= body.len() => {
+            Ok(&body[..body.len() - usize::from(padding)])
+        }
+        _ => Err(ParseError("rtcp-padding")),
+    }
+}
+
+fn parse_one(packet_type: u8, count: u8, body: &[u8]) -> Parsed<Option<Rtcp>> {
+    let many = usize::from(count);
+    Ok(match (packet_type, count) {
+        (SR, _) => {
+            need(body, SENDER_BYTES)?;
+            Some(Rtcp::SenderReport {
+                ssrc: u32_at(body, 0),
+                ntp: u64::from(u32_at(body, 4)) << 32 | u64::from(u32_at(body, 8)),
+                rtp_ts: u32_at(body, 12),
+                reports: parse_reports(many, body, SENDER_BYTES)?,
+            })
+        }
+        (RR, _) => {
+            need(body, 4)?;
+            Some(Rtcp::ReceiverReport { ssrc: u32_at(body, 0), reports: parse_reports(many, body, 4)? })
+        }
+        (RTPFB, FMT_NACK) => Some(parse_nack(feedback(body)?)?),
+        (RTPFB, FMT_TWCC) => Some(Rtcp::TransportWide(parse_feedback(feedback(body)?)?)),
+        (PSFB, FMT_PLI) => {
+            let body = feedback(body)?;
+            Some(Rtcp::PictureLoss { sender_ssrc: u32_at(body, 0), media_ssrc: u32_at(body, 4) })
+        }
+        (PSFB, FMT_FIR) => Some(parse_full_intra_request(feedback(body)?)?),
+        (PSFB, FMT_ALFB) => parse_application_feedback(feedback(body)?)?,
+        (SDES, _) => {
+            check_source_description(many, body)?;
+            None
+        }
+        (BYE, _) => {
+            need(body, 4 * many)?;
+            Some(Rtcp::Goodbye { ssrcs: words(&body[..4 * many]) })
+        }
+        _ => None,
+    })
+}
+
+fn need(body: &[u8], size: usize) -> Parsed<()> {
+    if body.len() < size { Err(ParseError("rtcp-short")) } else { Ok(()) }
+}
+
+fn feedback(body: &[u8]) -> Parsed<&[u8]> {
+    need(body, 8)?;
+    Ok(body)
+}
+
+fn words(data: &[u8]) -> Vec<u32> {
+    data.chunks_exact(4).map(|word| u32_at(word, 0)).collect()
+}
+
+/// Whatever follows the report blocks is a profile-specific extension: skipped.
+fn parse_reports(count: usize, body: &[u8], offset: usize) -> Parsed<Vec<ReportBlock>> {
+    need(body, offset + count * REPORT_BYTES)?;
+    let blocks = body[offset..].chunks_exact(REPORT_BYTES).take(count);
+    Ok(blocks
+        .map(|block| {
+            let loss = u32_at(block, 4);
+            ReportBlock {
+                ssrc: u32_at(block, 0),
+                fraction_lost: (loss >> 24) as u8,
+                lost: i64::from((loss << 8) as i32 >> 8),
+                highest_seq: u32_at(block, 8),
+                jitter: u32_at(block, 12),
+                lsr: u32_at(block, 16),
+                dlsr: u32_at(block, 20),
+            }
+        })
+        .collect())
+}
+
+fn check_source_description(count: usize, body: &[u8]) -> Parsed<()> {
+    let mut offset = 0;
+    for _ in 0..count {
+        need(body, offset + 4)?;
+        offset += 4;
+        loop {
+            need(body, offset + 1)?;
+            if body[offset] == 0 {
+                // The list ends with a null octet and is filled up to the next 32-bit boundary.
+                offset += 4 - offset % 4;
+                break;
+            }
+            need(body, offset + 2)?;
+            offset += 2 + usize::from(body[offset + 1]);
+            need(body, offset)?;
+        }
+    }
+    need(body, offset)
+}
+
+fn parse_nack(body: &[u8]) -> Parsed<Rtcp> {
+    if body.len() < 12 || !body.len().is_multiple_of(4) {
+        return Err(ParseError("rtcp-nack"));
+    }
+    let mut lost = Vec::new();
+    for pair in body[8..].chunks_exact(4) {
+        let pid = u16_at(pair, 0);
+        let mask = u16_at(pair, 2);
+        lost.push(pid);
+        lost.extend((0..16).filter(|bit| mask >> bit & 1 == 1).map(|bit| pid.wrapping_add(bit + 1)));
+    }
+    Ok(Rtcp::Nack { sender_ssrc: u32_at(body, 0), media_ssrc: u32_at(body, 4), lost })
+}
+
+fn parse_full_intra_request(body: &[u8]) -> Parsed<Rtcp> {
+    if body.len() < 16 || !body.len().is_multiple_of(8) {
+        return Err(ParseError("rtcp-fir"));
+    }
+    let entries = body[8..].chunks_exact(8).map(|entry| (u32_at(entry, 0), entry[4])).collect();
+    Ok(Rtcp::FullIntraRequest { sender_ssrc: u32_at(body, 0), entries })
+}
+
+fn parse_application_feedback(body: &[u8]) -> Parsed<Option<Rtcp>> {
+    if !body[8..].starts_with(b"REMB") {
+        return Ok(None);
+    }
+    need(body, 16)?;
+    if body.len() != 16 + 4 * usize::from(body[12]) {
+        return Err(ParseError("rtcp-remb"));
+    }
+    let exponent = body[13] >> 2;
+    let mantissa = u128::from(body[13] & 3) << 16 | u128::from(u16_at(body, 14));
+    Ok(Some(Rtcp::Remb {
+        sender_ssrc: u32_at(body, 0),
+        bitrate_bps: mantissa << exponent,
+        ssrcs: words(&body[16..]),
+    }))
+}
+
+// --- serializing -------------------------------------------------------------------------------
+
+/// A sender report without report blocks, and the source's CNAME (of 255 bytes at most).
+pub fn sender_report(
+    ssrc: u32,
+    ntp: u64,
+    rtp_ts: u32,
+    packets: u32,
+    octets: u32,
+    cname: &str,
+    out: &mut Vec<u8>,
+) {
+    frame(SR, 0, out, |out| {
+        out.extend(ssrc.to_be_bytes());
+        out.extend(ntp.to_be_bytes());
+        for word in [rtp_ts, packets, octets] {
+            out.extend(word.to_be_bytes());
+        }
+    });
+    frame(SDES, 1, out, |out| {
+        out.extend(ssrc.to_be_bytes());
+        let text = &cname.as_bytes()[..cname.len().min(255)];
+        let mut item = 0;
+        if !text.is_empty() {
+            out.extend([SDES_CNAME, text.len() as u8]);
+            out.extend(text);
+            item = 2 + text.len();
+        }
+        out.extend(&[0; 4][..4 - item % 4]);
+    });
+}
+
+/// A receiver report of at most 31 blocks.
+pub fn receiver_report(ssrc: u32, blocks: &[ReportBlock], out: &mut Vec<u8>) {
+    frame(RR, blocks.len().min(31) as u8, out, |out| {
+        out.extend(ssrc.to_be_bytes());
+        for block in blocks.iter().take(31) {
+            let lost = block.lost.clamp(-0x80_0000, 0x7F_FFFF) as u32 & 0xFF_FFFF;
+            let loss = u32::from(block.fraction_lost) << 24 | lost;
+            for word in [block.ssrc, loss, block.highest_seq, block.jitter, block.lsr, block.dlsr] {
+                out.extend(word.to_be_bytes());
+            }
+        }
+    });
+}
+
+/// A NACK of one packet at least. Ascending numbers share a pair when 16 or less apart.
+pub fn nack(sender_ssrc: u32, media_ssrc: u32, lost: &[u16], out: &mut Vec<u8>) {
+    let Some((first, others)) = lost.split_first() else { return };
+    frame(RTPFB, FMT_NACK, out, |out| {
+        pair(sender_ssrc, media_ssrc, out);
+        let (mut pid, mut mask) = (*first, 0u16);
+        for seq in others {
+            match seq.wrapping_sub(pid) {
+                0 => {}
+                ahead @ 1..=16 => mask |= 1 << (ahead - 1),
+                _ => {
+                    out.extend(pid.to_be_bytes());
+                    out.extend(mask.to_be_bytes());
+                    (pid, mask) = (*seq, 0);
+                }
+            }
+        }
+        out.extend(pid.to_be_bytes());
+        out.extend(mask.to_be_bytes());
+    });
+}
+
+pub fn picture_loss(sender_ssrc: u32, media_ssrc: u32, out: &mut Vec<u8>) {
+    frame(PSFB, FMT_PLI, out, |out| pair(sender_ssrc, media_ssrc, out));
+}
+
+pub fn transport_wide(feedback: &TransportWideFeedback, out: &mut Vec<u8>) {
+    frame(RTPFB, FMT_TWCC, out, |out| serialize_feedback(feedback, out));
+}
+
+fn pair(sender_ssrc: u32, media_ssrc: u32, out: &mut Vec<u8>) {
+    out.extend(sender_ssrc.to_be_bytes());
+    out.extend(media_ssrc.to_be_bytes());
+}
+
+fn frame(packet_type: u8, count: u8, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend([0x80 | count, packet_type, 0, 0]);
+    body(out);
+    let padding = (4 - (out.len() - start) % 4) % 4;
+    if padding != 0 {
+        out[start] |= 0x20;
+        out.resize(out.len() + padding, 0);
+        if let Some(last) = out.last_mut() {
+            *last = padding as u8;
+        }
+    }
+    let words = ((out.len() - start) / 4 - 1) as u16;
+    out[start + 2..start + 4].copy_from_slice(&words.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_sender_report_comes_back() {
+        let mut out = Vec::new();
+        sender_report(7, 0x0102_0304_0506_0708, 9, 10, 11, "PA_x", &mut out);
+        let parsed = parse_compound(&out).unwrap();
+        let expected = Rtcp::SenderReport { ssrc: 7, ntp: 0x0102_0304_0506_0708, rtp_ts: 9, reports: vec![] };
+        assert_eq!(parsed, [expected]);
+    }
+
+    #[test]
+    fn negative_losses_keep_their_sign() {
+        let block = ReportBlock { ssrc: 3, fraction_lost: 9, lost: -2, ..ReportBlock::default() };
+        let mut out = Vec::new();
+        receiver_report(1, &[block], &mut out);
+        let expected = Rtcp::ReceiverReport { ssrc: 1, reports: vec![block] };
+        assert_eq!(parse_compound(&out).unwrap(), [expected]);
+    }
+
+    #[test]
+    fn remb_has_an_exponent() {
+        let data =
+            [0x8F, 206, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0, b'R', b'E', b'M', b'B', 1, 0x06, 0, 1, 0, 0, 0, 9];
+        let expected = Rtcp::Remb { sender_ssrc: 1, bitrate_bps: 0x20001 << 1, ssrcs: vec![9] };
+        assert_eq!(parse_compound(&data).unwrap(), [expected]);
+    }
+
+    proptest! {
+        #[test]
+        fn nacks_come_back(numbers in proptest::collection::btree_set(any::<u16>(), 1..200)) {
+            let lost: Vec<u16> = numbers.into_iter().collect();
+            let mut out = Vec::new();
+            nack(1, 2, &lost, &mut out);
+            let parsed = parse_compound(&out).unwrap();
+            prop_assert_eq!(parsed, [Rtcp::Nack { sender_ssrc: 1, media_ssrc: 2, lost }]);
+        }
+
+        #[test]
+        fn any_datagram_is_read_within_bounds(mut data: Vec<u8>, kind in 198u8..208) {
+            if data.len() >= 4 {
+                data[0] = data[0] & 0x3F | 0x80;
+                data[1] = kind;
+                let words = (data.len() / 4 - 1) as u16;
+                data[2..4].copy_from_slice(&words.to_be_bytes());
+            }
+            let _ = parse_compound(&data);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Sequence arithmetic: unwrapping counters, and carrying numbers over from one space to another.
+
+use std::collections::VecDeque;
+
+/// Gaps made on purpose that are remembered, for late packets and for NACKs.
+const RANGES: usize = 256;
+/// A longer one is a source that started its numbers anew, not loss. Spec: RFC 3550 appendix A.1.
+const LONGEST_GAP: i64 = 3000;
+
+/// Signed distance between two counters of that width: the shorter way round.
+pub fn difference(later: i64, earlier: i64, bits: u32) -> i64 {
+    let half = 1i64 << (bits - 1);
+    ((later - earlier + half) & ((1i64 << bits) - 1)) - half
+}
+
+/// The number nearest to `reference` whose low bits are `value`. It may be negative.
+pub fn unwrap(value: i64, reference: i64, bits: u32) -> i64 {
+    reference + difference(value, reference, bits)
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: i64,
+    end: i64,
+    offset: i64,
+}
+
+/// Carries unwrapped numbers of a source over to a continuous outgoing space.
+///
+/// Numbers lost on the way in stay gaps, so that they can be filled later; numbers dropped on purpose close
+/// up. No outgoing number is given to two source numbers, and the same source number always gets the same.
+#[derive(Clone, Debug)]
+pub struct SequenceMap {
+    first: i64,
+    start: i64,
+    offset: i64,
+    history: VecDeque<Span>,
+    highest: i64,
+}
+
+impl SequenceMap {
+    /// The source number `first` becomes `first_out`; earlier ones are of no interest.
+    pub fn new(first: i64, first_out: i64) -> Self {
+        Self { first, start: first, offset: first_out - first, history: VecDeque::new(), highest: first - 1 }
+    }
+
+    /// The highest source number mapped or dropped so far.
+    pub fn highest(&self) -> i64 {
+        self.highest
+    }
+
+    /// The highest outgoing number given so far; one below the first while none was.
+    pub fn highest_out(&self) -> i64 {
+        self.highest + self.offset
+    }
+
+    /// The outgoing number; None for what was dropped, lies before the first, or is too old to tell.
+    pub fn map(&mut self, number: i64) -> Option<i64> {
+        if number > self.highest {
+            if number - self.highest > LONGEST_GAP && self.highest >= self.first {
+                let out = self.highest + self.offset + 1;
+                self.begin(number, self.highest, out - number);
+            }
+            self.highest = number;
+            return Some(number + self.offset);
+        }
+        self.lookup(number)
+    }
+
+    fn lookup(&self, number: i64) -> Option<i64> {
+        if number >= self.start {
+            return Some(number + self.offset);
+        }
+        for span in self.history.iter().rev() {
+            if number > span.end {
+                return None;
+            }
+            if number >= span.start {
+                return Some(number + span.offset);
+            }
+        }
+        None
+    }
+
+    /// Leave a source number out. False where it is too late, because higher ones have been given.
+    pub fn drop(&mut self, number: i64) -> bool {
+        if number <= self.highest {
+            return false;
+        }
+        if number - self.highest > LONGEST_GAP && self.highest >= self.first {
+            self.begin(number + 1, self.highest, self.highest + self.offset - number);
+        } else {
+            self.begin(number + 1, number - 1, self.offset - 1);
+        }
+        self.highest = number;
+        true
+    }
+
+    /// The source number that was carried over to `out`, None where there was none or it is too old.
+    pub fn source_of(&self, out: i64) -> Option<i64> {
+        let number = out - self.offset;
+        if number >= self.start {
+            return (number <= self.highest).then_some(number);
+        }
+        for span in self.history.iter().rev() {
+            let number = out - span.offset;
+            if number > span.end {
+                return None;
+            }
+            if number >= span.start {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn begin(&mut self, start: i64, end: i64, offset: i64) {
+        if end >= self.start {
+            if self.history.len() == RANGES {
+                self.history.pop_front();
+            }
+            self.history.push_back(Span { start: self.start, end, offset: self.offset });
+        }
+        self.start = start;
+        self.offset = offset;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn counters_take_the_shorter_way_round() {
+        assert_eq!(unwrap(1, 0xFFFF, 16), 0x10001);
+        assert_eq!(unwrap(0xFFFF, 0x10000, 16), 0xFFFF);
+        assert_eq!(unwrap(0xFFFF, 0, 16), -1);
+    }
+
+    #[test]
+    fn dropped_numbers_close_up_and_lost_ones_stay_open() {
+        let mut map = SequenceMap::new(10, 100);
+        assert_eq!(map.map(10), Some(100));
+        assert!(map.drop(11));
+        assert_eq!(map.map(13), Some(102));
+        assert_eq!(map.map(12), Some(101));
+        assert_eq!(map.map(11), None);
+        assert_eq!(map.source_of(101), Some(12));
+        assert_eq!(map.map(9), None);
+        assert!(!map.drop(12));
+    }
+
+    proptest! {
+        #[test]
+        fn no_number_is_given_twice(steps in proptest::collection::vec((-40i64..4000, any::<bool>()), 1..300)) {
+            let mut map = SequenceMap::new(1000, 5);
+            let mut given: HashMap<i64, i64> = HashMap::new();
+            let mut at = 1000;
+            for (step, drops) in steps {
+                at = (at + step).max(0);
+                if drops {
+                    map.drop(at);
+                } else if let Some(out) = map.map(at) {
+                    let source = *given.entry(out).or_insert(at);
+                    prop_assert_eq!(source, at);
+                    prop_assert_eq!(map.source_of(out), Some(at));
+                    prop_assert_eq!(map.map(at), Some(out));
+                }
+            }
+        }
+    }
+}

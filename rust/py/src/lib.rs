@@ -1,0 +1,192 @@
+//! The native media plane as a Python module. It takes the values of `sfu/media/plane.py` by their attributes,
+//! and gives back plain tuples: `sfu/media/native_plane.py` makes the seam's values of them.
+
+mod values;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use pysfu_plane_core::parameters::{Layer, PublicationKey, SubscriptionKey, TransportKey};
+use pysfu_plane_core::plane::Plane as CorePlane;
+
+use values::{
+    PyEvent, PyKeys, PyLayer, PyProbe, PyPublication, PySubscription, Sent, encoding_stats, event,
+    subscription_stats,
+};
+
+/// What is to be sent: transport and datagram, in order.
+type Packets = Vec<(TransportKey, Py<PyBytes>)>;
+
+/// Everything that happens per packet. Methods that may send return what they would send.
+#[pyclass(module = "sfu_plane")]
+struct Plane {
+    plane: CorePlane,
+    draw: Py<PyAny>,
+}
+
+#[pymethods]
+impl Plane {
+    /// `ssrc` is the server's own; `draw()` gives a random number below 2^15.
+    #[new]
+    fn new(ssrc: u32, draw: Py<PyAny>, cache_packets: usize) -> Self {
+        Self { plane: CorePlane::new(ssrc, cache_packets), draw }
+    }
+
+    fn open_transport(&mut self, transport: TransportKey, keys: PyKeys) -> PyResult<()> {
+        self.plane.open_transport(transport, keys.try_into()?);
+        Ok(())
+    }
+
+    fn close_transport(&mut self, transport: TransportKey) {
+        self.plane.close_transport(transport);
+    }
+
+    fn open_publication(&mut self, publication: PublicationKey, config: PyPublication) -> PyResult<()> {
+        self.plane.open_publication(publication, config.try_into()?);
+        Ok(())
+    }
+
+    fn close_publication(&mut self, publication: PublicationKey) {
+        self.plane.close_publication(publication);
+    }
+
+    fn set_muted(&mut self, publication: PublicationKey, muted: bool) {
+        self.plane.set_muted(publication, muted);
+    }
+
+    fn open_subscription(
+        &mut self,
+        py: Python<'_>,
+        subscription: SubscriptionKey,
+        config: PySubscription,
+    ) -> PyResult<()> {
+        let mut failed = None;
+        let draw = || {
+            self.draw.call0(py).and_then(|number| number.extract(py)).unwrap_or_else(|error| {
+                failed = Some(error);
+                0
+            })
+        };
+        self.plane.open_subscription(subscription, config.into(), draw);
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn close_subscription(&mut self, subscription: SubscriptionKey) {
+        self.plane.close_subscription(subscription);
+    }
+
+    fn set_target(&mut self, subscription: SubscriptionKey, target: Option<PyLayer>) {
+        let target = target.map(|layer| Layer { spatial: layer.spatial, temporal: layer.temporal });
+        self.plane.set_target(subscription, target);
+    }
+
+    fn set_estimate(&mut self, transport: TransportKey, estimate_bps: i64) {
+        self.plane.set_estimate(transport, estimate_bps);
+    }
+
+    fn sent_bytes(&self, transport: TransportKey) -> i64 {
+        self.plane.sent_bytes(transport)
+    }
+
+    fn send_probe(
+        &mut self,
+        py: Python<'_>,
+        transport: TransportKey,
+        probe: PyProbe,
+        now_us: i64,
+    ) -> Option<Packets> {
+        self.plane.send_probe(transport, probe.into(), now_us);
+        self.take(py)
+    }
+
+    /// When to call again, None while nothing waits, and what is to be sent.
+    fn pump(&mut self, py: Python<'_>, now_us: i64) -> (Option<i64>, Option<Packets>) {
+        let next_us = self.plane.pump(now_us);
+        (next_us, self.take(py))
+    }
+
+    fn request_keyframe(
+        &mut self,
+        py: Python<'_>,
+        publication: PublicationKey,
+        rid: &str,
+    ) -> Option<Packets> {
+        self.plane.request_keyframe(publication, rid);
+        self.take(py)
+    }
+
+    /// Spatial and temporal number, rid and bits per second of each layer that flows, lowest first.
+    fn layers(&self, publication: PublicationKey) -> Vec<(i64, i64, String, i64)> {
+        let layers = self.plane.layers(publication).into_iter();
+        layers.map(|(layer, rid, rate)| (layer.spatial, layer.temporal, rid.to_string(), rate)).collect()
+    }
+
+    fn receive(
+        &mut self,
+        py: Python<'_>,
+        transport: TransportKey,
+        packet: &[u8],
+        now_us: i64,
+        arrival_us: i64,
+    ) -> Option<Packets> {
+        self.plane.receive(transport, packet, now_us, arrival_us);
+        self.take(py)
+    }
+
+    fn tick(&mut self, py: Python<'_>, now_us: i64) -> Option<Packets> {
+        self.plane.tick(now_us);
+        self.take(py)
+    }
+
+    /// The name of each event's class and its fields.
+    fn poll_events(&mut self) -> Vec<PyEvent> {
+        self.plane.poll_events().into_iter().map(event).collect()
+    }
+
+    /// The fields of each known encoding's statistics.
+    fn publication_stats<'py>(
+        &self,
+        py: Python<'py>,
+        publication: PublicationKey,
+    ) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        self.plane.publication_stats(publication).iter().map(|stats| encoding_stats(py, stats)).collect()
+    }
+
+    /// The fields of a subscription's statistics, None for an unknown one.
+    fn subscription_stats<'py>(
+        &self,
+        py: Python<'py>,
+        subscription: SubscriptionKey,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let stats = self.plane.subscription_stats(subscription);
+        stats.map(|stats| subscription_stats(py, stats)).transpose()
+    }
+
+    /// Packets received and forwarded, and how many were dropped for what reason.
+    fn counters<'py>(&self, py: Python<'py>) -> PyResult<(u64, u64, Bound<'py, PyDict>)> {
+        let counters = self.plane.counters();
+        let dropped = PyDict::new(py);
+        for (reason, count) in &counters.dropped {
+            dropped.set_item(reason, count)?;
+        }
+        Ok((counters.received, counters.forwarded, dropped))
+    }
+}
+
+impl Plane {
+    fn take(&mut self, py: Python<'_>) -> Option<Packets> {
+        let out = self.plane.out();
+        if out.envelopes.is_empty() {
+            return None;
+        }
+        let packet =
+            |sent: &Sent| (sent.transport, PyBytes::new(py, &out.bytes[sent.start..sent.end]).unbind());
+        let packets = out.envelopes.iter().map(packet).collect();
+        out.clear();
+        Some(packets)
+    }
+}
+
+#[pymodule]
+fn sfu_plane(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Plane>()
+}

@@ -1,0 +1,248 @@
+"""What participants do in a room besides media: moderate it, and work in it. Each names who does it first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sfu.ids import ParticipantId, PublicationId
+from sfu.room.board import Point
+from sfu.room.model import BreakoutId
+from sfu.room.permissions import GrantChanges, Role, Source
+
+# --- moderation: all of these need `moderate` --------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SetRole:
+    """The target gets what its new role may do here by default."""
+
+    participant: ParticipantId
+    target: ParticipantId
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class SetGrants:
+    participant: ParticipantId
+    target: ParticipantId
+    changes: GrantChanges
+
+
+@dataclass(frozen=True, slots=True)
+class MuteOthers:
+    """Mute one participant's publications of a source; with None everybody's who does not moderate."""
+
+    participant: ParticipantId
+    target: ParticipantId | None
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """The target's membership ends."""
+
+    participant: ParticipantId
+    target: ParticipantId
+
+
+@dataclass(frozen=True, slots=True)
+class SetRoom:
+    """Lock the room or open its lobby; None leaves a value as it is."""
+
+    participant: ParticipantId
+    locked: bool | None
+    lobby: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetSpotlight:
+    """Show one participant, or one publication of it, large to all; None ends it."""
+
+    participant: ParticipantId
+    target: ParticipantId | None
+    publication: PublicationId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Let somebody in who waits; with None everybody."""
+
+    participant: ParticipantId
+    waiting: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    participant: ParticipantId
+    waiting: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBreakouts:
+    participant: ParticipantId
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AssignBreakout:
+    """Move participants, oneself too, to a breakout room, or with None back to the main one."""
+
+    participant: ParticipantId
+    targets: tuple[ParticipantId, ...]
+    breakout: BreakoutId | None
+
+
+@dataclass(frozen=True, slots=True)
+class CloseBreakouts:
+    """Everybody is called back."""
+
+    participant: ParticipantId
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """A text shown to everybody, in whatever breakout room."""
+
+    participant: ParticipantId
+    text: str
+
+
+# --- a class -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseHand:
+    participant: ParticipantId
+    raised: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LowerHand:
+    """Another's hand; with None everybody's."""
+
+    participant: ParticipantId
+    target: ParticipantId | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallOn:
+    """It is the target's turn to answer."""
+
+    participant: ParticipantId
+    target: ParticipantId
+
+
+@dataclass(frozen=True, slots=True)
+class AskQuestion:
+    participant: ParticipantId
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class VoteQuestion:
+    participant: ParticipantId
+    question: int
+    voted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerQuestion:
+    participant: ParticipantId
+    question: int
+    answered: bool
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveQuestion:
+    participant: ParticipantId
+    question: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPoll:
+    participant: ParticipantId
+    question: str
+    options: tuple[str, ...]
+    multiple: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VotePoll:
+    participant: ParticipantId
+    poll: int
+    choices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePoll:
+    participant: ParticipantId
+    poll: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePoll:
+    participant: ParticipantId
+    poll: int
+
+
+@dataclass(frozen=True, slots=True)
+class React:
+    participant: ParticipantId
+    reaction: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Add a stroke, or go on with one's own of that id."""
+
+    participant: ParticipantId
+    stroke: str
+    color: str
+    width: int
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    participant: ParticipantId
+    stroke: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClearBoard:
+    participant: ParticipantId
+
+
+Moderation = (
+    SetRole
+    | SetGrants
+    | MuteOthers
+    | Remove
+    | SetRoom
+    | SetSpotlight
+    | Admit
+    | Deny
+    | OpenBreakouts
+    | AssignBreakout
+    | CloseBreakouts
+    | Broadcast
+)
+ClassAct = (
+    RaiseHand
+    | LowerHand
+    | CallOn
+    | AskQuestion
+    | VoteQuestion
+    | AnswerQuestion
+    | RemoveQuestion
+    | OpenPoll
+    | VotePoll
+    | ClosePoll
+    | RemovePoll
+    | React
+    | Draw
+    | Erase
+    | ClearBoard
+)
+Act = Moderation | ClassAct

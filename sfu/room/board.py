@@ -1,0 +1,73 @@
+"""The whiteboard: vector strokes as bounded data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sfu.errors import RequestError
+
+MAX_STROKES = 4000
+MAX_POINTS = 60_000
+"""On one board: half a megabyte as JSON, far below what a session may have queued."""
+MAX_STROKE_POINTS = 2000
+SIZE = 10_000
+"""Coordinates are 0 to this in both directions, on a board of 16:9."""
+
+Point = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stroke:
+    """`id` is its author's choice, unique on the board; `width` in units of `SIZE`."""
+
+    id: str
+    author: str
+    color: str
+    width: int
+    points: tuple[Point, ...]
+
+
+class Board:
+    """Strokes in the order of drawing; `author` is an identity."""
+
+    def __init__(self) -> None:
+        self._strokes: dict[str, Stroke] = {}
+        self._points = 0
+
+    @property
+    def strokes(self) -> tuple[Stroke, ...]:
+        return tuple(self._strokes.values())
+
+    def draw(self, stroke: Stroke) -> None:
+        """Add a stroke, or go on with one's own of that id.
+
+        Raises `RequestError` `not_allowed` for another's, `too_large` when the board or the stroke is full.
+        """
+        before = self._strokes.get(stroke.id)
+        if before is not None and before.author != stroke.author:
+            raise RequestError("not_allowed", "somebody else's stroke")
+        length = len(stroke.points) + (len(before.points) if before else 0)
+        if length > MAX_STROKE_POINTS:
+            raise RequestError("too_large", f"a stroke has at most {MAX_STROKE_POINTS} points")
+        full = self._points + len(stroke.points) > MAX_POINTS
+        if full or (before is None and len(self._strokes) >= MAX_STROKES):
+            raise RequestError("too_large", "the board is full")
+        if before is None:
+            self._strokes[stroke.id] = stroke
+        else:
+            self._strokes[stroke.id] = replace(before, points=before.points + stroke.points)
+        self._points += len(stroke.points)
+
+    def erase(self, stroke: str, author: str | None) -> None:
+        """Take a stroke away, one's own only where `author` is given. Raises `RequestError`."""
+        found = self._strokes.get(stroke)
+        if found is None:
+            raise RequestError("not_found", "no such stroke")
+        if author is not None and found.author != author:
+            raise RequestError("not_allowed", "somebody else's stroke")
+        del self._strokes[stroke]
+        self._points -= len(found.points)
+
+    def clear(self) -> None:
+        self._strokes.clear()
+        self._points = 0

@@ -1,0 +1,163 @@
+"""Working together: hands, questions, polls, reactions, the whiteboard. Every act checks its right itself."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from sfu.errors import RequestError
+from sfu.room import acts
+from sfu.room.board import Stroke
+from sfu.room.class_events import (
+    Drawn,
+    Erased,
+    HandsChanged,
+    PollChanged,
+    PollRemoved,
+    QuestionChanged,
+    QuestionRemoved,
+    Reacted,
+)
+from sfu.room.effects import Announce, Effect
+from sfu.room.model import Instant, Participant
+from sfu.room.moderation import moderate
+from sfu.room.room import Room
+from sfu.room.views import waiting_for
+
+REACTIONS = ("👍", "👏", "❤️", "😂", "😮", "🎉", "🤔", "👎")
+
+
+def act(room: Room, member: Participant, wanted: acts.Act, now: Instant) -> list[Effect]:
+    """Do what a participant wants done in its room. Raises `RequestError`; nothing has changed then."""
+    if isinstance(wanted, get_args(acts.Moderation)):
+        return moderate(room, member, wanted, now)
+    if member.grants.hidden:
+        raise RequestError("not_allowed", "who is hidden only watches")
+    match wanted:
+        case acts.RaiseHand() | acts.LowerHand() | acts.CallOn():
+            return _hands(room, member, wanted, now)
+        case acts.AskQuestion() | acts.VoteQuestion() | acts.AnswerQuestion() | acts.RemoveQuestion():
+            return _questions(room, member, wanted, now)
+        case acts.OpenPoll() | acts.VotePoll() | acts.ClosePoll() | acts.RemovePoll():
+            return _polls(room, member, wanted, now)
+        case acts.React():
+            if wanted.reaction not in REACTIONS:
+                raise RequestError("bad_request", "no such reaction")
+            return room.tell(Reacted(member.id, wanted.reaction))
+        case acts.Draw() | acts.Erase() | acts.ClearBoard():
+            return _draw(room, member, wanted)
+        case _:
+            raise AssertionError(wanted)
+
+
+def _need_moderate(member: Participant) -> None:
+    if not member.grants.may_moderate:
+        raise RequestError("not_allowed", "no right to moderate")
+
+
+def _hands(
+    room: Room, member: Participant, wanted: acts.RaiseHand | acts.LowerHand | acts.CallOn, now: Instant
+) -> list[Effect]:
+    match wanted:
+        case acts.RaiseHand(raised=True):
+            changed = room.hands.raise_(member.id, now.wall_ms)
+        case acts.RaiseHand():
+            changed = room.hands.lower(member.id)
+        case acts.LowerHand():
+            _need_moderate(member)
+            changed = room.hands.lower_all() if wanted.target is None else room.hands.lower(wanted.target)
+        case acts.CallOn():
+            _need_moderate(member)
+            target = room.participants.get(wanted.target)
+            if target is None or target.grants.hidden:
+                raise RequestError("not_found", f"no participant {wanted.target}")
+            room.hands.call_on(target.id, target.identity)
+            changed = True
+    return room.tell(HandsChanged(room.hands.view())) if changed else []
+
+
+def _questions(
+    room: Room,
+    member: Participant,
+    wanted: acts.AskQuestion | acts.VoteQuestion | acts.AnswerQuestion | acts.RemoveQuestion,
+    now: Instant,
+) -> list[Effect]:
+    match wanted:
+        case acts.AskQuestion():
+            if not member.grants.may_chat:
+                raise RequestError("not_allowed", "no right to chat, so none to ask")
+            question, removed = room.questions.ask(
+                member.id, member.identity, member.name, wanted.text, now.wall_ms
+            )
+            gone = [] if removed is None else room.tell(QuestionRemoved(removed))
+            return [*gone, *room.tell(QuestionChanged(question.view()))]
+        case acts.VoteQuestion():
+            question = room.questions.vote(wanted.question, member.identity, voted=wanted.voted)
+        case acts.AnswerQuestion():
+            _need_moderate(member)
+            question = room.questions[wanted.question]
+            question.answered, question.answer = wanted.answered, wanted.answer
+        case acts.RemoveQuestion():
+            question = room.questions[wanted.question]
+            if question.identity != member.identity:
+                _need_moderate(member)
+            room.questions.remove(question.id)
+            return room.tell(QuestionRemoved(question.id))
+    return room.tell(QuestionChanged(question.view()))
+
+
+def _polls(
+    room: Room,
+    member: Participant,
+    wanted: acts.OpenPoll | acts.VotePoll | acts.ClosePoll | acts.RemovePoll,
+    now: Instant,
+) -> list[Effect]:
+    gone: list[Effect] = []
+    match wanted:
+        case acts.OpenPoll():
+            _need_moderate(member)
+            poll, removed = room.polls.open(
+                wanted.question, wanted.options, multiple=wanted.multiple, now_ms=now.wall_ms
+            )
+            gone = [] if removed is None else room.tell(PollRemoved(removed))
+        case acts.VotePoll():
+            poll = room.polls[wanted.poll]
+            poll.vote(member.identity, wanted.choices)
+        case acts.ClosePoll():
+            _need_moderate(member)
+            poll = room.polls[wanted.poll]
+            poll.open = False
+        case acts.RemovePoll():
+            _need_moderate(member)
+            room.polls.remove(wanted.poll)
+            return room.tell(PollRemoved(wanted.poll))
+    moderators = room.moderators()
+    others = tuple(each for each in room.participants if each not in moderators)
+    told: list[Effect] = []
+    if others:
+        told.append(Announce(others, PollChanged(poll.view())))
+    if moderators:
+        told.append(Announce(moderators, PollChanged(poll.view(waiting=waiting_for(room, poll.id)))))
+    return gone + told
+
+
+def _draw(room: Room, member: Participant, wanted: acts.Draw | acts.Erase | acts.ClearBoard) -> list[Effect]:
+    if not member.grants.may_send_data:
+        raise RequestError("not_allowed", "no right to send data, so none to draw")
+    match wanted:
+        case acts.Draw():
+            stroke = Stroke(
+                id=wanted.stroke,
+                author=member.identity,
+                color=wanted.color,
+                width=wanted.width,
+                points=wanted.points,
+            )
+            room.board.draw(stroke)
+            return room.tell(Drawn(member.id, stroke))
+        case acts.Erase():
+            room.board.erase(wanted.stroke, None if member.grants.may_moderate else member.identity)
+            return room.tell(Erased(wanted.stroke))
+        case acts.ClearBoard():
+            _need_moderate(member)
+            room.board.clear()
+            return room.tell(Erased(None))

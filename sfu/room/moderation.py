@@ -1,0 +1,179 @@
+"""What who moderates may do to the others and to the room. Every function checks the right itself."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from sfu.errors import RequestError
+from sfu.ids import ParticipantId
+from sfu.room import acts, effects, views
+from sfu.room.class_events import Broadcasted, LobbyChanged, Spotlight
+from sfu.room.effects import Announce, Effect
+from sfu.room.model import Instant, Participant
+from sfu.room.permissions import GrantChanges, Grants, Role
+from sfu.room.room import Room
+
+
+def moderate(room: Room, member: Participant, act: acts.Moderation, now: Instant) -> list[Effect]:
+    """Raises `RequestError`: `not_allowed`, `not_found`, `bad_request`, `bad_state`, `room_full`."""
+    if not member.grants.may_moderate:
+        raise RequestError("not_allowed", "no right to moderate")
+    match act:
+        case acts.SetRole():
+            return _set_role(room, member, act)
+        case acts.SetGrants():
+            return _set_grants(room, member, act)
+        case acts.MuteOthers():
+            return _mute(room, member, act)
+        case acts.Remove():
+            target = _subordinate(room, member, act.target)
+            return room.leave(target, "removed", now)
+        case acts.SetRoom():
+            return _set_room(room, act)
+        case acts.SetSpotlight():
+            return _set_spotlight(room, act)
+        case acts.Admit():
+            done: list[Effect] = []
+            for waiting in room.lobby.ids() if act.waiting is None else (act.waiting,):
+                done += room.admit(waiting, now)
+            return done
+        case acts.Deny():
+            denied = room.lobby.take(act.waiting)
+            return [effects.WaitingEnded(denied.join.session, "denied"), *room.tell_lobby()]
+        case acts.OpenBreakouts():
+            room.breakouts.open(act.names)
+            return room.tell_room()
+        case acts.AssignBreakout():
+            return _assign(room, act)
+        case acts.CloseBreakouts():
+            return _call_back(room)
+        case acts.Broadcast():
+            return room.tell(Broadcasted(member.id, member.name, act.text))
+
+
+def _target(room: Room, target: ParticipantId) -> Participant:
+    found = room.participants.get(target)
+    if found is None:
+        raise RequestError("not_found", f"no participant {target}")
+    return found
+
+
+def _subordinate(room: Room, member: Participant, target: ParticipantId) -> Participant:
+    """The target, whom only an owner may touch where it is an owner."""
+    found = _target(room, target)
+    if found.role == "owner" and member.role != "owner":
+        raise RequestError("not_allowed", "only an owner may do this to an owner")
+    return found
+
+
+def _set_role(room: Room, member: Participant, act: acts.SetRole) -> list[Effect]:
+    target = _subordinate(room, member, act.target)
+    if act.role == "owner" and member.role != "owner":
+        raise RequestError("not_allowed", "only an owner makes owners")
+    grants = GrantChanges(join=target.grants.join, hidden=target.grants.hidden).applied(
+        room.template.roles[act.role]
+    )
+    _check_within(member, target.grants, grants)
+    return _enforce(room, target, act.role, grants)
+
+
+def _set_grants(room: Room, member: Participant, act: acts.SetGrants) -> list[Effect]:
+    if act.changes.join is not None or act.changes.hidden is not None:
+        raise RequestError("bad_request", "join and hidden do not change while somebody is here")
+    target = _subordinate(room, member, act.target)
+    grants = act.changes.applied(target.grants)
+    _check_within(member, target.grants, grants)
+    return _enforce(room, target, target.role, grants)
+
+
+def _check_within(member: Participant, before: Grants, after: Grants) -> None:
+    """Nobody gives a right of power that it does not have; who moderates may let others speak."""
+    for each in fields(after):
+        if each.name in {"moderate", "record", "see_hidden"}:
+            given = getattr(after, each.name) and not getattr(before, each.name)
+            if given and not getattr(member.grants, each.name):
+                raise RequestError("not_allowed", f"no right to {each.name}, so none to give")
+
+
+def _enforce(room: Room, target: Participant, role: Role, grants: Grants) -> list[Effect]:
+    """Make it so at once: what is not allowed any more ends, what is allowed anew begins."""
+    before = target.grants
+    if (target.role, before) == (role, grants):
+        return []
+    target.role, target.grants = role, grants
+    room.attendance.changed(target.id, role)
+    done: list[Effect] = []
+    for publication in list(target.publications.values()):
+        if not grants.may_publish(publication.source):
+            done += room.withdraw(target, publication.id)
+    if not grants.subscribe:
+        done += room.unsubscribe(target, tuple(target.subscriptions))
+    done.append(effects.Granted(target.id, grants))
+    done += room.tell_of(target)
+    if grants.subscribe and not before.subscribe:
+        done += room.subscribe_by_itself(target)
+    if grants.see_hidden != before.see_hidden:
+        for hidden in views.hidden(room):
+            event: effects.Event = effects.ParticipantJoined(hidden)
+            if not grants.see_hidden:
+                event = effects.ParticipantLeft(hidden.id, "left")
+            if hidden.id != target.id:
+                done.append(Announce((target.id,), event))
+    if grants.may_moderate and not before.may_moderate:
+        done.append(Announce((target.id,), LobbyChanged(room.lobby.views())))
+    return done
+
+
+def _mute(room: Room, member: Participant, act: acts.MuteOthers) -> list[Effect]:
+    """Who is muted may unmute again; who shall not needs the right to publish withdrawn."""
+    if act.target is not None:
+        targets = [_subordinate(room, member, act.target)]
+    else:
+        targets = [p for p in room.participants.values() if p is not member and not p.grants.may_moderate]
+    done: list[Effect] = []
+    for target in targets:
+        for publication in list(target.publications.values()):
+            if publication.source == act.source:
+                done += room.set_muted(target, publication.id, True, tell=tuple(room.participants))
+    return done
+
+
+def _set_room(room: Room, act: acts.SetRoom) -> list[Effect]:
+    before = (room.locked, room.lobby.on)
+    if act.locked is not None:
+        room.locked = act.locked
+    if act.lobby is not None:
+        room.lobby.on = act.lobby
+    return room.tell_room() if (room.locked, room.lobby.on) != before else []
+
+
+def _set_spotlight(room: Room, act: acts.SetSpotlight) -> list[Effect]:
+    spotlight = None
+    if act.target is not None:
+        target = _target(room, act.target)
+        if target.grants.hidden:
+            raise RequestError("not_found", f"no participant {act.target}")
+        if act.publication is not None and act.publication not in target.publications:
+            raise RequestError("not_found", f"no publication {act.publication} of {act.target}")
+        spotlight = Spotlight(target.id, act.publication)
+    if room.spotlight == spotlight:
+        return []
+    room.spotlight = spotlight
+    return room.tell_room()
+
+
+def _assign(room: Room, act: acts.AssignBreakout) -> list[Effect]:
+    room.breakouts.check(act.breakout)
+    targets = [_target(room, target) for target in dict.fromkeys(act.targets)]
+    done: list[Effect] = []
+    for target in targets:
+        done += room.move(target, act.breakout)
+    return done
+
+
+def _call_back(room: Room) -> list[Effect]:
+    done: list[Effect] = []
+    for participant in list(room.participants.values()):
+        done += room.move(participant, None)
+    room.breakouts.close()
+    return done + room.tell_room()

@@ -1,0 +1,68 @@
+"""The room and its class as participants see them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sfu.ids import ParticipantId
+from sfu.room.class_events import ClassView, RoomView
+from sfu.room.model import Participant, ParticipantView
+
+if TYPE_CHECKING:
+    from sfu.room.room import Room
+
+
+def room_view(room: Room) -> RoomView:
+    """The room itself, the same for everybody."""
+    return RoomView(
+        name=room.name,
+        template=room.template.name,
+        locked=room.locked,
+        lobby=room.lobby.on,
+        spotlight=room.spotlight,
+        breakouts=room.breakouts.groups,
+    )
+
+
+def class_view(room: Room, participant: Participant) -> ClassView:
+    """The class as one participant finds it."""
+    moderates = participant.grants.may_moderate
+    polls = (room.polls[poll] for poll in room.polls.ids())
+    return ClassView(
+        hands=room.hands.view(),
+        questions=room.questions.views(participant.identity),
+        polls=tuple(
+            poll.view(participant.identity, waiting_for(room, poll.id) if moderates else None)
+            for poll in polls
+        ),
+        waiting=room.lobby.views() if moderates else None,
+        strokes=len(room.board.strokes),
+    )
+
+
+def waiting_for(room: Room, poll: int) -> tuple[ParticipantId, ...]:
+    """Who has not answered a poll of those who are here and are asked: neither who moderates nor devices."""
+    ballots = room.polls[poll].ballots
+    return tuple(
+        participant.id
+        for participant in room.participants.values()
+        if participant.identity not in ballots
+        and participant.role in {"participant", "presenter"}
+        and not participant.grants.hidden
+        and not participant.grants.moderate
+    )
+
+
+def others(room: Room, participant: Participant) -> tuple[ParticipantView, ...]:
+    """Everybody else whom the participant may see."""
+    sees_hidden = participant.grants.see_hidden
+    return tuple(
+        other.view()
+        for other in room.participants.values()
+        if other is not participant and (sees_hidden or not other.grants.hidden)
+    )
+
+
+def hidden(room: Room) -> tuple[ParticipantView, ...]:
+    """Who is here unseen."""
+    return tuple(each.view() for each in room.participants.values() if each.grants.hidden)

@@ -1,0 +1,70 @@
+"""Every door asks here: tokens of every kind, revocations, and the lock-out of those who guess."""
+
+from __future__ import annotations
+
+import logging
+
+from sfu import clock
+from sfu.config import AuthConfig
+from sfu.errors import RequestError
+from sfu.log import peer_address
+from sfu.server import tokens
+from sfu.server.jwks import KeySet
+from sfu.server.lockout import Lockout
+from sfu.server.revocations import Revocations
+from sfu.server.tokens import Claims
+
+log = logging.getLogger(__name__)
+
+
+class Access:
+    """`guarded` is false in development mode, where nobody needs a token."""
+
+    def __init__(self, auth: AuthConfig) -> None:
+        self._keys = dict(key.split(":", 1) for key in auth.keys)
+        self._key_set = KeySet(auth.jwks_url, auth.jwks_ttl_s) if auth.jwks_url else None
+        self._issuer = auth.jwks_issuer
+        self._audience = auth.jwks_audience
+        self._lockout = Lockout(auth.max_failures, round(auth.lockout_s * 1_000_000))
+        self.revocations = Revocations(auth.revoked, auth.revoked_file)
+        self.guarded = bool(self._keys) or self._key_set is not None
+
+    async def claims(self, token: str, address: str) -> Claims:
+        """What the token says that a client at `address` brings.
+
+        Raises `RequestError` `locked_out`, `bad_token`, `token_expired` or `token_revoked`.
+        """
+        self._lockout.check(address, clock.now_us())
+        try:
+            return await self._verified(token)
+        except RequestError as error:
+            # Who brings an old token once had a good one.
+            if error.code == "bad_token":
+                self.failed(address)
+            raise
+
+    def check(self, address: str) -> None:
+        """Raises `RequestError` `locked_out`."""
+        self._lockout.check(address, clock.now_us())
+
+    def failed(self, address: str) -> None:
+        """Another secret than a token was wrong."""
+        if self._lockout.failed(address, clock.now_us()):
+            log.warning("locked out for bad tokens: %s", peer_address(address))
+
+    async def _verified(self, token: str) -> Claims:
+        if not token:
+            raise RequestError("bad_token", "this server asks for a token")
+        now_s = clock.wall_ms() / 1000
+        header, _ = tokens.peek(token)
+        algorithm, kid = header.get("alg"), header.get("kid")
+        if self._key_set is not None and algorithm in tokens.ASYMMETRIC and isinstance(kid, str):
+            key = await self._key_set.key(kid)
+            claims = tokens.read(
+                tokens.signed(token, key, tokens.ASYMMETRIC, self._audience, self._issuer), now_s
+            )
+        else:
+            claims = tokens.decode(token, self._keys, now_s)
+        if claims.jti in self.revocations:
+            raise RequestError("token_revoked", "the token was revoked")
+        return claims

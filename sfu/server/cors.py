@@ -1,0 +1,68 @@
+"""Which pages may talk to the server: the origin rule of the WebSocket, and CORS for the HTTP API."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from sfu.config import ServerConfig
+
+_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
+_HEADERS = "Authorization, Content-Type"
+_PREFLIGHT_S = 600
+
+
+def origin_allowed(config: ServerConfig, request: web.Request) -> bool:
+    """Pages of other sites may not use a visitor's network position. Programs send no origin."""
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return True
+    host = request.host
+    if config.trust_proxy:
+        host = request.headers.get("X-Forwarded-Host", host)
+    allowed = config.allowed_origins
+    return "*" in allowed or origin in allowed or urlsplit(origin).netloc == host
+
+
+def middleware(config: ServerConfig) -> Middleware:
+    """CORS for `/api/`: the origins of `server.allowed_origins` may read, and nobody else's pages.
+
+    Credentials are never sent by browsers of their own accord: every request names its token itself.
+    Spec: Fetch, section 3.2.
+    """
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        if origin is None or not request.path.startswith("/api/"):
+            return await handler(request)
+        allowed = origin_allowed(config, request)
+        preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        if preflight and not allowed:
+            raise web.HTTPForbidden(text="this page may not connect: see server.allowed_origins")
+        if preflight:
+            response: web.StreamResponse = web.Response(status=204)
+            response.headers["Access-Control-Allow-Methods"] = _METHODS
+            response.headers["Access-Control-Allow-Headers"] = _HEADERS
+            response.headers["Access-Control-Max-Age"] = str(_PREFLIGHT_S)
+            _allow(response.headers, origin)
+            return response
+        try:
+            response = await handler(request)
+        except web.HTTPException as error:
+            if allowed:
+                _allow(error.headers, origin)
+            raise
+        if allowed and not response.prepared:
+            _allow(response.headers, origin)
+        return response
+
+    return answer
+
+
+def _allow(headers: MutableMapping[str, str], origin: str) -> None:
+    headers["Access-Control-Allow-Origin"] = origin
+    headers["Vary"] = "Origin"
