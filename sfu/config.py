@@ -115,11 +115,11 @@ class RoomConfig:
     """Rooms and their limits."""
 
     grace_s: float = option(20.0, "seconds a participant stays after its WebSocket dropped, media running on")
-    empty_s: float = option(30.0, "seconds an empty room is kept, with its chat")
+    empty_s: float = option(30.0, "seconds an empty room is kept")
     max_rooms: int = option(1000, "rooms at the same time")
     max_participants: int = option(250, "participants in one room")
     max_publications: int = option(8, "publications of one participant")
-    chat_history: int = option(200, "chat messages kept for late joiners")
+    chat_history: int = option(200, "chat messages in memory, given to who joins; older ones are asked for")
     template: str = option("meeting", "template of rooms for which nobody chooses one")
 
 

@@ -39,6 +39,7 @@ _SURVEY_US = 200_000
 """How often sizes and layers are read: soon enough for a switch, cheap for hundreds of publications."""
 _PEAK_KEPT = 0.97
 """Of a layer's peak from survey to survey: half of it is forgotten in 5 s."""
+_SILENCE_US = 3_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,9 @@ class _Publication:
     shape: tuple[tuple[Layer, int, int], ...] = ()
     layers: tuple[SizedLayer, ...] = ()
     subscriptions: set[SubscriptionKey] = field(default_factory=set)
+    peaks: dict[Layer, float] = field(default_factory=dict)
+    lowest_us: int = 0
+    """When the smallest picture was last seen to flow."""
 
 
 @dataclass(slots=True)
@@ -298,7 +302,7 @@ class Policy:
         if self._survey_us is None or now_us - self._survey_us >= _SURVEY_US:
             self._survey_us = now_us
             for key, publication in self._publications.items():
-                notices.extend(self._survey(key, publication))
+                notices.extend(self._survey(key, publication, now_us))
         decided: dict[SubscriptionKey, Decision] = {}
         for undecided in sorted(self._undecided):
             subscription = self._subscriptions[undecided]
@@ -328,7 +332,9 @@ class Policy:
             publication = self._publications[subscription.publication]
             steps = _steps(publication.layers)
             if not steps:
-                decided[key] = Decision(LOWEST) if publication.kind == "video" else decision
+                # What fell silent goes on as it was; a picture that has not begun yet begins small.
+                beginning = Decision(LOWEST) if publication.kind == "video" else decision
+                decided[key] = subscription.applied or beginning
                 continue
             current = steps[0].layer if subscription.applied is None else subscription.applied.target
             layers = tuple((each.layer, _cost_bps(each, current)) for each in steps)
@@ -346,11 +352,19 @@ class Policy:
         assert allocation is not None
         for key, wish in wishes.items():
             layer = allocation.layers[key]
+            if layer is None and wish.current is not None and self._silent(key, now_us):
+                continue
             current, best = wish.current, wish.max_layer
             if current is None or best is None or current <= best:
                 self._subscriptions[key].restraint.moved(current, layer, now_us)
             decided[key] = Decision(layer) if layer is not None else Decision(None, "bandwidth")
         return decided
+
+    def _silent(self, key: SubscriptionKey, now_us: int) -> bool:
+        """Whether the smallest picture has just fallen silent: nobody is paused for what may soon go on."""
+        publication = self._publications[self._subscriptions[key].publication]
+        flowing = publication.layers
+        return bool(flowing) and flowing[0].layer.spatial > 0 and now_us - publication.lowest_us < _SILENCE_US
 
     def _observe(self, event: PlaneEvent, now_us: int) -> None:
         match event:
@@ -392,18 +406,23 @@ class Policy:
     def _count_keyframes(self, publication: PublicationKey) -> dict[str, int]:
         return {stats.rid: stats.keyframes for stats in self._plane.publication_stats(publication)}
 
-    def _survey(self, key: PublicationKey, publication: _Publication) -> list[Notice]:
+    def _survey(self, key: PublicationKey, publication: _Publication, now_us: int) -> list[Notice]:
         """Read what flows; a changed shape (not a changed bitrate) reopens the decisions."""
         stats = {entry.rid: entry for entry in self._plane.publication_stats(key)}
         flowing = self._plane.layers(key)
         spans: dict[str, tuple[int, int]] = {}
         for layer, rid, _ in flowing:
             spans[rid] = spans.get(rid, (layer.spatial, 0))[0], layer.spatial
-        peaks = {each.layer: int(_PEAK_KEPT * each.peak_bps) for each in publication.layers}
+        peaks = publication.peaks
+        for layer in peaks:
+            peaks[layer] *= _PEAK_KEPT
         layers = []
         for layer, rid, bitrate_bps in flowing:
             size = _size_of(stats[rid], layer.spatial, *spans[rid]) if rid in stats else (0, 0)
-            layers.append(SizedLayer(layer, *size, bitrate_bps, max(bitrate_bps, peaks.get(layer, 0))))
+            peaks[layer] = max(bitrate_bps, peaks.get(layer, 0))
+            layers.append(SizedLayer(layer, *size, bitrate_bps, int(peaks[layer])))
+        if layers and not layers[0].layer.spatial:
+            publication.lowest_us = now_us
         publication.layers = tuple(layers)
         for subscription in publication.subscriptions:
             viewer = self._subscriptions[subscription].viewer
@@ -434,7 +453,8 @@ class Policy:
             if decision == before:
                 continue
             subscription.applied = decision
-            self._plane.set_target(key, decision.target)
+            viewer = subscription.viewer
+            self._plane.set_target(key, decision.target, at_once=viewer is not None and viewer.overrun)
             was_paused = before is not None and before.target is None
             paused = decision.target is None
             if paused != was_paused or (before is not None and before.reason != decision.reason):

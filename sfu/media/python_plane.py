@@ -232,10 +232,12 @@ class PythonPlane:
     def _settle_soon(self, subscription: Subscription) -> None:
         self._unsettled[subscription] = None
 
-    def set_target(self, subscription: SubscriptionKey, target: Layer | None) -> None:
+    def set_target(
+        self, subscription: SubscriptionKey, target: Layer | None, *, at_once: bool = False
+    ) -> None:
         known = self._subscriptions.get(subscription)
         if known is not None:
-            known.set_target(target)
+            known.set_target(target, at_once=at_once)
 
     # --- sending rate --------------------------------------------------------------------------
 
@@ -391,9 +393,8 @@ class PythonPlane:
                     if subscription := subscriptions.get(ssrc):
                         subscription.wants_keyframe("fir", seq_nr)
             case Remb():
-                named = {subscriptions[ssrc].key for ssrc in packet.ssrcs if ssrc in subscriptions}
-                keys = tuple(sorted(named))
-                self._events.append(RembReceived(transport.out.key, packet.bitrate_bps, keys))
+                named = sorted({subscriptions[ssrc].key for ssrc in packet.ssrcs if ssrc in subscriptions})
+                self._events.append(RembReceived(transport.out.key, packet.bitrate_bps, tuple(named)))
             case Goodbye():
                 for ssrc in packet.ssrcs:
                     self._receive_goodbye(transport, ssrc)

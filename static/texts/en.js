@@ -197,6 +197,8 @@ export default {
   'error.bad_request': 'The server did not understand this request.',
   'error.unknown_type': 'The server is older than this page.',
   'error.rate_limited': 'Too much at once. Wait a moment.',
+  'error.overloaded': 'The server is too busy just now. Try again in a moment.',
+  'error.storage_failed': 'The server could not store this. Try again in a moment.',
   'error.not_allowed': 'You are not allowed to do this.',
   'error.not_found': 'It is no longer there.',
   'error.room_full': 'As many people are inside as the room can hold. Try again when somebody has left.',

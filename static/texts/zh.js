@@ -195,6 +195,8 @@ export default {
   'error.bad_request': '服务器无法理解此请求。',
   'error.unknown_type': '服务器版本比此页面旧。',
   'error.rate_limited': '操作过于频繁，请稍候。',
+  'error.overloaded': '服务器繁忙，请稍后重试。',
+  'error.storage_failed': '服务器未能保存，请稍后重试。',
   'error.not_allowed': '您无权执行此操作。',
   'error.not_found': '它已不存在。',
   'error.room_full': '房间人数已达上限。请在有人离开后重试。',

@@ -54,7 +54,9 @@ class RecordingPlane:
     def publication_stats(self, publication: PublicationKey) -> list[EncodingStats]:
         return self.stats.get(publication, [])
 
-    def set_target(self, subscription: SubscriptionKey, target: Layer | None) -> None:
+    def set_target(
+        self, subscription: SubscriptionKey, target: Layer | None, *, at_once: bool = False
+    ) -> None:
         self.targets.append((subscription, target))
 
     def request_keyframe(self, publication: PublicationKey, rid: str, now_us: int) -> None:

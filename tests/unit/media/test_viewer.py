@@ -47,7 +47,9 @@ class Plane:
         sizes = {"q": (320, 180), "h": (640, 360), "f": (1280, 720)}
         return [EncodingStats(rid, 1, True, width=w, height=h) for rid, (w, h) in sizes.items()]
 
-    def set_target(self, subscription: SubscriptionKey, target: Layer | None) -> None:
+    def set_target(
+        self, subscription: SubscriptionKey, target: Layer | None, *, at_once: bool = False
+    ) -> None:
         self.targets[subscription] = target
 
     def set_estimate(self, transport: TransportKey, estimate_bps: int) -> None:

@@ -17,7 +17,7 @@ from sfu.room import commands
 from sfu.room.effects import PublicationOpened
 from sfu.room.model import SessionKey, Wants
 from sfu.room.permissions import Grants
-from sfu.server import data, requests
+from sfu.server import data, joining, requests
 from sfu.server.conference import Conference
 from sfu.server.member import Member
 
@@ -54,18 +54,21 @@ class World:
 
     def join(self, name: str, room: str = "r", *, grants: Grants | None = None) -> tuple[Member, FakeChannel]:
         channel = FakeChannel(len(self.sent) + 1)
+        wants = Wants(subscribe=False)
         request = requests.Join(
             version=1,
             room=room,
             name=name,
             token="",
-            wants=Wants(subscribe=False),
+            wants=wants,
             client="",
             resume=None,
             role=None,
             template=None,
         )
-        member, _ = self.conference.join(channel, request, None)
+        member, _ = self.conference._enter(
+            channel, request, joining.command(channel.key, request, None), None
+        )
         assert member is not None
         if grants is not None:
             member.grants = grants
