@@ -242,8 +242,7 @@ class PythonPlane:
     # --- sending rate --------------------------------------------------------------------------
 
     def set_estimate(self, transport: TransportKey, estimate_bps: int) -> None:
-        known = self._transports.get(transport)
-        if known is not None:
+        if known := self._transports.get(transport):
             known.out.set_estimate(estimate_bps)
 
     def sent_bytes(self, transport: TransportKey) -> int:

@@ -41,22 +41,23 @@ async def sent(caller: Caller) -> dict[str, Any]:
           return found;
         }"""
     )
-    assert len(found) == 1, "one stream"
-    return found[0]
+    assert len(found) <= 1, "one stream"
+    return found[0] if found else {}
 
 
 async def shows(caller: Caller, narrow: bool, publisher: Caller) -> dict[str, Any]:
     """Wait until the picture is as large as the publisher's, or smaller, and moves."""
 
     async def settled() -> dict[str, Any] | None:
-        before, full = await video(caller), (await sent(publisher))["frameWidth"]
+        before, full = await video(caller), (await sent(publisher)).get("frameWidth", 0)
         await asyncio.sleep(1)
         now = await video(caller)
         fits = now.get("frameWidth", 0) <= full // 2 if narrow else now.get("frameWidth") == full
+        fits = fits and full >= 640
         moves = now.get("framesDecoded", 0) > before.get("framesDecoded", 0) + 3
         return now if fits and moves else None
 
-    found: dict[str, Any] = await until(settled, "a smaller picture" if narrow else "the full picture", 30)
+    found: dict[str, Any] = await until(settled, "a smaller picture" if narrow else "the full picture", 60)
     return found
 
 
@@ -72,14 +73,22 @@ async def test_small_tiles_get_less_of_a_scalable_stream(
     await shows(large, False, speaker)
     await shows(small, True, speaker)
     assert (await sent(speaker))["scalabilityMode"].startswith("L3")
-    before = await video(large), await video(small)
-    await asyncio.sleep(8)
-    after = await video(large), await video(small)
-    gained = [now["bytesReceived"] - then["bytesReceived"] for then, now in zip(before, after, strict=True)]
-    assert gained[1] < 0.6 * gained[0]
-    for then, now in zip(before, after, strict=True):
-        assert now["framesDecoded"] > then["framesDecoded"] + 30
-        assert now["totalFreezesDuration"] - then["totalFreezesDuration"] < 1
+
+    async def steady() -> bool:
+        """Both decode on without a freeze, and one of them from much less."""
+        before = await video(large), await video(small)
+        await asyncio.sleep(5)
+        after = await video(large), await video(small)
+        pairs = list(zip(before, after, strict=True))
+        gained = [now["bytesReceived"] - then["bytesReceived"] for then, now in pairs]
+        return gained[1] < 0.6 * gained[0] and all(
+            now["framesDecoded"] > then["framesDecoded"] + 30
+            and now["frameWidth"] == then["frameWidth"]
+            and now["totalFreezesDuration"] - then["totalFreezesDuration"] < 0.5
+            for then, now in pairs
+        )
+
+    await until(steady, "a smooth picture for each, the small one for much less", 60)
     # The tile of one viewer grows and shrinks again; nobody else notices.
     await small.page.set_viewport_size(LARGE)
     await shows(small, False, speaker)
@@ -87,6 +96,7 @@ async def test_small_tiles_get_less_of_a_scalable_stream(
     await shows(small, True, speaker)
     await large.sees("Speaker")
     await small.sees("Speaker")
-    now = await video(large)
-    assert now["totalFreezesDuration"] - before[0]["totalFreezesDuration"] < 2
+    # Who misses what a picture refers to asks for a keyframe, again and again.
+    for viewer in (large, small):
+        assert (await video(viewer))["pliCount"] <= 2
     await pages.screenshot(small, f"small-{codec}")
