@@ -88,7 +88,7 @@ async def test_small_tiles_get_less_of_a_scalable_stream(
             for then, now in pairs
         )
 
-    await until(steady, "a smooth picture for each, the small one for much less", 60)
+    await until(steady, "a smooth picture for each, the small one for much less", 120)
     # The tile of one viewer grows and shrinks again; nobody else notices.
     await small.page.set_viewport_size(LARGE)
     await shows(small, False, speaker)
