@@ -14,7 +14,7 @@ from sfu import clock
 from sfu.config import Config
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationKey, RoomName, SubscriptionKey
-from sfu.media.policy import Notice, PublicationSized, Speakers, SubscriptionState
+from sfu.media.decisions import LayersWanted, Notice, PublicationSized, Speakers, SubscriptionState
 from sfu.room import acts, commands, effects
 from sfu.room.attendance import Visit
 from sfu.room.commands import Command
@@ -376,6 +376,10 @@ class Conference:
                     if member := self._subscriptions.get(notice.subscription):
                         reason = notice.reason if notice.paused else ""
                         member.subscribe.set_paused(notice.subscription, reason)
+                case LayersWanted():
+                    published = self.media.publication_of(notice.publication)
+                    if published and (publisher := self._members.get(published.participant)):
+                        publisher.publish.want_layers(published.id, notice.rids)
                 case Speakers():
                     self._tell_speakers(notice.speakers)
 

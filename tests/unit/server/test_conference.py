@@ -12,7 +12,7 @@ from stored import FakeStore
 
 from sfu.config import Config, LimitsConfig
 from sfu.ids import PublicationId, SubscriptionKey
-from sfu.media.policy import PublicationSized, Speakers, SubscriptionState
+from sfu.media.decisions import LayersWanted, PublicationSized, Speakers, SubscriptionState
 from sfu.room import commands
 from sfu.room.effects import PublicationOpened
 from sfu.room.model import SessionKey, Wants
@@ -135,7 +135,11 @@ async def test_notices_of_what_is_gone_are_passed_over() -> None:
     ann, hears = world.join("Ann")
     key = world.media.published[world.publish(ann)].key
     world.media.published.clear()
-    world.notice(PublicationSized(key, 1, 1), SubscriptionState(SubscriptionKey(999), True, "client"))
+    world.notice(
+        PublicationSized(key, 1, 1),
+        LayersWanted(key, ()),
+        SubscriptionState(SubscriptionKey(999), True, "client"),
+    )
     world.notice(Speakers(((key, 1.0),)))
     assert hears.messages == []
 
