@@ -188,6 +188,7 @@ export default {
   'moderate.presenter': 'Make presenter',
   'moderate.participant': 'Make participant',
   'moderate.remove': 'Remove',
+  'moderate.revoke': 'Revoke its token',
   'lobby.title': 'Please wait',
   'lobby.text': 'Somebody in {room} will let you in soon.',
   'lobby.cancel': 'Cancel',

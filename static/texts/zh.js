@@ -188,6 +188,7 @@ export default {
   'moderate.presenter': '设为主讲人',
   'moderate.participant': '设为参与者',
   'moderate.remove': '移出',
+  'moderate.revoke': '撤销其令牌',
   'lobby.title': '请稍候',
   'lobby.text': '{room} 中的人很快会让您进入。',
   'lobby.cancel': '取消',
