@@ -334,14 +334,17 @@ class Room:
 
         Raises `RefusedError`, `UnavailableError`.
         """
-        reply = await self._connection.request("stats")
         found = []
-        for publication_id, message in reply["subscriptions"].items():
+        for publication_id, message in (await self.server_stats())["subscriptions"].items():
             known = self._roster.find(publication_id)
             if known is not None:
                 participant, publication = known
                 found.append(SubscriptionQuality.parse(publication, participant, message))
         return found
+
+    async def server_stats(self) -> Message:
+        """All that the server counts of this participant: its `stats` message (docs/protocol.md)."""
+        return await self._connection.request("stats")
 
     # --- what the connection reports
 
