@@ -242,6 +242,12 @@ class Conference:
         """Who was in the room, and when. Raises `RequestError` `not_found`."""
         return self._rooms.room(room).attendance.visits()
 
+    def identity_of(self, room: RoomName, participant: ParticipantId, secret: str) -> str | None:
+        """Who a participant that shows its secret is; None where either is wrong."""
+        found = self._rooms.room_of(participant)
+        member = found.authenticate(participant, secret) if found and found.name == room else None
+        return member.identity if member is not None else None
+
     def room_stats(self, room: RoomName) -> list[Json]:
         """What each participant sends and gets, and why. Raises `RequestError` `not_found`."""
         self._rooms.room(room)
