@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 NATIVE := $(VENV)/native
 # Without cargo there is no native plane to build, and everything works on the Python plane.
 CARGO := $(shell command -v cargo 2>/dev/null)
-CARGO_TEST := cargo test -q --locked --manifest-path rust/Cargo.toml -p pysfu-plane-core
+CARGO_TEST := cargo test -q --locked --manifest-path rust/Cargo.toml -p pysfu-plane-core -p pysfu-plane-io
 
 .DEFAULT_GOAL := help
 .PHONY: help run test unit lint fmt types rust e2e browser bench clean
