@@ -115,11 +115,11 @@ class RoomConfig:
     """Rooms and their limits."""
 
     grace_s: float = option(20.0, "seconds a participant stays after its WebSocket dropped, media running on")
-    empty_s: float = option(30.0, "seconds an empty room is kept, with its chat")
+    empty_s: float = option(30.0, "seconds an empty room is kept")
     max_rooms: int = option(1000, "rooms at the same time")
     max_participants: int = option(250, "participants in one room")
     max_publications: int = option(8, "publications of one participant")
-    chat_history: int = option(200, "chat messages kept for late joiners")
+    chat_history: int = option(200, "chat messages in memory, given to who joins; older ones are asked for")
     template: str = option("meeting", "template of rooms for which nobody chooses one")
 
 
@@ -148,6 +148,9 @@ class MediaConfig:
     )
     keyframe_interval_ms: int = option(500, "least time between two keyframe requests for one encoding, ms")
     cache_packets: int = option(1024, "packets of each encoding kept to answer NACKs")
+    last_n: int = option(
+        25, "pictures of people sent to one subscriber at most, last speakers first; 0 is no limit"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -362,6 +365,8 @@ def _out_of_range(config: Config) -> Iterator[str]:
         yield "storage.retention_days: must not be below 0"
     if config.media.plane not in {"auto", "python", "rust"}:
         yield "media.plane: auto, python or rust"
+    if config.media.last_n < 0:
+        yield "media.last_n: a number of pictures, 0 is no limit"
     if config.log.level.lower() not in {"debug", "info", "warning", "error"}:
         yield "log.level: debug, info, warning or error"
     for url in config.ice.stun_urls:

@@ -44,6 +44,10 @@ class Options:
 class Tenant(Observer, Protocol):
     """Who lives in the connection: the room."""
 
+    @property
+    def chat_seen(self) -> int | None:
+        """The number of the last change of the chat that is known."""
+
     def on_joined(self, joined: Message, resumed: bool) -> None:
         """A session begins, or goes on."""
 
@@ -145,6 +149,8 @@ class Connection:
             members["role"] = options.role
         if options.token:
             members["token"] = options.token
+        if self._tenant.chat_seen is not None:
+            members["chat_after"] = self._tenant.chat_seen
         if resume:
             members["resume"] = resume
         try:

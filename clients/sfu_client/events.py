@@ -119,6 +119,13 @@ class ChatReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatUpdated:
+    """A message was edited, deleted or reacted to."""
+
+    message: ChatMessage
+
+
+@dataclass(frozen=True, slots=True)
 class DataReceived:
     """`data` is text where the sender sent text. `reliable` tells which channel it came by."""
 
@@ -140,7 +147,8 @@ class DataRefused:
 Event = (
     Connected | Disconnected | Closed | ParticipantJoined | ParticipantUpdated | ParticipantLeft
     | PublicationAdded | PublicationUpdated | PublicationRemoved | PublishFailed | TrackSubscribed
-    | TrackEnded | SubscriptionChanged | SpeakersChanged | ChatReceived | DataReceived | DataRefused
+    | TrackEnded | SubscriptionChanged | SpeakersChanged | ChatReceived | ChatUpdated | DataReceived
+    | DataRefused
 )  # fmt: skip
 
 CAPACITY = 4096

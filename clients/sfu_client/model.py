@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -79,14 +80,25 @@ class Participant:
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One chat message; `to` is None where it went to everybody, else a participant id."""
+    """One chat message as it is after its last change, whose number is `rev`.
+
+    `to` is None where it went to everybody, else a participant id; `identity` says who sent it beyond that
+    membership. `reactions` maps an emoji to identities. A `deleted` one has no text any more.
+    """
 
     id: int
+    rev: int
     sender_id: str
     name: str
     text: str
     to: str | None
     sent_at_ms: int
+    identity: str = ""
+    mentions: tuple[str, ...] = ()
+    file: str | None = None
+    edited_at_ms: int | None = None
+    deleted: bool = False
+    reactions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, message: dict[str, Any]) -> ChatMessage:
@@ -94,9 +106,16 @@ class ChatMessage:
         to = message.get("to")
         return cls(
             id=int(message["id"]),
+            rev=int(message.get("rev") or message["id"]),
             sender_id=str(message["from"]),
             name=str(message.get("name") or ""),
             text=str(message["text"]),
             to=None if to is None else str(to),
             sent_at_ms=int(message.get("sent_at_ms") or 0),
+            identity=str(message.get("identity") or ""),
+            mentions=tuple(map(str, message.get("mentions") or ())),
+            file=message.get("file"),
+            edited_at_ms=message.get("edited_at_ms"),
+            deleted=bool(message.get("deleted")),
+            reactions={str(k): tuple(map(str, v)) for k, v in (message.get("reactions") or {}).items()},
         )

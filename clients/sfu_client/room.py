@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import weakref
-from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from typing import Any, Literal, cast, overload
 
@@ -14,6 +13,7 @@ from aiortc import MediaStreamTrack
 from av import AudioFrame, VideoFrame
 
 from sfu_client import datagram, events
+from sfu_client.chat import ChatMemory
 from sfu_client.connection import AutoSubscribe, Connection, Options
 from sfu_client.errors import ClientError, ClosedError
 from sfu_client.events import Event, EventStream
@@ -24,8 +24,6 @@ from sfu_client.signalling import Message, signal_url
 from sfu_client.tracks import AnyTrack, RemoteTrack
 
 logger = logging.getLogger(__name__)
-
-CHAT_KEPT = 1000
 
 
 class Room:
@@ -46,7 +44,7 @@ class Room:
         self._readers: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen = False
-        self._chat: deque[ChatMessage] = deque(maxlen=CHAT_KEPT)
+        self._chat = ChatMemory()
 
     # --- coming and going
 
@@ -137,7 +135,7 @@ class Room:
     @property
     def chat_history(self) -> list[ChatMessage]:
         """The recent chat, oldest first."""
-        return list(self._chat)
+        return self._chat.messages()
 
     @property
     def connected(self) -> bool:
@@ -283,10 +281,31 @@ class Room:
     async def chat(self, text: str, to: str | None = None) -> ChatMessage:
         """Say something to everybody, or to one participant id. Raises `RefusedError`, `UnavailableError`."""
         reply = await self._connection.request("chat", text=text, **({} if to is None else {"to": to}))
-        message = ChatMessage.parse(reply["message"])
-        if all(known.id != message.id for known in self._chat):
-            self._chat.append(message)
-        return message
+        return self._changed(reply)
+
+    async def edit_chat(self, message: int, text: str) -> ChatMessage:
+        """Give a message of one's own another text. Raises `RefusedError`, `UnavailableError`."""
+        return self._changed(await self._connection.request("chat_edit", message=message, text=text))
+
+    async def delete_chat(self, message: int) -> ChatMessage:
+        """Take back a message: its place stays, empty. Raises `RefusedError`, `UnavailableError`."""
+        return self._changed(await self._connection.request("chat_delete", message=message))
+
+    async def react(self, message: int, emoji: str, on: bool = True) -> ChatMessage:
+        """Choose an emoji for a message, or take it back. Raises `RefusedError`, `UnavailableError`."""
+        return self._changed(
+            await self._connection.request("chat_react", message=message, emoji=emoji, on=on)
+        )
+
+    async def older_chat(self, before: int, limit: int = 100) -> list[ChatMessage]:
+        """At most `limit` (1-100) messages before the id `before`, oldest first; none at the beginning."""
+        reply = await self._connection.request("chat_history", before=before, limit=limit)
+        return [ChatMessage.parse(item) for item in reply["messages"]]
+
+    async def search_chat(self, text: str, limit: int = 100) -> list[ChatMessage]:
+        """At most `limit` (1-100) messages that contain `text`, newest first."""
+        reply = await self._connection.request("chat_search", text=text, limit=limit)
+        return [ChatMessage.parse(item) for item in reply["messages"]]
 
     async def send(
         self,
@@ -315,15 +334,20 @@ class Room:
 
     # --- what the connection reports
 
+    @property
+    def chat_seen(self) -> int | None:
+        """Asked by the connection."""
+        return self._chat.seen
+
     def on_joined(self, joined: Message, resumed: bool) -> None:
         """Called by the connection."""
         self._me = Participant.parse(joined["participant"])
-        for item in joined.get("chat") or ():
-            self._remember_chat(ChatMessage.parse(item))
+        # One's own message whose answer was lost is no news.
+        missed = [event for event in self._chat.joined(joined) if event.message.sender_id != self._me.id]
         if self._seen:
             self._emit(events.Connected(resumed))
         self._seen = True
-        for change in self._roster.replace(list(joined.get("participants") or ())):
+        for change in (*self._roster.replace(list(joined.get("participants") or ())), *missed):
             self._emit(change)
 
     def on_offline(self, reason: str) -> None:
@@ -409,10 +433,9 @@ class Room:
             case "speakers":
                 levels = ((str(item["participant"]), float(item["level"])) for item in message["speakers"])
                 return [events.SpeakersChanged(tuple(levels))]
-            case "chat":
-                chat = ChatMessage.parse(message["message"])
-                self._remember_chat(chat)
-                return [events.ChatReceived(chat)] if chat.sender_id != self._me.id else []
+            case "chat" | "chat_updated":
+                event = self._chat.take(ChatMessage.parse(message["message"]))
+                return [] if event is None else [event]
         return []
 
     def _participant_updated(self, participant: Message) -> Sequence[Event]:
@@ -421,9 +444,10 @@ class Room:
         self._me.update(participant)
         return [events.ParticipantUpdated(self._me)]
 
-    def _remember_chat(self, message: ChatMessage) -> None:
-        if not self._chat or message.id > self._chat[-1].id:
-            self._chat.append(message)
+    def _changed(self, reply: Message) -> ChatMessage:
+        message = ChatMessage.parse(reply["message"])
+        self._chat.take(message)
+        return message
 
     def _emit(self, event: Event) -> None:
         decide = self._options.auto_subscribe

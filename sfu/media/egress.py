@@ -122,9 +122,13 @@ class Subscription:
 
     # --- what is to flow -----------------------------------------------------------------------
 
-    def set_target(self, target: Layer | None) -> None:
+    def set_target(self, target: Layer | None, *, at_once: bool = False) -> None:
         self.target = target
         self.choose()
+        run, wanted = self._run, self._wanted
+        if at_once and run is not None and wanted is not None and run.encoding.spatial > wanted.spatial:
+            run.abandoned = True
+            self._stop()
 
     def choose(self) -> None:
         """Decide anew which encoding should flow, after its inputs changed."""
@@ -139,10 +143,14 @@ class Subscription:
             # What stopped may go on where it stopped; whoever else begins is chosen then.
             self._wanted = self._run.encoding if self._run is not None else None
             return
-        wanted = flowing[0]
+        wanted = None
         for encoding in flowing:
             if encoding.spatial <= target.spatial:
                 wanted = encoding
+        if wanted is None:
+            # A larger one than policy allows would overrun the path. What is silent may go on.
+            self._wanted = self._run.encoding if self._run is not None else None
+            return
         self._temporal_cap = target.temporal if wanted.spatial >= target.spatial else _HIGHEST.temporal
         if wanted is not self._wanted:
             self._wanted = wanted
@@ -351,7 +359,7 @@ class Subscription:
     def _find(self, out: int) -> tuple[Run, MediaPacket] | None:
         for run in reversed(self._runs):
             ext_seq = run.sequence.source_of(out)
-            if ext_seq is not None:
+            if ext_seq is not None and not run.abandoned:
                 packet = run.encoding.cache.get(ext_seq)
                 return None if packet is None else (run, packet)
         return None

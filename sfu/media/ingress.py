@@ -21,6 +21,8 @@ STALLED_US = 300_000
 """Silence after which an encoding is given up, once others have sent `_FRAMES_SHOWN` frames meanwhile."""
 SILENT_US = 5_000_000
 """Silence after which an encoding has stopped whatever others do: a still screen sends seldom."""
+_RECOVERY_US = 1_500_000
+"""After a keyframe an encoder leaves frames out until its rate is kept again: this is no end."""
 _FRAMES_SHOWN = 3
 _REPLAY_US = 500_000
 """A newcomer begins with a keyframe this young: requests are paced, and another would hardly come sooner.
@@ -199,7 +201,8 @@ class Encoding:
     def stalled(self, others: Iterable[Encoding], now_us: int) -> bool:
         """Whether it sends no more: silent while others show frames, or silent for long."""
         silent_us = now_us - self.last_us
-        if silent_us < STALLED_US:
+        recovering = self.last_us - self._keyframe_us < _RECOVERY_US
+        if silent_us < (_RECOVERY_US if recovering else STALLED_US):
             return False
         return silent_us >= SILENT_US or any(other._frame_us[0] > self.last_us for other in others)
 

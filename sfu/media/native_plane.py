@@ -74,8 +74,10 @@ class NativePlane:
     def close_subscription(self, subscription: SubscriptionKey) -> None:
         self._plane.close_subscription(subscription)
 
-    def set_target(self, subscription: SubscriptionKey, target: Layer | None) -> None:
-        self._plane.set_target(subscription, target)
+    def set_target(
+        self, subscription: SubscriptionKey, target: Layer | None, *, at_once: bool = False
+    ) -> None:
+        self._plane.set_target(subscription, target, at_once)
 
     # --- sending rate --------------------------------------------------------------------------
 

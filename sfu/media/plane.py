@@ -289,8 +289,14 @@ class MediaPlane(Protocol):
 
     def close_subscription(self, subscription: SubscriptionKey) -> None: ...
 
-    def set_target(self, subscription: SubscriptionKey, target: Layer | None) -> None:
-        """The best layer policy allows; None pauses. What flows changes at the next switch point."""
+    def set_target(
+        self, subscription: SubscriptionKey, target: Layer | None, *, at_once: bool = False
+    ) -> None:
+        """The best layer policy allows; None pauses. What flows changes at the next switch point.
+
+        With `at_once` a larger encoding than that is left now, whatever there is to go on with: on a path
+        that is overrun every packet of it delays what comes next.
+        """
 
     def set_estimate(self, transport: TransportKey, estimate_bps: int) -> None:
         """What the transport's path carries now: the pace of what is sent on it."""

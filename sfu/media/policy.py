@@ -1,16 +1,35 @@
 """What each subscriber should get, decided every tick; how packets get there is the plane's affair.
 
-A tick drains the plane's events, paces keyframe requests, follows the speakers, learns what layers flow and
-sets each subscription's target. A target is a cap: the plane sends the best that flows below it.
+A tick drains the plane's events, paces keyframe requests, follows the speakers, learns what layers flow, sets
+each subscription's target and tells what nobody needs. A target is a cap: the plane sends the best that flows
+below it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
 from sfu.media import allocator
+from sfu.media.attention import Attention, Candidate, beyond, rank
+from sfu.media.decisions import (
+    LOWEST,
+    Decision,
+    Explanation,
+    LayersWanted,
+    Notice,
+    PublicationSized,
+    SizedLayer,
+    Speakers,
+    SubscriptionState,
+    Wish,
+    affordable,
+    cost_bps,
+    steps,
+    wished_layer,
+)
+from sfu.media.demand import Demand, KnownEncoding, needed
 from sfu.media.keyframes import KeyframeThrottle
 from sfu.media.plane import (
     AudioLevel,
@@ -28,103 +47,36 @@ from sfu.media.restraint import Restraint
 from sfu.media.speakers import ActiveSpeakers
 from sfu.media.viewer import Viewer
 
-HIGHEST = Layer(7, 7)
-"""The cap that caps nothing: no codec has more than eight spatial or temporal layers."""
-LOWEST = Layer(0, 0)
-"""The smallest picture at its lowest frame rate: what surely gets through."""
-DEFAULT_PRIORITY = 128
-
 _SURVEY_US = 200_000
 """How often sizes and layers are read: soon enough for a switch, cheap for hundreds of publications."""
 _PEAK_KEPT = 0.97
 """Of a layer's peak from survey to survey: half of it is forgotten in 5 s."""
-
-
-@dataclass(frozen=True, slots=True)
-class PublicationSized:
-    """The size in pixels of a video publication's largest encoding became known or changed."""
-
-    publication: PublicationKey
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriptionState:
-    """A subscription stopped or began to flow by decision; `reason` is `client` or `bandwidth`, empty
-    when it is not paused."""
-
-    subscription: SubscriptionKey
-    paused: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Speakers:
-    """Audio publications in which somebody speaks, loudest first, with a level of 0 to 1."""
-
-    speakers: tuple[tuple[PublicationKey, float], ...]
-
-
-Notice = PublicationSized | SubscriptionState | Speakers
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a subscriber asks for: a picture of at least this size in pixels (0: any), or none at all."""
-
-    priority: int = DEFAULT_PRIORITY
-    width: int = 0
-    height: int = 0
-    paused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SizedLayer:
-    """A layer that flows, with its picture size in pixels (0: not known yet) and bits per second.
-
-    `peak_bps` is what it has lately been: what climbing to it may come to cost.
-    """
-
-    layer: Layer
-    width: int
-    height: int
-    bitrate_bps: int
-    peak_bps: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The cap of one subscription, None to send nothing, and why nothing is sent."""
-
-    target: Layer | None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Why a subscription gets what it gets.
-
-    `estimate_bps` is what its transport's path carries, None where nothing tells; `target` the layer it may
-    have, None for none. `reason` says what keeps it from more: `client` (paused by wish), `size` (a larger
-    picture than asked for is of no use), `bandwidth`, or `source` (nothing better is published).
-    `estimated_by` is what made the estimate: `start` (a guess), `delay`, `loss`, `probe` or `silence` of
-    transport-wide feedback, `remb` or `loss` as the viewer reports them, `unlimited` where nothing tells.
-    """
-
-    estimate_bps: int | None
-    target: Layer | None
-    reason: str
-    estimated_by: str = "unlimited"
+_SILENCE_US = 3_000_000
+_UNSIZED_US = 1_000_000
+"""A newcomer that names no size is given this long to do so before it counts as wanting the largest."""
+_ANY_PICTURE = (1, 1)
 
 
 @dataclass(slots=True)
 class _Publication:
     kind: Kind
+    participant: str
+    source: str
+    demand: Demand
+    muted: bool = False
+    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """The size of each encoding that ever came, by rid."""
+    wanted_sizes: frozenset[tuple[int, int]] | None = None
+    """Of its subscribers' pictures, None while that must be found out anew."""
+    newcomers: bool = False
+    """Whether some of its subscribers have not named a size yet."""
     size: tuple[int, int] = (0, 0)
     shape: tuple[tuple[Layer, int, int], ...] = ()
     layers: tuple[SizedLayer, ...] = ()
     subscriptions: set[SubscriptionKey] = field(default_factory=set)
+    peaks: dict[Layer, float] = field(default_factory=dict)
+    lowest_us: int = 0
+    """When the smallest picture was last seen to flow."""
 
 
 @dataclass(slots=True)
@@ -132,48 +84,25 @@ class _Subscription:
     publication: PublicationKey
     wish: Wish
     viewer: Viewer | None
+    since_us: int = -1
+    """When it was first decided."""
+    left_out: bool = False
+    """By the number of pictures one subscriber may have."""
     decision: Decision | None = None
     """By its wish alone: the best it may get."""
     applied: Decision | None = None
     restraint: Restraint = field(default_factory=Restraint)
 
 
-def wished_layer(layers: Sequence[SizedLayer], width: int, height: int) -> Layer:
-    """The cap for a picture of this size: the smallest layer that covers it, else no cap.
-
-    `layers` are those that flow, lowest first. Layers of unknown size cover nothing.
-    """
-    if width or height:
-        for sized in layers:
-            if sized.width and sized.width >= width and sized.height >= height:
-                return Layer(sized.layer.spatial, HIGHEST.temporal)
-    return HIGHEST
-
-
-def _steps(layers: Sequence[SizedLayer]) -> list[SizedLayer]:
-    """Those worth stepping through: frames are left out of the smallest picture only.
-
-    A larger picture at a low frame rate costs as much as a smaller one that moves, and looks worse.
-    """
-    tops: dict[int, int] = {}
-    for each in layers:
-        tops[each.layer.spatial] = max(tops.get(each.layer.spatial, 0), each.layer.temporal)
-    return [
-        each for each in layers if not each.layer.spatial or each.layer.temporal == tops[each.layer.spatial]
-    ]
-
-
-def _cost_bps(layer: SizedLayer, current: Layer | None) -> int:
-    """What is held costs what it costs now; what would be climbed to, what it may soon cost again."""
-    held = current is not None and layer.layer <= current
-    return layer.bitrate_bps if held else max(layer.bitrate_bps, layer.peak_bps)
-
-
 class Policy:
     """The decisions of a whole plane. Keys it does not know are ignored: their owner may have left."""
 
-    def __init__(self, plane: MediaPlane, keyframe_interval_us: int) -> None:
+    def __init__(self, plane: MediaPlane, keyframe_interval_us: int, last_n: int = 0) -> None:
+        """`last_n` is how many pictures of people one subscriber gets at most, 0 for any number."""
         self._plane = plane
+        self._last_n = last_n
+        self._attention = Attention()
+        self._speaking: frozenset[str] = frozenset()
         self._keyframes = KeyframeThrottle(keyframe_interval_us)
         self._keyframe_counts: dict[tuple[PublicationKey, str], int] = {}
         self._speakers = ActiveSpeakers()
@@ -183,9 +112,29 @@ class Policy:
         self._undecided: set[SubscriptionKey] = set()
         self._survey_us: int | None = None
 
-    def add_publication(self, publication: PublicationKey, kind: Kind) -> None:
-        """Call after the plane opened it."""
-        self._publications.setdefault(publication, _Publication(kind))
+    def add_publication(
+        self,
+        publication: PublicationKey,
+        kind: Kind,
+        *,
+        participant: str = "",
+        source: str = "other",
+        rids: Sequence[str] = (),
+    ) -> None:
+        """Call after the plane opened it.
+
+        `participant` tells which publications are one person's, `source` what is seen or heard in it, and
+        `rids` names its encodings, empty without simulcast.
+        """
+        added = _Publication(kind, participant, source, Demand(rids or ("",)))
+        self._publications.setdefault(publication, added)
+
+    def set_muted(self, publication: PublicationKey, muted: bool) -> None:
+        """A muted picture takes no place among those that a subscriber may have."""
+        known = self._publications.get(publication)
+        if known is not None:
+            known.muted = muted
+            self._undecided |= known.subscriptions
 
     def remove_publication(self, publication: PublicationKey) -> None:
         """Its subscriptions go with it."""
@@ -195,6 +144,8 @@ class Policy:
         for subscription in tuple(removed.subscriptions):
             self.remove_subscription(subscription)
         self._speakers.remove(publication)
+        if removed.kind == "audio":
+            self._attention.forget(removed.participant)
         self._keyframes.forget(publication)
         for key in [key for key in self._keyframe_counts if key[0] == publication]:
             del self._keyframe_counts[key]
@@ -211,7 +162,7 @@ class Policy:
         """Call after the plane opened it, and again when the plane opened it anew.
 
         `transport` is the subscriber's; without it the subscription gets what it wishes, whatever its network
-        can take. `per_packet` is whether it sends transport-wide feedback.
+        can take and however many it has. `per_packet` is whether it sends transport-wide feedback.
         """
         owner = self._publications.get(publication)
         if owner is None:
@@ -246,9 +197,13 @@ class Policy:
         owner = self._publications.get(removed.publication)
         if owner is not None:
             owner.subscriptions.discard(subscription)
+            owner.wanted_sizes = None
         if removed.viewer is not None:
             removed.viewer.subscriptions.discard(subscription)
             removed.viewer.changed()
+            if self._last_n:
+                # Its place is free for another.
+                self._undecided |= removed.viewer.subscriptions
 
     def remove_transport(self, transport: TransportKey) -> None:
         """A subscriber's transport is gone."""
@@ -270,9 +225,12 @@ class Policy:
     def _reason(self, subscription: _Subscription, applied: Decision) -> str:
         if applied.target is None:
             return applied.reason
-        flowing = self._publications[subscription.publication].layers
+        publication = self._publications[subscription.publication]
+        flowing = publication.layers
         if not flowing or flowing[-1].layer <= applied.target:
-            return "source"
+            # Encodings that nobody needs are not sent: then it is not the publisher that has none.
+            saved = flowing and len(publication.demand.wanted) < len(publication.demand.rids)
+            return "size" if saved else "source"
         wished = subscription.decision.target if subscription.decision is not None else None
         fitting = [each.layer for each in flowing if wished is None or each.layer.spatial <= wished.spatial]
         return "bandwidth" if fitting and fitting[-1] > applied.target else "size"
@@ -286,25 +244,96 @@ class Policy:
         speakers = self._speakers.tick(now_us)
         if speakers is not None:
             notices.append(Speakers(speakers))
-        if self._survey_us is None or now_us - self._survey_us >= _SURVEY_US:
+        self._attend(speakers, now_us)
+        surveys = self._survey_us is None or now_us - self._survey_us >= _SURVEY_US
+        if surveys:
             self._survey_us = now_us
             for key, publication in self._publications.items():
-                notices.extend(self._survey(key, publication))
-        decided: dict[SubscriptionKey, Decision] = {}
-        for undecided in sorted(self._undecided):
-            subscription = self._subscriptions[undecided]
-            subscription.decision = self._decide(subscription)
-            if subscription.viewer is None:
-                decided[undecided] = subscription.decision
-            else:
-                subscription.viewer.changed()
-        self._undecided.clear()
+                notices.extend(self._survey(key, publication, now_us))
+        decided = self._decide_all(now_us)
         for viewer in self._viewers.values():
             if viewer.due(now_us):
                 decided |= self._share(viewer, now_us)
             viewer.tick(now_us)
         notices.extend(self._apply(decided))
+        for key, publication in self._publications.items():
+            if publication.kind == "video" and (surveys or publication.wanted_sizes is None):
+                notices.extend(self._follow_demand(key, publication, now_us))
         return notices
+
+    def _attend(self, speakers: tuple[tuple[PublicationKey, float], ...] | None, now_us: int) -> None:
+        """Follow who speaks, and who of a large room is left out for it."""
+        came = False
+        if speakers is not None:
+            heard = [self._publications[key] for key, _ in speakers if key in self._publications]
+            speaking = frozenset(each.participant for each in heard if each.source != "screen_audio")
+            came = not speaking <= self._speaking
+            self._speaking = speaking
+        self._attention.heard(self._speaking, now_us)
+        if not self._last_n:
+            return
+        for viewer in self._viewers.values():
+            crowded = came and len(viewer.subscriptions) > self._last_n
+            if crowded or not self._undecided.isdisjoint(viewer.subscriptions):
+                self._leave_out(sorted(viewer.subscriptions))
+
+    def _leave_out(self, subscriptions: Iterable[SubscriptionKey]) -> None:
+        candidates = []
+        for key in subscriptions:
+            subscription = self._subscriptions[key]
+            publication = self._publications[subscription.publication]
+            counts = publication.kind == "video" and publication.source != "screen" and not publication.muted
+            if counts and not subscription.wish.paused:
+                spoke_us = self._attention.spoke_us(publication.participant)
+                candidates.append(Candidate(key, subscription.wish.priority, spoke_us))
+        left_out = beyond(candidates, self._last_n)
+        for key in subscriptions:
+            subscription = self._subscriptions[key]
+            if subscription.left_out != (key in left_out):
+                subscription.left_out = key in left_out
+                self._undecided.add(key)
+
+    def _decide_all(self, now_us: int) -> dict[SubscriptionKey, Decision]:
+        """By wishes alone; those of a viewer whose network is measured are shared out afterwards."""
+        decided: dict[SubscriptionKey, Decision] = {}
+        for key in sorted(self._undecided):
+            subscription = self._subscriptions[key]
+            if subscription.since_us < 0:
+                subscription.since_us = now_us
+            subscription.decision = self._decide(subscription)
+            self._publications[subscription.publication].wanted_sizes = None
+            if subscription.viewer is None:
+                decided[key] = subscription.decision
+            else:
+                subscription.viewer.changed()
+        self._undecided.clear()
+        return decided
+
+    def _follow_demand(self, key: PublicationKey, publication: _Publication, now_us: int) -> list[Notice]:
+        """What of a publication its subscribers have use for, network permitting."""
+        sizes = publication.wanted_sizes
+        if sizes is None or publication.newcomers:
+            sizes = publication.wanted_sizes = self._wanted_sizes(publication, now_us)
+        demand = publication.demand
+        known = [KnownEncoding(rid, *publication.seen.get(rid, (0, 0))) for rid in demand.rids]
+        if not demand.update(needed(known, sizes), now_us):
+            return []
+        return [LayersWanted(key, tuple(rid for rid in demand.rids if rid in demand.wanted))]
+
+    def _wanted_sizes(self, publication: _Publication, now_us: int) -> frozenset[tuple[int, int]]:
+        sizes = set()
+        publication.newcomers = False
+        for key in publication.subscriptions:
+            subscription = self._subscriptions[key]
+            wish = subscription.wish
+            if wish.paused or subscription.left_out:
+                continue
+            if not wish.width and not wish.height and now_us - subscription.since_us < _UNSIZED_US:
+                publication.newcomers = True
+                sizes.add(_ANY_PICTURE)
+            else:
+                sizes.add((wish.width, wish.height))
+        return frozenset(sizes)
 
     def _share(self, viewer: Viewer, now_us: int) -> dict[SubscriptionKey, Decision]:
         """What each subscription of one transport gets of its estimate."""
@@ -317,17 +346,25 @@ class Policy:
                 decided[key] = decision or Decision(None)
                 continue
             publication = self._publications[subscription.publication]
-            steps = _steps(publication.layers)
-            if not steps:
-                decided[key] = Decision(LOWEST) if publication.kind == "video" else decision
+            applied = subscription.applied
+            climb = steps(affordable(publication.layers, applied.target if applied is not None else None))
+            if not climb:
+                # What fell silent goes on as it was; a picture that has not begun yet begins small.
+                beginning = Decision(LOWEST) if publication.kind == "video" else decision
+                goes_on = applied is not None and applied.reason in ("", "bandwidth")
+                decided[key] = applied if applied is not None and goes_on else beginning
                 continue
-            current = steps[0].layer if subscription.applied is None else subscription.applied.target
-            layers = tuple((each.layer, _cost_bps(each, current)) for each in steps)
+            current = climb[0].layer if applied is None else applied.target
+            priority = rank(
+                subscription.wish.priority,
+                screen=publication.source == "screen",
+                speaks=self._attention.speaks(publication.participant, now_us),
+            )
             wishes[key] = allocator.Wish(
                 key,
                 publication.kind,
-                subscription.wish.priority,
-                layers,
+                priority,
+                tuple((each.layer, cost_bps(each, current)) for each in climb),
                 decision.target,
                 current,
                 subscription.restraint.wary_of(now_us),
@@ -337,11 +374,19 @@ class Policy:
         assert allocation is not None
         for key, wish in wishes.items():
             layer = allocation.layers[key]
+            if layer is None and wish.current is not None and self._silent(key, now_us):
+                continue
             current, best = wish.current, wish.max_layer
             if current is None or best is None or current <= best:
                 self._subscriptions[key].restraint.moved(current, layer, now_us)
             decided[key] = Decision(layer) if layer is not None else Decision(None, "bandwidth")
         return decided
+
+    def _silent(self, key: SubscriptionKey, now_us: int) -> bool:
+        """Whether the smallest picture has just fallen silent: nobody is paused for what may soon go on."""
+        publication = self._publications[self._subscriptions[key].publication]
+        flowing = publication.layers
+        return bool(flowing) and flowing[0].layer.spatial > 0 and now_us - publication.lowest_us < _SILENCE_US
 
     def _observe(self, event: PlaneEvent, now_us: int) -> None:
         match event:
@@ -383,22 +428,29 @@ class Policy:
     def _count_keyframes(self, publication: PublicationKey) -> dict[str, int]:
         return {stats.rid: stats.keyframes for stats in self._plane.publication_stats(publication)}
 
-    def _survey(self, key: PublicationKey, publication: _Publication) -> list[Notice]:
+    def _survey(self, key: PublicationKey, publication: _Publication, now_us: int) -> list[Notice]:
         """Read what flows; a changed shape (not a changed bitrate) reopens the decisions."""
         stats = {entry.rid: entry for entry in self._plane.publication_stats(key)}
         flowing = self._plane.layers(key)
         tops: dict[str, int] = {}
         for layer, rid, _ in flowing:
             tops[rid] = max(tops.get(rid, 0), layer.spatial)
-        peaks = {each.layer: int(_PEAK_KEPT * each.peak_bps) for each in publication.layers}
+        peaks = publication.peaks
+        for layer in peaks:
+            peaks[layer] *= _PEAK_KEPT
         layers = []
         for layer, rid, bitrate_bps in flowing:
             width, height = (stats[rid].width, stats[rid].height) if rid in stats else (0, 0)
             # Within one scalable stream each spatial layer halves the next, as every common mode does.
             below = tops[rid] - layer.spatial
-            peak_bps = max(bitrate_bps, peaks.get(layer, 0))
-            layers.append(SizedLayer(layer, width >> below, height >> below, bitrate_bps, peak_bps))
+            peaks[layer] = max(bitrate_bps, peaks.get(layer, 0))
+            layers.append(SizedLayer(layer, width >> below, height >> below, bitrate_bps, int(peaks[layer])))
+        if layers and not layers[0].layer.spatial:
+            publication.lowest_us = now_us
         publication.layers = tuple(layers)
+        publication.seen.update(
+            (entry.rid, (entry.width, entry.height)) for entry in stats.values() if entry.width
+        )
         for subscription in publication.subscriptions:
             viewer = self._subscriptions[subscription].viewer
             if viewer is not None and not publication.shape:
@@ -417,6 +469,8 @@ class Policy:
         wish = subscription.wish
         if wish.paused:
             return Decision(None, "client")
+        if subscription.left_out:
+            return Decision(None, "last_n")
         layers = self._publications[subscription.publication].layers
         return Decision(wished_layer(layers, wish.width, wish.height))
 
@@ -428,7 +482,8 @@ class Policy:
             if decision == before:
                 continue
             subscription.applied = decision
-            self._plane.set_target(key, decision.target)
+            viewer = subscription.viewer
+            self._plane.set_target(key, decision.target, at_once=viewer is not None and viewer.overrun)
             was_paused = before is not None and before.target is None
             paused = decision.target is None
             if paused != was_paused or (before is not None and before.reason != decision.reason):

@@ -232,10 +232,12 @@ class PythonPlane:
     def _settle_soon(self, subscription: Subscription) -> None:
         self._unsettled[subscription] = None
 
-    def set_target(self, subscription: SubscriptionKey, target: Layer | None) -> None:
+    def set_target(
+        self, subscription: SubscriptionKey, target: Layer | None, *, at_once: bool = False
+    ) -> None:
         known = self._subscriptions.get(subscription)
         if known is not None:
-            known.set_target(target)
+            known.set_target(target, at_once=at_once)
 
     # --- sending rate --------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ class Run:
         "_ended_tl0",
         "_ended_ts",
         "_ended_us",
+        "abandoned",
         "encoding",
         "frame_offset",
         "pictures",
@@ -32,6 +33,8 @@ class Run:
     def __init__(self, packet: MediaPacket, first_out: int, before: Run | None, now_us: int) -> None:
         """Begin with `packet`, which becomes `first_out`, where the run `before` (it has ended) left off."""
         self.encoding = packet.encoding
+        self.abandoned = False
+        """Given up on an overrun path: what is lost of it is not sent again, to delay nothing else."""
         self.sequence = SequenceMap(packet.ext_seq, first_out)
         self.pictures: SequenceMap | None = None
         self.tl0_offset = self.frame_offset = self.ts_offset = 0

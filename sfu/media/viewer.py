@@ -16,10 +16,13 @@ BLIND_US = 1_000_000
 """After the first feedback a probe should have told within this what the path carries."""
 DEEP_US = 400_000
 """A queue that nothing but too much being sent makes, after a keyframe too: give way at once."""
+SWAMPED_US = 150_000
+COLLAPSED = 0.6
+"""Less than this of what is being sent, behind a queue: not a dip."""
 SHALLOW_US = 60_000
 HEAVY_LOSS = 0.1
-PATIENCE_US = 1_000_000
-"""A keyframe's queue is gone within this, and with it the fall of the estimate that it made."""
+PATIENCE_US = 2_000_000
+"""A keyframe's queue is gone within this, and most of the fall of the estimate that it made."""
 LONG_PATIENCE_US = 4_000_000
 """Where all that is sent gets through without a queue, the estimate has this long to grow back over it."""
 OVERCOMMIT = 1.6
@@ -79,6 +82,12 @@ class Viewer:
         if isinstance(self.estimator, Estimator):
             self.estimator.on_feedback(results, now_us)
 
+    @property
+    def overrun(self) -> bool:
+        """Whether more is sent than the path takes: what is given up is given up at once."""
+        status = self.estimator.status
+        return status.queue_us > SWAMPED_US or status.loss > HEAVY_LOSS
+
     def due(self, now_us: int) -> bool:
         """Whether to share out anew: time has passed, or there is less than was given."""
         last_us = self._allocated_us
@@ -116,7 +125,7 @@ class Viewer:
             self._short_us = None
         else:
             self._short_us = now_us if self._short_us is None else self._short_us
-            if now_us - self._short_us < _patience_us(status):
+            if now_us - self._short_us < _patience_us(status, spent_bps):
                 budget_bps = spent_bps
         if lowest_bps <= OVERCOMMIT * budget_bps and status.queue_us < HOPELESS_US:
             budget_bps = max(budget_bps, lowest_bps)
@@ -160,8 +169,10 @@ def _current_bps(wish: Wish[SubscriptionKey]) -> int:
     return max((bps for layer, bps in wish.layers if current is not None and layer <= current), default=0)
 
 
-def _patience_us(status: EstimatorStatus) -> int:
+def _patience_us(status: EstimatorStatus, spent_bps: int) -> int:
     """How long more may be sent than the estimate says."""
     if status.queue_us > DEEP_US or status.loss > HEAVY_LOSS:
+        return 0
+    if status.queue_us > SWAMPED_US and status.estimate_bps < COLLAPSED * spent_bps:
         return 0
     return LONG_PATIENCE_US if status.queue_us < SHALLOW_US else PATIENCE_US

@@ -1,31 +1,264 @@
-"""A room's chat: ids that increase by one, and a bounded history for late joiners."""
+"""A room's chat: who may say, change and read what, and what those who were away have missed.
+
+One counter numbers every change: a new message takes the next number as its `id`, and each change of a
+message the next one as its `rev`. A change is first pending, then, when it has been stored, known: only then
+is it told, to whoever is in the room at that moment. Spec: docs/protocol.md, "Chat".
+"""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
 
-from sfu.ids import ParticipantId
-from sfu.room.model import ChatMessage
+from sfu.errors import RequestError
+from sfu.ids import ParticipantId, RoomName
+from sfu.room import commands, effects
+from sfu.room.effects import Announce, ChatToStore, Effect
+from sfu.room.model import ChatChange, ChatHistory, ChatMessage, ChatNews, Instant, Participant
+
+MAX_MENTIONS = 50
+MAX_EMOJI = 20
+"""Different emoji on one message: a row of them that a page can show."""
+MAX_REACTIONS = 500
+"""Reactions to one message in all: they travel with it."""
+TYPING_EVERY_US = 2_000_000
+"""Others are told of typing at most this often: they show it for longer."""
 
 
 class ChatLog:
-    """Private messages take an id but are not kept: a late joiner was never meant to read them."""
+    """The changes that are stored and recent, and those on their way; everything else is in the store."""
 
-    def __init__(self, capacity: int) -> None:
-        self._kept: deque[ChatMessage] = deque(maxlen=max(capacity, 0))
-        self._next_id = 1
+    def __init__(self, capacity: int, history: ChatHistory) -> None:
+        self._capacity = capacity
+        self._last = history.last
+        self._known: OrderedDict[int, ChatMessage] = OrderedDict()
+        self._pending: dict[int, ChatMessage] = {}
+        self._stored = history.last
+        # What changed up to this number may be missing here.
+        self._floor = 0 if history.complete else history.last
+        if history.messages and not history.complete:
+            self._floor = history.messages[0].rev - 1
+        for message in history.messages:
+            self._keep(message)
 
-    def add(
-        self, sender: ParticipantId, name: str, text: str, to: ParticipantId | None, sent_at_ms: int
-    ) -> ChatMessage:
-        message = ChatMessage(
-            id=self._next_id, sender=sender, name=name, text=text, to=to, sent_at_ms=sent_at_ms
+    def next_number(self) -> int:
+        self._last += 1
+        return self._last
+
+    def begin(self, message: ChatMessage) -> None:
+        """The message is on its way to the store."""
+        self._pending[message.id] = message
+
+    def end(self, message: ChatMessage, *, stored: bool) -> None:
+        """It has arrived there, or been lost."""
+        if self._pending.get(message.id) == message:
+            del self._pending[message.id]
+        if stored:
+            self._stored = max(self._stored, message.rev)
+            self._keep(message)
+
+    def find(self, message: int) -> ChatMessage | None:
+        """The message as its last change leaves it, None where only the store may know it."""
+        return self._pending.get(message) or self._known.get(message)
+
+    def news(self, identity: str, after: int | None) -> ChatNews:
+        """What `identity` may read of the changes after `after`, or of the newest where those are not known.
+
+        In the order of ids.
+        """
+        whole = after is not None and self._floor <= after <= self._stored
+        since = after if whole and after is not None else self._floor
+        found = [
+            message
+            for message in self._known.values()
+            if may_read(identity, message) and (message.rev if whole else message.id) > since
+        ]
+        found.sort(key=lambda message: message.id)
+        return ChatNews(
+            messages=tuple(found),
+            after=after if whole else None,
+            last=self._stored,
+            more=not whole and self._floor > 0,
         )
-        self._next_id += 1
-        if to is None:
-            self._kept.append(message)
+
+    def authors(self) -> set[str]:
+        return {message.identity for message in self._known.values()}
+
+    def _keep(self, message: ChatMessage) -> None:
+        self._known.pop(message.id, None)
+        self._known[message.id] = message
+        while len(self._known) > self._capacity:
+            _, oldest = self._known.popitem(last=False)
+            self._floor = oldest.rev
+
+
+class Chat:
+    """Each method is one command's work: it returns effects in order, or raises `RequestError` unchanged."""
+
+    def __init__(
+        self,
+        room: RoomName,
+        participants: Mapping[ParticipantId, Participant],
+        capacity: int,
+        history: ChatHistory,
+    ) -> None:
+        self._room = room
+        self._participants = participants
+        self.log = ChatLog(capacity, history)
+
+    def send(self, by: Participant, command: commands.SendChat, now: Instant) -> list[Effect]:
+        """Raises `RequestError` `not_allowed` or `not_found` (whom it is for)."""
+        _may_chat(by)
+        to = None if command.to is None else self._participant(command.to)
+        number = self.log.next_number()
+        message = ChatMessage(
+            id=number,
+            rev=number,
+            sender=by.id,
+            identity=by.identity,
+            name=by.name,
+            text=command.text,
+            to=None if to is None else to.id,
+            to_identity=None if to is None else to.identity,
+            mentions=self._mentions(command.text),
+            sent_at_ms=now.wall_ms,
+            file=command.file,
+        )
+        return self._store(message, "added", by)
+
+    def edit(self, by: Participant, command: commands.EditChat, now: Instant) -> list[Effect]:
+        """Raises `RequestError` `not_found` or `not_allowed` (it is another's)."""
+        _may_chat(by)
+        message = self._message(by, command.message, command.loaded)
+        _may_change(by, message)
+        changed = replace(
+            message,
+            rev=self.log.next_number(),
+            text=command.text,
+            mentions=self._mentions(command.text),
+            edited_at_ms=now.wall_ms,
+        )
+        return self._store(changed, "changed", by)
+
+    def delete(self, by: Participant, command: commands.DeleteChat) -> list[Effect]:
+        """Its place stays, empty. Raises `RequestError` `not_found` or `not_allowed` (it is another's)."""
+        message = self._message(by, command.message, command.loaded)
+        _may_change(by, message)
+        changed = replace(
+            message,
+            rev=self.log.next_number(),
+            text="",
+            mentions=(),
+            file=None,
+            reactions={},
+            deleted=True,
+        )
+        return self._store(changed, "changed", by)
+
+    def react(self, by: Participant, command: commands.ReactChat) -> list[Effect]:
+        """Raises `RequestError` `not_found`, `not_allowed` or `too_large` (too many reactions)."""
+        _may_chat(by)
+        message = self._message(by, command.message, command.loaded)
+        chosen = [
+            identity for identity in message.reactions.get(command.emoji, ()) if identity != by.identity
+        ]
+        if command.on:
+            chosen.append(by.identity)
+        reactions = {emoji: who for emoji, who in message.reactions.items() if emoji != command.emoji}
+        if chosen:
+            reactions = dict(message.reactions) | {command.emoji: tuple(chosen)}
+        if command.on and (
+            len(reactions) > MAX_EMOJI or sum(len(who) for who in reactions.values()) > MAX_REACTIONS
+        ):
+            raise RequestError("too_large", "the message has too many reactions")
+        changed = replace(message, rev=self.log.next_number(), reactions=reactions)
+        return self._store(changed, "reacted", by, emoji=command.emoji)
+
+    def read(self, by: Participant, command: commands.ReadChat) -> list[Effect]:
+        """A position goes forward only."""
+        if command.message <= by.chat_read:
+            return []
+        by.chat_read = command.message
+        return [effects.ChatReadTo(self._room, by.identity, command.message)]
+
+    def typing(self, by: Participant, command: commands.TypeChat, now: Instant) -> list[Effect]:
+        """Raises `RequestError` `not_allowed` or `not_found`. Too often is passed over."""
+        _may_chat(by)
+        to = None if command.to is None else self._participant(command.to)
+        if now.us < by.typing_told_us + TYPING_EVERY_US:
+            return []
+        by.typing_told_us = now.us
+        others = tuple(each for each in self._participants if each != by.id)
+        told = others if to is None else (to.id,)
+        return [Announce(told, effects.ChatTyping(by.id, None if to is None else to.id))]
+
+    def stored(self, command: commands.ChatStored) -> list[Effect]:
+        """It is durable: those who are here, and may read it, are told. Who did it is answered instead."""
+        message = command.message
+        self.log.end(message, stored=True)
+        told = tuple(
+            each.id
+            for each in self._participants.values()
+            if each.id != command.by and may_read(each.identity, message)
+        )
+        event = effects.ChatSent(message) if command.change == "added" else effects.ChatUpdated(message)
+        return [Announce(told, event)] if told else []
+
+    def lost(self, command: commands.ChatLost) -> list[Effect]:
+        """It could not be stored: its number is left out."""
+        self.log.end(command.message, stored=False)
+        return []
+
+    def _store(
+        self, message: ChatMessage, change: ChatChange, by: Participant, *, emoji: str = ""
+    ) -> list[Effect]:
+        self.log.begin(message)
+        return [ChatToStore(self._room, message, change, by.id, by.identity, emoji)]
+
+    def _message(self, by: Participant, number: int, loaded: ChatMessage | None) -> ChatMessage:
+        """The message to change. What may not be read is not found, nor what is deleted."""
+        message = self.log.find(number) or loaded
+        if message is None or message.deleted or not may_read(by.identity, message):
+            raise RequestError("not_found", f"no message {number}")
         return message
 
-    def recent(self) -> tuple[ChatMessage, ...]:
-        """The kept messages, oldest first."""
-        return tuple(self._kept)
+    def _participant(self, participant: ParticipantId) -> Participant:
+        found = self._participants.get(participant)
+        if found is None:
+            raise RequestError("not_found", f"no participant {participant}")
+        return found
+
+    def _mentions(self, text: str) -> tuple[str, ...]:
+        """Identities of people who are here, or spoke lately, that the text names as `@identity`."""
+        if "@" not in text:
+            return ()
+        known = {each.identity for each in self._participants.values()} | self.log.authors()
+        return tuple(sorted(identity for identity in known if _names(text, identity)))[:MAX_MENTIONS]
+
+
+def may_read(identity: str, message: ChatMessage) -> bool:
+    """A private message is for two identities, whatever participants they are by now."""
+    return message.to_identity is None or identity in {message.identity, message.to_identity}
+
+
+def _may_chat(by: Participant) -> None:
+    if not by.grants.may_chat:
+        raise RequestError("not_allowed", "no right to chat")
+
+
+def _may_change(by: Participant, message: ChatMessage) -> None:
+    """One's own, and who moderates any that it may read."""
+    if message.identity != by.identity and not by.grants.may_moderate:
+        raise RequestError("not_allowed", "this is another's message")
+
+
+def _names(text: str, identity: str) -> bool:
+    """Whether `@identity` stands in the text, not as the beginning of a longer name."""
+    start = text.find("@" + identity)
+    while start >= 0:
+        end = start + 1 + len(identity)
+        if end == len(text) or not (text[end].isalnum() or text[end] in "-_"):
+            return True
+        start = text.find("@" + identity, end)
+    return False

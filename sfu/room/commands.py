@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sfu.ids import ParticipantId, PublicationId, RoomName
 from sfu.room.acts import Act
-from sfu.room.model import LeaveReason, SessionKey, Wants
+from sfu.room.model import ChatChange, ChatHistory, ChatMessage, LeaveReason, SessionKey, Wants
 from sfu.room.permissions import GrantChanges, Role, Source
 from sfu.rtp.parameters import Kind
 
@@ -18,6 +18,8 @@ class Join:
     `role` is None for who brings none, `grants` what differs from the role's defaults, `template` the wish
     of who may open a room. `guarded` is false where nobody needs a token: who comes into a room without an
     owner owns it then.
+    `chat` is what the store has of the room's chat, for a room that is not open yet; `chat_read` how far this
+    identity has read, `chat_after` which change of it the client saw last.
     """
 
     session: SessionKey
@@ -29,6 +31,9 @@ class Join:
     template: str | None = None
     guarded: bool = True
     wants: Wants = field(default_factory=Wants)
+    chat_after: int | None = None
+    chat_read: int = 0
+    chat: ChatHistory = field(default_factory=ChatHistory)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,7 @@ class Resume:
     participant: ParticipantId
     secret: str
     identity: str | None = None
+    chat_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,67 @@ class SendChat:
     participant: ParticipantId
     text: str
     to: ParticipantId | None = None
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EditChat:
+    """`loaded` is the message as the store has it, for one that the room does not remember."""
+
+    participant: ParticipantId
+    message: int
+    text: str
+    loaded: ChatMessage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteChat:
+    """`loaded` as in `EditChat`."""
+
+    participant: ParticipantId
+    message: int
+    loaded: ChatMessage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReactChat:
+    """Choose an emoji, or take it back (`on` false). `loaded` as in `EditChat`."""
+
+    participant: ParticipantId
+    message: int
+    emoji: str
+    on: bool
+    loaded: ChatMessage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadChat:
+    participant: ParticipantId
+    message: int
+
+
+@dataclass(frozen=True, slots=True)
+class TypeChat:
+    participant: ParticipantId
+    to: ParticipantId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatStored:
+    """What a `ChatToStore` wanted is durable."""
+
+    room: RoomName
+    message: ChatMessage
+    change: ChatChange
+    by: ParticipantId
+
+
+@dataclass(frozen=True, slots=True)
+class ChatLost:
+    """What a `ChatToStore` wanted could not be done."""
+
+    room: RoomName
+    message: ChatMessage
 
 
 Command = (
@@ -141,5 +208,12 @@ Command = (
     | Subscribe
     | Unsubscribe
     | SendChat
+    | EditChat
+    | DeleteChat
+    | ReactChat
+    | ReadChat
+    | TypeChat
+    | ChatStored
+    | ChatLost
     | Act
 )

@@ -8,7 +8,9 @@ from typing import Literal
 from sfu.ids import ParticipantId, PublicationId, RoomName
 from sfu.room.class_events import ClassEvent, ClassView, RoomView
 from sfu.room.model import (
+    ChatChange,
     ChatMessage,
+    ChatNews,
     LeaveReason,
     ParticipantView,
     Publication,
@@ -57,6 +59,19 @@ class ChatSent:
     message: ChatMessage
 
 
+@dataclass(frozen=True, slots=True)
+class ChatUpdated:
+    """Edited, deleted or reacted to."""
+
+    message: ChatMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTyping:
+    participant: ParticipantId
+    to: ParticipantId | None
+
+
 Event = (
     ParticipantJoined
     | ParticipantUpdated
@@ -65,6 +80,8 @@ Event = (
     | PublicationUpdated
     | PublicationRemoved
     | ChatSent
+    | ChatUpdated
+    | ChatTyping
     | ClassEvent
 )
 
@@ -102,7 +119,8 @@ class Welcome:
     others: tuple[ParticipantView, ...]
     secret: str
     resumed: bool
-    chat: tuple[ChatMessage, ...]
+    chat: ChatNews
+    chat_read: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +202,27 @@ class SubscriptionClosed:
     asked: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ChatToStore:
+    """Make it durable, then say `ChatStored`, or `ChatLost`. `emoji` is what a reaction is about."""
+
+    room: RoomName
+    message: ChatMessage
+    change: ChatChange
+    by: ParticipantId
+    identity: str
+    emoji: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReadTo:
+    """`identity` has read everything up to `message`."""
+
+    room: RoomName
+    identity: str
+    message: int
+
+
 Effect = (
     Announce
     | RoomOpened
@@ -200,4 +239,6 @@ Effect = (
     | SubscriptionOpened
     | SubscriptionAdjusted
     | SubscriptionClosed
+    | ChatToStore
+    | ChatReadTo
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NewType
 
@@ -17,6 +18,8 @@ BreakoutId = NewType("BreakoutId", int)
 """The number of a breakout group, from 1 in the order of the list."""
 
 LeaveReason = Literal["left", "timeout", "replaced", "removed", "shutdown", "error"]
+
+ChatChange = Literal["added", "changed", "reacted"]
 
 DEFAULT_PRIORITY = 128
 """The middle of 0-255: room for more and for less important."""
@@ -118,6 +121,8 @@ class Participant:
     breakout: BreakoutId | None = None
     publications: dict[PublicationId, Publication] = field(default_factory=dict)
     subscriptions: dict[PublicationId, Subscription] = field(default_factory=dict)
+    chat_read: int = 0
+    typing_told_us: int = -(2**62)
 
     def view(self) -> ParticipantView:
         return ParticipantView(
@@ -135,14 +140,51 @@ class Participant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
-    """`id` increases by one in a room; `to` is None (everybody) or one participant."""
+    """One message as it is after its last change, whose number is `rev`.
+
+    `sender` and `to` (None: everybody) are participants of when it was sent, `identity` and `to_identity` who
+    they are. `reactions` maps an emoji to the identities that chose it, in their order.
+    """
 
     id: int
+    rev: int
     sender: ParticipantId
+    identity: str
     name: str
     text: str
     to: ParticipantId | None
+    to_identity: str | None
+    mentions: tuple[str, ...]
     sent_at_ms: int
+    file: str | None = None
+    edited_at_ms: int | None = None
+    deleted: bool = False
+    reactions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatHistory:
+    """What a room that opens knows of its chat: the highest number given, and what changed last, in order.
+
+    `complete` says that nothing else was ever said.
+    """
+
+    last: int = 0
+    messages: tuple[ChatMessage, ...] = ()
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatNews:
+    """The chat for one who comes: what changed after `after`, or, where that is None, the newest messages.
+
+    `last` is the number up to which they then know everything, `more` says that older messages exist.
+    """
+
+    messages: tuple[ChatMessage, ...]
+    after: int | None
+    last: int
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,10 @@ class Rooms:
         room = self._room_with.get(publication)
         return room.publication(publication) if room else None
 
+    def open_room(self, name: RoomName) -> Room | None:
+        """The room of that name, None where it is not open."""
+        return self._rooms.get(name)
+
     def room(self, room: RoomName) -> Room:
         """Raises `RequestError` `not_found`."""
         found = self._rooms.get(room)
@@ -119,6 +123,12 @@ class Rooms:
             case commands.Describe():
                 room_with = self._room_with.get(command.publication)
                 return room_with.describe(command) if room_with else []
+            case commands.ChatStored():
+                of = self._rooms.get(command.room)
+                return of.chat.stored(command) if of else []
+            case commands.ChatLost():
+                of = self._rooms.get(command.room)
+                return of.chat.lost(command) if of else []
             case commands.Disconnect() | commands.Leave():
                 return self._end(command, now)
         room, member = self._membership(command.participant)
@@ -134,7 +144,17 @@ class Rooms:
             case commands.Unsubscribe():
                 return room.unsubscribe(member, command.publications)
             case commands.SendChat():
-                return room.chat(member, command, now)
+                return room.chat.send(member, command, now)
+            case commands.EditChat():
+                return room.chat.edit(member, command, now)
+            case commands.DeleteChat():
+                return room.chat.delete(member, command)
+            case commands.ReactChat():
+                return room.chat.react(member, command)
+            case commands.ReadChat():
+                return room.chat.read(member, command)
+            case commands.TypeChat():
+                return room.chat.typing(member, command, now)
             case _:
                 return act(room, member, command, now)
 
@@ -145,7 +165,7 @@ class Rooms:
         if len(self._rooms) >= self._limits.max_rooms:
             raise RequestError("too_many_rooms", "the server has no place for another room")
         template = self._templates.get(command.template or self._template, MEETING)
-        room = Room(command.room, template, self._limits, self._rng, now)
+        room = Room(command.room, template, self._limits, self._rng, now, command.chat)
         done = room.join(command, now)
         self._rooms[room.name] = room
         return [RoomOpened(room.name), *done]

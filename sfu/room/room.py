@@ -12,7 +12,7 @@ from sfu.room import commands, effects, views
 from sfu.room.attendance import Attendance, Visit
 from sfu.room.board import Board
 from sfu.room.breakout import Breakouts
-from sfu.room.chat import ChatLog
+from sfu.room.chat import Chat
 from sfu.room.class_events import (
     HandsChanged,
     LobbyChanged,
@@ -24,6 +24,7 @@ from sfu.room.hands import Hands
 from sfu.room.lobby import Lobby, Waiting
 from sfu.room.model import (
     BreakoutId,
+    ChatHistory,
     Instant,
     LeaveReason,
     Limits,
@@ -45,7 +46,13 @@ class Room:
     """Each method is one command's work: it returns effects in order, or raises `RequestError` unchanged."""
 
     def __init__(
-        self, name: RoomName, template: Template, limits: Limits, rng: random.Random, now: Instant
+        self,
+        name: RoomName,
+        template: Template,
+        limits: Limits,
+        rng: random.Random,
+        now: Instant,
+        chat: ChatHistory,
     ) -> None:
         self.name = name
         self.template = template
@@ -62,7 +69,7 @@ class Room:
         self.attendance = Attendance()
         self._limits = limits
         self._rng = rng
-        self._chat = ChatLog(limits.chat_history)
+        self.chat = Chat(name, self.participants, limits.chat_history, chat)
 
     def publication(self, publication: PublicationId) -> Publication | None:
         """The publication of that id, None where the room has none such."""
@@ -144,6 +151,7 @@ class Room:
             joined_at_ms=now.wall_ms,
             secret=random_text(self._rng, SECRET_CHARACTERS),
             session=command.session,
+            chat_read=command.chat_read,
         )
         self.participants[participant.id] = participant
         self.empty_since_us = None
@@ -152,7 +160,7 @@ class Room:
                 identity=participant.identity, name=participant.name, role=role, joined_at_ms=now.wall_ms
             )
             self.attendance.joined(participant.id, visit)
-        done: list[Effect] = [self._welcome(participant, resumed=False)]
+        done: list[Effect] = [self._welcome(participant, command.chat_after, resumed=False)]
         done += self._tell_others(participant, effects.ParticipantJoined(participant.view()))
         return done + self.subscribe_by_itself(participant)
 
@@ -174,7 +182,7 @@ class Room:
             done.append(effects.SessionReplaced(participant.session))
         participant.session = command.session
         participant.expires_us = None
-        done.append(self._welcome(participant, resumed=True))
+        done.append(self._welcome(participant, command.chat_after, resumed=True))
         if was_reconnecting:
             done += self._tell_others(participant, effects.ParticipantUpdated(participant.view()))
         return done
@@ -336,18 +344,6 @@ class Room:
             if participant.subscriptions.pop(publication, None)
         ]
 
-    # --- chat ----------------------------------------------------------------------------------
-
-    def chat(self, participant: Participant, command: commands.SendChat, now: Instant) -> list[Effect]:
-        """Goes to the others, or to one. Raises `RequestError` `not_allowed` or `not_found`."""
-        if not participant.grants.may_chat:
-            raise RequestError("not_allowed", "no right to chat")
-        if command.to is not None and command.to not in self.participants:
-            raise RequestError("not_found", f"no participant {command.to}")
-        message = self._chat.add(participant.id, participant.name, command.text, command.to, now.wall_ms)
-        others = tuple(other for other in self.participants if other != participant.id)
-        return [Announce(others if command.to is None else (command.to,), effects.ChatSent(message))]
-
     # --- shared --------------------------------------------------------------------------------
 
     def tell(self, event: Event) -> list[Effect]:
@@ -374,7 +370,7 @@ class Room:
             )
         ]
 
-    def _welcome(self, participant: Participant, *, resumed: bool) -> Effect:
+    def _welcome(self, participant: Participant, chat_after: int | None, *, resumed: bool) -> Effect:
         assert participant.session is not None
         return effects.Welcome(
             session=participant.session,
@@ -385,7 +381,8 @@ class Room:
             others=views.others(self, participant),
             secret=participant.secret,
             resumed=resumed,
-            chat=self._chat.recent(),
+            chat=self.chat.log.news(participant.identity, chat_after),
+            chat_read=participant.chat_read,
         )
 
     def _others(self, participant: Participant) -> tuple[ParticipantId, ...]:

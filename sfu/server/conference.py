@@ -7,14 +7,14 @@ import itertools
 import logging
 import random
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import sfu
 from sfu import clock
 from sfu.config import Config
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationKey, RoomName, SubscriptionKey
-from sfu.media.policy import Notice, PublicationSized, Speakers, SubscriptionState
+from sfu.media.decisions import LayersWanted, Notice, PublicationSized, Speakers, SubscriptionState
 from sfu.room import acts, commands, effects
 from sfu.room.attendance import Visit
 from sfu.room.commands import Command
@@ -25,6 +25,7 @@ from sfu.room.registry import Rooms
 from sfu.server import act_requests, class_wire, data, joining, requests, settings, tokens, wire
 from sfu.server.access import Access
 from sfu.server.attendance import Attendance
+from sfu.server.chat import Answer, Chat
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
 from sfu.server.tokens import Claims
@@ -49,13 +50,14 @@ _CLOSED_CODE: dict[LeaveReason, str] = {
 
 
 class Conference:
-    """Made by `open`. Everything but `open` and `close` is synchronous, so that requests never interleave."""
+    """Made by `open`. What changes it is synchronous, so that requests never interleave."""
 
     def __init__(self, config: Config, rng: random.Random, store: Store) -> None:
         self._config = config
         self._rooms = Rooms(settings.limits(config), rng, settings.templates(config), config.room.template)
         self.access = Access(config.auth)
         self._attendance = Attendance(store)
+        self._chat = Chat(store, self._rooms, self.apply, config.room.chat_history)
         self._members: dict[ParticipantId, Member] = {}
         self._subscriptions: dict[SubscriptionKey, Member] = {}
         self._speakers: dict[RoomName, list[Json]] = {}
@@ -86,6 +88,7 @@ class Conference:
     async def close(self) -> None:
         """Release everything."""
         self.going_away()
+        await self._chat.close()
         self._attendance.close()
         if self._timer is not None:
             self._timer.cancel()
@@ -99,17 +102,29 @@ class Conference:
             return None
         return tokens.for_room(await self.access.claims(request.token, address), request.room)
 
-    def join(
+    async def join(
         self, channel: Channel, request: requests.Join, claims: Claims | None
     ) -> tuple[Member | None, Json]:
         """Make the session a participant's, or let it wait in the lobby.
 
-        Returns the member and its `joined`, or None and `waiting`: then `Channel.admitted` follows, or the
-        end of the session. Raises `RequestError`.
+        Only what the store has to tell is waited for, before anything changes. Returns the member and its
+        `joined`, or None and `waiting`: then `Channel.admitted` follows, or the end of the session. Raises
+        `RequestError`.
         """
         if request.version != VERSION:
             raise RequestError("bad_request", f"this server speaks version {VERSION}")
-        done = self._rooms.apply(joining.command(channel.key, request, claims), _now())
+        command = joining.command(channel.key, request, claims)
+        if isinstance(command, commands.Resume):
+            return self._enter(channel, request, command, claims)
+        chat_read = await self._chat.read_position(command.room, command.identity)
+        async with self._chat.opening(command.room) as history:
+            command = replace(command, chat=history, chat_read=chat_read)
+            return self._enter(channel, request, command, claims)
+
+    def _enter(
+        self, channel: Channel, request: requests.Join, command: Command, claims: Claims | None
+    ) -> tuple[Member | None, Json]:
+        done = self._rooms.apply(command, _now())
         welcome = next((effect for effect in done if isinstance(effect, effects.Welcome)), None)
         if welcome is None:
             self._waiting[channel.key] = (channel, claims)
@@ -164,8 +179,11 @@ class Conference:
             member.channel.close(code, message)
         self.leave(member, "error")
 
-    def request(self, member: Member, request: requests.Request) -> Json:
-        """Do what a participant asks and return the answer. Raises `RequestError` or `ProtocolError`."""
+    def request(self, member: Member, request: requests.Request, answer: Answer) -> Json | None:
+        """Do what a participant asks and return the answer; None: `answer` is called when it is there.
+
+        Raises `RequestError` or `ProtocolError`.
+        """
         match request:
             case requests.Offer():
                 return member.publish.negotiate(request)
@@ -190,8 +208,6 @@ class Conference:
                 )
             case requests.Unsubscribe():
                 self.apply(commands.Unsubscribe(member.id, request.publications))
-            case requests.Chat():
-                return self._chat(member, request)
             case requests.Stats():
                 return self._stats(member)
             case requests.GetBoard():
@@ -204,6 +220,12 @@ class Conference:
                 if not member.acts.take(1, clock.now_us()):
                     raise RequestError("rate_limited", "too many acts a second")
                 self.apply(request.by(member.id))
+            case requests.Join() | requests.Candidate() | requests.Ping() | requests.Leave():
+                # The session's affair, or nobody's.
+                pass
+            case _:
+                self._chat.request(member.id, member.room, request, answer)
+                return None
         return {"type": "ok"}
 
     def _revoke(self, member: Member, target: ParticipantId) -> None:
@@ -298,8 +320,14 @@ class Conference:
                     channel.close(effect.code, "you were not let in")
                 case effects.Granted():
                     self._members[effect.participant].grants = effect.grants
-                case effects.WaitingBegun() | effects.SessionReplaced() | effects.PublicationOpened():
-                    # Done by who applied the command: `join`, and the publish leg.
+                case (
+                    effects.WaitingBegun()
+                    | effects.SessionReplaced()
+                    | effects.PublicationOpened()
+                    | effects.ChatToStore()
+                    | effects.ChatReadTo()
+                ):
+                    # Done by who applied the command: `join`, the publish leg, the chat.
                     pass
 
     def _announce(self, to: Iterable[ParticipantId], message: Json) -> None:
@@ -348,6 +376,10 @@ class Conference:
                     if member := self._subscriptions.get(notice.subscription):
                         reason = notice.reason if notice.paused else ""
                         member.subscribe.set_paused(notice.subscription, reason)
+                case LayersWanted():
+                    published = self.media.publication_of(notice.publication)
+                    if published and (publisher := self._members.get(published.participant)):
+                        publisher.publish.want_layers(published.id, notice.rids)
                 case Speakers():
                     self._tell_speakers(notice.speakers)
 
@@ -421,15 +453,6 @@ class Conference:
             "max_publications": self._config.room.max_publications,
             "server": f"pysfu/{sfu.__version__}",
         }
-
-    def _chat(self, member: Member, request: requests.Chat) -> Json:
-        done = self.apply(commands.SendChat(member.id, request.text, request.to))
-        sent = next(
-            effect.event.message
-            for effect in done
-            if isinstance(effect, effects.Announce) and isinstance(effect.event, effects.ChatSent)
-        )
-        return {"type": "ok", "message": wire.chat_message(sent)}
 
     def _stats(self, member: Member) -> Json:
         participant = self._rooms.participant(member.id)

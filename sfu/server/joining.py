@@ -25,6 +25,7 @@ def command(session: SessionKey, request: Join, claims: Claims | None) -> comman
             participant=request.resume.participant,
             secret=request.resume.secret,
             identity=identity,
+            chat_after=request.chat_after,
         )
     if claims is None:
         if request.role is not None and request.role not in _FREE_ROLES:
@@ -37,6 +38,7 @@ def command(session: SessionKey, request: Join, claims: Claims | None) -> comman
             template=request.template,
             guarded=False,
             wants=request.wants,
+            chat_after=request.chat_after,
         )
     moderates = claims.role == "owner" or claims.grants.moderate is True
     return commands.Join(
@@ -48,4 +50,5 @@ def command(session: SessionKey, request: Join, claims: Claims | None) -> comman
         grants=claims.grants or GrantChanges(),
         template=claims.template or (request.template if moderates else None),
         wants=request.wants,
+        chat_after=request.chat_after,
     )

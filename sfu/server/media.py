@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sfu import clock
 from sfu.config import Config
 from sfu.ids import ParticipantId, PublicationId, PublicationKey, SubscriptionKey, TransportKey
+from sfu.media.decisions import Explanation, Notice, Wish
 from sfu.media.plane import (
     EncodingStats,
     MediaPlane,
@@ -20,7 +21,7 @@ from sfu.media.plane import (
     SubscriptionConfig,
     SubscriptionStats,
 )
-from sfu.media.policy import Explanation, Notice, Policy, Wish
+from sfu.media.policy import Policy
 from sfu.sdp.negotiate import LocalParameters
 from sfu.sdp.publish import ReceivedMedia
 from sfu.server.planes import make_plane
@@ -80,7 +81,9 @@ class Media:
         media._plane = make_plane(
             config.media.plane, media._port, rng=rng, cache_packets=config.media.cache_packets
         )
-        media._policy = Policy(media._plane, config.media.keyframe_interval_ms * 1000)
+        media._policy = Policy(
+            media._plane, config.media.keyframe_interval_ms * 1000, last_n=config.media.last_n
+        )
         return media
 
     @property
@@ -146,13 +149,16 @@ class Media:
         participant: ParticipantId,
         transport: TransportKey,
         received: ReceivedMedia,
+        source: str,
     ) -> None:
         """Start receiving what was negotiated."""
         key = PublicationKey(next(self._keys))
         published = Published(publication, participant, key, transport, received)
         self.published[publication] = self._by_key[key] = published
         self._plane.open_publication(key, _publication_config(published))
-        self._policy.add_publication(key, received.kind)
+        self._policy.add_publication(
+            key, received.kind, participant=participant, source=source, rids=received.rids
+        )
 
     def renegotiate(self, publication: PublicationId, received: ReceivedMedia) -> None:
         """A new description of a publication whose codecs stayed the same."""
@@ -171,6 +177,7 @@ class Media:
     def set_muted(self, publication: PublicationId, muted: bool) -> None:
         if published := self.published.get(publication):
             self._plane.set_muted(published.key, muted)
+            self._policy.set_muted(published.key, muted)
 
     def publication_of(self, key: PublicationKey) -> Published | None:
         """The publication with that plane key, None when it is gone."""

@@ -76,7 +76,7 @@ class Member:
         self.data_limits = DataLimits(
             config.limits.data_bytes, config.limits.data_bytes_per_s, clock.now_us()
         )
-        self.publish = PublishLeg(participant, media, self, apply, refusal)
+        self.publish = PublishLeg(participant, media, self, self.send, apply, refusal)
         self.subscribe = SubscribeLeg(media, self, self.send, self._broke_protocol)
         self._config = config
         self._media = media
@@ -128,6 +128,7 @@ class Member:
         self._catching_up = None
         if self._publish_lost_untold:
             self._say_publish_lost()
+        self.publish.attach()
         self.subscribe.attach()
 
     def _renew_ice_servers(self, after_s: float) -> None:

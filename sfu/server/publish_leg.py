@@ -36,16 +36,20 @@ class _Line:
     publication: PublicationId
     source: Source
     received: ReceivedMedia
+    wanted: tuple[str, ...] | None = None
+    """The rids that are of use, None while nothing was said of them: all are sent then."""
 
 
 class PublishLeg:
-    """Negotiation of one publish transport, which is made by the first offer."""
+    """Negotiation of one publish transport, which is made by the first offer; `send` takes a message for
+    the client."""
 
     def __init__(
         self,
         participant: ParticipantId,
         media: Media,
         observer: TransportObserver,
+        send: Callable[[Json], None],
         apply: Apply,
         refusal: Refusal,
     ) -> None:
@@ -53,6 +57,7 @@ class PublishLeg:
         self._participant = participant
         self._media = media
         self._observer = observer
+        self._send = send
         self._apply = apply
         self._refusal = refusal
         self._remote: RemoteParameters | None = None
@@ -75,6 +80,18 @@ class PublishLeg:
         self.transport = None
         self._remote = None
         self._lines.clear()
+
+    def attach(self) -> None:
+        """The client has a session (again): what it may have missed is said again."""
+        for line in self._lines.values():
+            self._say_layers(line)
+
+    def want_layers(self, publication: PublicationId, rids: tuple[str, ...]) -> None:
+        """Tell the client which encodings of the publication somebody has use for."""
+        for line in self._lines.values():
+            if line.publication == publication:
+                line.wanted = rids
+                self._say_layers(line)
 
     def forget(self, publication: PublicationId) -> None:
         """The publication has ended; its m-line may be offered for another."""
@@ -187,10 +204,18 @@ class PublishLeg:
             )
         )
         publication = next(e.publication.id for e in done if isinstance(e, PublicationOpened))
-        self._media.publish(publication, self._participant, transport.key, received)
+        self._media.publish(publication, self._participant, transport.key, received, wanted.source)
         if wanted.muted:
             self._media.set_muted(publication, True)
         return _Line(publication, wanted.source, received)
+
+    def _say_layers(self, line: _Line) -> None:
+        wanted = line.wanted
+        if wanted is not None:
+            encodings: list[Json] = [{"rid": rid, "active": rid in wanted} for rid in line.received.rids]
+            if not encodings:
+                encodings = [{"active": bool(wanted)}]
+            self._send({"type": "layers", "publication": line.publication, "encodings": encodings})
 
 
 def _same_codecs(before: ReceivedMedia, after: ReceivedMedia) -> bool:

@@ -33,6 +33,13 @@ class ResumeOf:
     secret: str
 
 
+MAX_CHAT_PAGE = 100
+"""Messages in one answer: about what a page shows, and at 4,000 characters each well below what may wait."""
+MAX_EMOJI = 16
+"""Characters: a flag or a family is one emoji of many."""
+MAX_SEARCH = 100
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
     version: int
@@ -44,6 +51,7 @@ class Join:
     wants: Wants
     client: str
     resume: ResumeOf | None
+    chat_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +119,53 @@ class Chat:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatEdit:
+    message: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatDelete:
+    message: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReact:
+    message: int
+    emoji: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRead:
+    message: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTyping:
+    to: ParticipantId | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPage:
+    """Messages before a number (None: the newest), or after one."""
+
+    before: int | None
+    after: int | None
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSearch:
+    text: str
+    before: int | None
+    limit: int
+
+
+ChatRequest = Chat | ChatEdit | ChatDelete | ChatReact | ChatRead | ChatTyping | ChatPage | ChatSearch
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     pass
 
@@ -147,7 +202,7 @@ Request = (
     | Unpublish
     | Subscribe
     | Unsubscribe
-    | Chat
+    | ChatRequest
     | Stats
     | GetBoard
     | Revoke
@@ -161,7 +216,9 @@ def parse(message: Message, *, chat_characters: int) -> Request:
     """Check every member. Raises `RequestError` `bad_request`, `unknown_type` or `too_large` (chat text)."""
     kind = v.text(message, "type", longest=64)
     if kind == "chat":
-        return _chat(message, chat_characters)
+        return Chat(_chat_text(message, chat_characters), _recipient(message))
+    if kind == "chat_edit":
+        return ChatEdit(_message(message), _chat_text(message, chat_characters))
     parser = _PARSERS.get(kind) or PARSERS.get(kind)
     if parser is None:
         raise RequestError("unknown_type", "no such message type")
@@ -185,6 +242,7 @@ def _join(message: Message) -> Join:
         wants=_wants(v.optional_object(message, "wants") or {}),
         client=v.label(message, "client", longest=MAX_NAME, default=""),
         resume=_resume(resume) if resume is not None else None,
+        chat_after=v.optional_integer(message, "chat_after", lowest=0, highest=v.LARGEST_ID),
     )
 
 
@@ -259,12 +317,65 @@ def _unsubscribe(message: Message) -> Unsubscribe:
     return Unsubscribe(_publications(message))
 
 
-def _chat(message: Message, longest: int) -> Chat:
+def _chat_text(message: Message, longest: int) -> str:
     text = v.text(message, "text", shortest=1, longest=v.LARGEST_ID)
     if len(text) > longest:
         raise RequestError("too_large", f"a chat message has at most {longest} characters")
-    to = None if message.get("to") is None else ParticipantId(v.text(message, "to", longest=MAX_ID))
-    return Chat(text, to)
+    return _storable(text)
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL keeps every character but this one."""
+    if "\0" in text:
+        raise v.bad("text has a NUL character")
+    return text
+
+
+def _recipient(message: Message) -> ParticipantId | None:
+    return None if message.get("to") is None else ParticipantId(v.text(message, "to", longest=MAX_ID))
+
+
+def _message(message: Message) -> int:
+    return v.integer(message, "message", lowest=1, highest=v.LARGEST_ID)
+
+
+def _chat_delete(message: Message) -> ChatDelete:
+    return ChatDelete(_message(message))
+
+
+def _chat_react(message: Message) -> ChatReact:
+    emoji = v.text(message, "emoji", shortest=1, longest=MAX_EMOJI)
+    # The joiner that makes a family of people counts as not printable.
+    if not emoji.replace("\u200d", "").isprintable() or " " in emoji:
+        raise v.bad("emoji has characters that cannot be shown")
+    return ChatReact(_message(message), emoji, v.boolean(message, "on", True))
+
+
+def _chat_read(message: Message) -> ChatRead:
+    return ChatRead(_message(message))
+
+
+def _chat_typing(message: Message) -> ChatTyping:
+    return ChatTyping(_recipient(message))
+
+
+def _chat_page(message: Message) -> ChatPage:
+    before = v.optional_integer(message, "before", lowest=0, highest=v.LARGEST_ID)
+    after = v.optional_integer(message, "after", lowest=0, highest=v.LARGEST_ID)
+    if before is not None and after is not None:
+        raise v.bad("before and after exclude each other")
+    return ChatPage(before, after, _limit(message))
+
+
+def _chat_search(message: Message) -> ChatSearch:
+    text = _storable(v.text(message, "text", shortest=1, longest=MAX_SEARCH))
+    before = v.optional_integer(message, "before", lowest=0, highest=v.LARGEST_ID)
+    return ChatSearch(text, before, _limit(message))
+
+
+def _limit(message: Message) -> int:
+    limit = v.optional_integer(message, "limit", lowest=1, highest=MAX_CHAT_PAGE)
+    return MAX_CHAT_PAGE if limit is None else limit
 
 
 def _stats(message: Message) -> Stats:
@@ -312,6 +423,12 @@ _PARSERS: Mapping[str, Callable[[Message], Request]] = {
     "unpublish": _unpublish,
     "subscribe": _subscribe,
     "unsubscribe": _unsubscribe,
+    "chat_delete": _chat_delete,
+    "chat_react": _chat_react,
+    "chat_read": _chat_read,
+    "chat_typing": _chat_typing,
+    "chat_history": _chat_page,
+    "chat_search": _chat_search,
     "stats": _stats,
     "board": _board,
     "revoke": _revoke,

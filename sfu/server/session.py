@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections import deque
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ MAX_RATE_LIMITED = 10
 """Refusals by rate in a row after which a session is closed: who does not slow down never will."""
 MAX_QUEUED_BYTES = 4 * 1024 * 1024
 """What may wait for a client that does not read; a full room's `joined` is far smaller."""
+MAX_UNANSWERED = 64
+"""Requests of one session that may wait for the store; its next message is read when there are fewer."""
 CLOSE_TIMEOUT_S = 2.0
 """How long a client may take to read what is left and to close, before it is cut off."""
 
@@ -76,6 +79,8 @@ class Session:
         self._rate_limited = 0
         self._queue: deque[str] = deque()
         self._queued_bytes = 0
+        self._unanswered = 0
+        self._answered = asyncio.Event()
         self._wake = asyncio.Event()
         self._closed: str | None = None
         self._cut_off: asyncio.TimerHandle | None = None
@@ -147,6 +152,7 @@ class Session:
                 break
             if frame.type is WSMsgType.TEXT:
                 await self._receive(frame.data)
+                await self._answered_enough()
             elif frame.type is WSMsgType.BINARY:
                 self._reply(None, _error(bad("messages are text")))
             else:
@@ -154,6 +160,12 @@ class Session:
         # What arrives while the last messages go out is read, so that the closing handshake can end.
         while not self._socket.closed:
             await self._socket.receive()
+
+    async def _answered_enough(self) -> None:
+        """Not to read is the back-pressure that reaches a client which asks for more than can be stored."""
+        while self._unanswered >= MAX_UNANSWERED:
+            self._answered.clear()
+            await self._answered.wait()
 
     async def _write(self) -> None:
         try:
@@ -193,7 +205,7 @@ class Session:
             elif isinstance(request, requests.Join):
                 await self._join(request_id, request)
             else:
-                self._reply(request_id, self._dispatch(request))
+                await self._dispatch(request, request_id)
         except RequestError as error:
             self._reply(request_id, _error(error))
             if self._member is None and self._waits_for is None and error.code != "resume_failed":
@@ -205,12 +217,26 @@ class Session:
             log.exception("a message could not be handled", extra=self._context())
             self._end("internal", "an error of the server")
 
-    def _dispatch(self, request: requests.Request) -> Json:
+    async def _dispatch(self, request: requests.Request, request_id: int | None) -> None:
         if isinstance(request, requests.Ping):
-            return {"type": "pong", "t": request.t}
+            self._reply(request_id, {"type": "pong", "t": request.t})
+            return
         if self._member is None:
             raise RequestError("bad_state", "join first")
-        return self._conference.request(self._member, request)
+        self._unanswered += 1
+        later = functools.partial(self._answer_later, request_id)
+        try:
+            answer = self._conference.request(self._member, request, later)
+        except (RequestError, ProtocolError):
+            self._unanswered -= 1
+            raise
+        if answer is not None:
+            later(answer)
+
+    def _answer_later(self, request_id: int | None, answer: Json | RequestError) -> None:
+        self._unanswered -= 1
+        self._answered.set()
+        self._reply(request_id, _error(answer) if isinstance(answer, RequestError) else answer)
 
     async def _join(self, request_id: int | None, request: requests.Join) -> None:
         if self._member is not None or self._waits_for is not None:
@@ -218,7 +244,7 @@ class Session:
         claims = await self._conference.authorise(request, self._address)
         if self._closed is not None:
             return
-        self._member, answer = self._conference.join(self, request, claims)
+        self._member, answer = await self._conference.join(self, request, claims)
         if self._member is None:
             self._waits_for = RoomName(request.room)
         self._reply(request_id, answer | {"ping_interval_s": self._timing.ping_interval_s})

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from sfu.errors import ParseError, ProtocolError, RequestError
 from sfu.ids import PublicationId, SubscriptionKey
+from sfu.media.decisions import Wish
 from sfu.media.plane import SubscriptionConfig
-from sfu.media.policy import Wish
 from sfu.room.model import Subscription
 from sfu.rtp.parameters import Kind
 from sfu.sdp.negotiate import RemoteParameters

@@ -65,11 +65,19 @@ def participant(value: ParticipantView) -> Json:
 def chat_message(value: ChatMessage) -> Json:
     return {
         "id": value.id,
+        "rev": value.rev,
         "from": value.sender,
+        "identity": value.identity,
         "name": value.name,
         "text": value.text,
         "to": value.to,
+        "to_identity": value.to_identity,
+        "mentions": list(value.mentions),
+        "file": value.file,
         "sent_at_ms": value.sent_at_ms,
+        "edited_at_ms": value.edited_at_ms,
+        "deleted": value.deleted,
+        "reactions": {emoji: list(who) for emoji, who in value.reactions.items()},
     }
 
 
@@ -94,6 +102,10 @@ def event(value: Event) -> Json:
             }
         case effects.ChatSent():
             return {"type": "chat", "message": chat_message(value.message)}
+        case effects.ChatUpdated():
+            return {"type": "chat_updated", "message": chat_message(value.message)}
+        case effects.ChatTyping():
+            return {"type": "chat_typing", "participant": value.participant, "to": value.to}
         case _:
             return class_wire.event(value)
 
@@ -107,5 +119,9 @@ def welcome(value: Welcome) -> Json:
         "room": class_wire.room(value.view),
         "class": class_wire.work(value.work),
         "secret": value.secret,
-        "chat": [chat_message(message) for message in value.chat],
+        "chat": [chat_message(message) for message in value.chat.messages],
+        "chat_after": value.chat.after,
+        "chat_last": value.chat.last,
+        "chat_more": value.chat.more,
+        "chat_read": value.chat_read,
     }

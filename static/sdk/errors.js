@@ -38,6 +38,8 @@ export const PROTOCOL_CODES = Object.freeze([
   'wrong_room',
   'room_locked',
   'codec_unsupported',
+  'overloaded',
+  'storage_failed',
   'left',
   'replaced',
   'removed',

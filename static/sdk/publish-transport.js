@@ -3,6 +3,7 @@ import { CHANNELS, unpack } from './data.js';
 import { preferCodec, tuneOpus, videoEncodings } from './encodings.js';
 import { SfuError } from './errors.js';
 import { SerialQueue } from './queue.js';
+import { Senders } from './senders.js';
 
 /** @typedef {import('./local-publication.js').LocalPublication} LocalPublication */
 
@@ -25,6 +26,9 @@ export class PublishTransport extends EventTarget {
   #codec;
   #policy;
   #queue = new SerialQueue();
+  #senders = new Senders();
+  /** What is watched of each publication. @type {Map<string, import('./senders.js').WantedEncoding[]>} */
+  #layers = new Map();
   /** @type {Promise<void> | null} */
   #planned = null;
   /** What is sent, with its m-line. @type {Map<LocalPublication, RTCRtpTransceiver>} */
@@ -130,7 +134,20 @@ export class PublishTransport extends EventTarget {
    */
   async replaceTrack(publication, track) {
     publication.track = track;
-    await this.#live.get(publication)?.sender.replaceTrack(track);
+    const line = this.#live.get(publication);
+    if (line) await this.#senders.replaceTrack(line.sender, track);
+  }
+
+  /**
+   * Send of a publication what somebody watches.
+   * @param {string} id
+   * @param {import('./senders.js').WantedEncoding[]} encodings
+   */
+  setLayers(id, encodings) {
+    this.#layers.set(id, encodings);
+    for (const [publication, line] of this.#live) {
+      if (publication.id === id) this.#activate(line, encodings);
+    }
   }
 
   /** Restart ICE: new credentials, new paths, the same DTLS association. */
@@ -171,6 +188,7 @@ export class PublishTransport extends EventTarget {
     this.#planned = null;
     this.#live.clear();
     this.#idle.clear();
+    this.#layers.clear();
   }
 
   /**
@@ -211,7 +229,8 @@ export class PublishTransport extends EventTarget {
       if (had === shape) {
         this.#idle.delete(transceiver);
         transceiver.direction = 'sendonly';
-        transceiver.sender.replaceTrack(track).catch(() => undefined); // of a closed connection only
+        this.#senders.replaceTrack(transceiver.sender, track).catch(() => undefined); // of a closed connection only
+        this.#activate(transceiver, []);
         return transceiver;
       }
     }
@@ -234,11 +253,16 @@ export class PublishTransport extends EventTarget {
     const transceiver = this.#live.get(publication);
     if (!transceiver) return false;
     this.#live.delete(publication);
+    this.#layers.delete(publication.id ?? '');
     publication.id = null;
     transceiver.direction = 'inactive';
-    transceiver.sender.replaceTrack(null).catch(() => undefined);
+    this.#senders.replaceTrack(transceiver.sender, null).catch(() => undefined);
     this.#idle.set(transceiver, this.#shapes.get(transceiver) ?? '');
     return true;
+  }
+
+  #activate(transceiver, encodings) {
+    this.#senders.activate(transceiver.sender, encodings).catch(() => undefined); // of a closed connection only
   }
 
   #openChannel(label, init) {
@@ -306,6 +330,7 @@ export class PublishTransport extends EventTarget {
       if (id) {
         const fresh = publication.id !== id;
         publication.id = id;
+        if (fresh && this.#layers.has(id)) this.#activate(line, this.#layers.get(id));
         this.#waiting.get(publication)?.resolve();
         this.#waiting.delete(publication);
         if (fresh) this.#emit('published', { publication, muted: told.muted });

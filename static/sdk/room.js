@@ -344,6 +344,9 @@ export class Room extends EventTarget {
         this.#emit('subscription', { publication, state, reason });
         break;
       }
+      case 'layers':
+        this.#publish.setLayers(message.publication, message.encodings);
+        break;
       case 'speakers':
         this.#emit('speakers', { speakers: message.speakers });
         break;

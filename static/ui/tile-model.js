@@ -17,6 +17,9 @@
  * @property {string} note key of a text that says why there is no picture, empty without
  */
 
+/** Why the server pauses a picture that is wanted. */
+const PAUSED = new Set(['bandwidth', 'last_n']);
+
 const CONNECTION = { new: 'connecting', connecting: 'connecting', connected: 'good' };
 
 /**
@@ -99,7 +102,7 @@ function connectionOf(transport, state, publishes) {
 }
 
 function noteOf(subscription) {
-  if (subscription?.state === 'paused' && subscription.reason === 'bandwidth') return 'tile.paused.bandwidth';
+  if (subscription?.state === 'paused' && PAUSED.has(subscription.reason)) return `tile.paused.${subscription.reason}`;
   if (subscription?.state === 'failed') {
     return subscription.reason === 'not_allowed' ? 'tile.failed.not_allowed' : 'tile.failed.codec';
   }

@@ -20,12 +20,13 @@ from sfu.server.validation import parse_object
 
 TYPES = (
     "join", "offer", "answer", "candidate", "restart_ice", "mute", "unpublish", "subscribe", "unsubscribe",
-    "chat", "stats", "ping", "leave",
+    "chat", "chat_edit", "chat_delete", "chat_react", "chat_read", "chat_typing", "chat_history",
+    "chat_search", "stats", "ping", "leave",
 )  # fmt: skip
 MEMBERS = (
     "version", "room", "name", "token", "wants", "client", "resume", "sdp", "media", "seq", "transport",
     "candidate", "publication", "publications", "muted", "priority", "width", "height", "paused", "text",
-    "to", "t", "reason", "id",
+    "to", "t", "reason", "id", "message", "emoji", "on", "before", "after", "limit", "chat_after",
 )  # fmt: skip
 
 values = st.recursive(

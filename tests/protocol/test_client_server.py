@@ -135,6 +135,35 @@ async def test_h264_is_forwarded_as_it_was_encoded(server: Server, tmp_path: Pat
         await copied.close()
 
 
+async def test_chat_is_changed_searched_and_caught_up_with(server: Server) -> None:
+    async with (
+        asyncio.timeout(DEADLINE_S),
+        Room.connect(server.http_url, "r", name="a") as a,
+        Room.connect(server.http_url, "r", name="b") as b,
+    ):
+        news = b.events()
+        first = await a.chat("frist")
+        await a.edit_chat(first.id, "first")
+        await b.react(first.id, "👍")
+        gone = await a.chat("gone")
+        await a.delete_chat(gone.id)
+        assert [m.text for m in await b.search_chat("FIRST")] == ["first"]
+        assert [m.id for m in await b.older_chat(gone.id)] == [first.id]
+        assert (await a.chat("last")).rev == 6
+        kinds: list[str] = []
+        async for event in news:
+            if isinstance(event, events.ChatReceived | events.ChatUpdated):
+                kinds.append(f"{type(event).__name__} {event.message.text}")
+                if event.message.text == "last":
+                    break
+        assert kinds == [
+            "ChatReceived frist", "ChatUpdated first", "ChatReceived gone", "ChatUpdated ",
+            "ChatReceived last",
+        ]  # fmt: skip
+        assert a.chat_history == b.chat_history
+        assert list(b.chat_history[0].reactions) == ["👍"]
+
+
 async def test_data_and_chat_reach_whom_they_are_meant_for(server: Server) -> None:
     async with (
         asyncio.timeout(DEADLINE_S),

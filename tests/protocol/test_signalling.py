@@ -253,7 +253,10 @@ async def test_chat_reaches_the_others_the_one_and_the_late() -> None:
         ann, ben, cat = [await those.join(name=name) for name in ("Ann", "Ben", "Cat")]
         answer = await ann.request("chat", text="hello <b>")
         assert answer["type"] == "ok"
-        assert set(answer["message"]) == {"id", "from", "name", "text", "to", "sent_at_ms"}
+        assert set(answer["message"]) == {
+            "id", "rev", "from", "identity", "name", "text", "to", "to_identity", "mentions", "file",
+            "sent_at_ms", "edited_at_ms", "deleted", "reactions",
+        }  # fmt: skip
         for other in (ben, cat):
             assert (await other.next("chat"))["message"] == answer["message"]
         await ann.request("chat", text="psst", to=ben.me)
@@ -262,6 +265,8 @@ async def test_chat_reaches_the_others_the_one_and_the_late() -> None:
         assert (await cat.next("chat"))["message"]["text"] == "all"
         late = await those.join(name="Late")
         assert [m["text"] for m in late.joined["chat"]] == ["hello <b>", "all"]
+        assert (late.joined["chat_after"], late.joined["chat_more"]) == (None, False)
+        assert late.joined["chat_last"] == 3, "the private one has a number too"
 
 
 async def test_what_is_wrong_is_said_and_the_session_stays() -> None:

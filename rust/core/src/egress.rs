@@ -164,19 +164,31 @@ impl Subscription {
                 return;
             }
         };
-        let Some(lowest) = publication.flowing.first() else {
-            // What stopped may go on where it stopped; whoever else begins is chosen then.
+        let spatial = |id: &EncodingId| publication.encodings[*id].spatial;
+        let fitting = publication.flowing.iter().rev().find(|id| spatial(id) <= target.spatial);
+        let Some(&wanted) = fitting else {
+            // What stopped may go on where it stopped; a larger one than policy allows would overrun the path.
             self.wanted = self.run().map(|run| run.encoding);
             return;
         };
-        let spatial = |id: &EncodingId| publication.encodings[*id].spatial;
-        let fitting = publication.flowing.iter().rev().find(|id| spatial(id) <= target.spatial);
-        let wanted = *fitting.unwrap_or(lowest);
         self.temporal_cap =
             if spatial(&wanted) >= target.spatial { target.temporal } else { HIGHEST.temporal };
         if self.wanted != Some(wanted) {
             self.wanted = Some(wanted);
             self.asked_us = -1;
+        }
+    }
+
+    /// Leave an encoding larger than what is wanted now, whatever there is to go on with.
+    pub fn leave_larger(&mut self, publication: &Publication) {
+        let spatial = |id: EncodingId| publication.encodings[id].spatial;
+        if let (Some(run), Some(wanted)) = (self.run(), self.wanted)
+            && spatial(run.encoding) > spatial(wanted)
+        {
+            if let Some(run) = self.runs.back_mut() {
+                run.abandoned = true;
+            }
+            self.stop(publication);
         }
     }
 

@@ -111,7 +111,10 @@ impl Subscription {
     }
 
     fn find<'a>(&self, out: i64, publication: &'a Publication) -> Option<(usize, &'a MediaPacket)> {
-        let known = |(index, run): (usize, &Run)| Some((index, run.encoding, run.sequence.source_of(out)?));
+        let known = |(index, run): (usize, &Run)| {
+            let source = run.sequence.source_of(out)?;
+            (!run.abandoned).then_some((index, run.encoding, source))
+        };
         let (index, encoding, ext_seq) = self.runs.iter().enumerate().rev().find_map(known)?;
         Some((index, publication.encodings[encoding].cache.get(ext_seq)?))
     }

@@ -20,6 +20,8 @@ use crate::sequence::unwrap;
 const STALLED_US: i64 = 300_000;
 /// Silence after which an encoding has stopped whatever others do: a still screen sends seldom.
 const SILENT_US: i64 = 5_000_000;
+/// After a keyframe an encoder leaves frames out until its rate is kept again: this is no end.
+const RECOVERY_US: i64 = 1_500_000;
 const FRAMES_SHOWN: usize = 3;
 /// A newcomer begins with a keyframe this young: with an older one browsers would play the past for a while.
 const REPLAY_US: i64 = 500_000;
@@ -451,7 +453,9 @@ impl Publication {
         let last_us = self.encodings[id].last_us;
         let silent_us = now_us - last_us;
         let shown = || self.by_rid.iter().any(|(_, other)| self.encodings[*other].frame_us[0] > last_us);
-        silent_us >= STALLED_US && (silent_us >= SILENT_US || shown())
+        let recovering = last_us - self.encodings[id].keyframe_us < RECOVERY_US;
+        let least_us = if recovering { RECOVERY_US } else { STALLED_US };
+        silent_us >= least_us && (silent_us >= SILENT_US || shown())
     }
 
     /// What flows, lowest first, with bits per second.

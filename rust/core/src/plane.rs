@@ -268,11 +268,15 @@ impl Plane {
         self.forget_publication(known.publication);
     }
 
-    pub fn set_target(&mut self, key: SubscriptionKey, target: Option<Layer>) {
+    pub fn set_target(&mut self, key: SubscriptionKey, target: Option<Layer>, at_once: bool) {
         let Some(id) = self.subscription_ids.get(&key) else { return };
         let known = &mut self.subscriptions[*id];
+        let publication = &self.publications[known.publication];
         known.target = target;
-        known.choose(&self.publications[known.publication], &mut self.hub);
+        known.choose(publication, &mut self.hub);
+        if at_once {
+            known.leave_larger(publication);
+        }
     }
 
     // --- sending rate --------------------------------------------------------------------------

@@ -11,6 +11,8 @@ use crate::sequence::{SequenceMap, difference};
 #[derive(Debug)]
 pub struct Run {
     pub encoding: EncodingId,
+    /// Given up on an overrun path: what is lost of it is not sent again, to delay nothing else.
+    pub abandoned: bool,
     pub sequence: SequenceMap,
     pub pictures: Option<SequenceMap>,
     pub tl0_offset: i64,
@@ -45,6 +47,7 @@ impl Run {
     ) -> Self {
         let mut run = Self {
             encoding: packet.encoding,
+            abandoned: false,
             sequence: SequenceMap::new(packet.ext_seq, first_out),
             pictures: None,
             tl0_offset: 0,

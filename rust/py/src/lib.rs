@@ -107,9 +107,9 @@ impl Plane {
         self.plane.close_subscription(subscription);
     }
 
-    fn set_target(&mut self, subscription: SubscriptionKey, target: Option<PyLayer>) {
+    fn set_target(&mut self, subscription: SubscriptionKey, target: Option<PyLayer>, at_once: bool) {
         let target = target.map(|layer| Layer { spatial: layer.spatial, temporal: layer.temporal });
-        self.plane.set_target(subscription, target);
+        self.plane.set_target(subscription, target, at_once);
     }
 
     fn set_estimate(&mut self, transport: TransportKey, estimate_bps: i64) {

@@ -6,6 +6,16 @@ from typing import cast
 import pytest
 
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
+from sfu.media.decisions import (
+    HIGHEST,
+    Notice,
+    PublicationSized,
+    SizedLayer,
+    Speakers,
+    SubscriptionState,
+    Wish,
+    wished_layer,
+)
 from sfu.media.plane import (
     AudioLevel,
     EncodingStarted,
@@ -17,17 +27,7 @@ from sfu.media.plane import (
     PlaneEvent,
     RembReceived,
 )
-from sfu.media.policy import (
-    HIGHEST,
-    Notice,
-    Policy,
-    PublicationSized,
-    SizedLayer,
-    Speakers,
-    SubscriptionState,
-    Wish,
-    wished_layer,
-)
+from sfu.media.policy import Policy
 
 CAMERA, MICROPHONE = PublicationKey(1), PublicationKey(2)
 VIEW, THUMBNAIL = SubscriptionKey(10), SubscriptionKey(11)
@@ -54,7 +54,12 @@ class RecordingPlane:
     def publication_stats(self, publication: PublicationKey) -> list[EncodingStats]:
         return self.stats.get(publication, [])
 
-    def set_target(self, subscription: SubscriptionKey, target: Layer | None) -> None:
+    def subscription_stats(self, subscription: SubscriptionKey) -> None:
+        return None
+
+    def set_target(
+        self, subscription: SubscriptionKey, target: Layer | None, *, at_once: bool = False
+    ) -> None:
         self.targets.append((subscription, target))
 
     def request_keyframe(self, publication: PublicationKey, rid: str, now_us: int) -> None:

@@ -600,6 +600,27 @@ def test_the_encoding_changes_at_a_keyframe_and_every_number_goes_on() -> None:
     assert (stats.current, stats.current_rid) == (Layer(1, 0), "h")
 
 
+def test_an_overrun_path_gets_nothing_more_of_the_larger_encoding() -> None:
+    stage, low, high = simulcast()
+    viewer = stage.view()
+    for camera in (low, high):
+        camera.send(key=True)
+    stage.run(20)
+    high.send(key=True)
+    stage.run(20)
+    high.send()
+    before = len(viewer.media)
+    assert before
+    stage.plane.set_target(viewer.key, Layer(0, 7), at_once=True)
+    high.send()
+    low.send()
+    assert len(viewer.media) == before
+    assert KeyframeWanted(stage.publication, "l", "switch") in stage.run(20)
+    low.send(key=True)
+    assert len(viewer.media) == before + 2
+    assert steps(viewer.seqs, 16) == {1}
+
+
 def test_sender_reports_align_the_timestamps_of_encodings() -> None:
     stage, low, high = simulcast()
     viewer = stage.view()
@@ -624,7 +645,7 @@ def test_a_dead_encoding_is_left_within_half_a_second() -> None:
     viewer = stage.view()
     low.send(key=True)
     high.send(key=True)
-    stage.run(200, lambda: (low.send(), high.send()))  # type: ignore[func-returns-value]
+    stage.run(2000, lambda: (low.send(), high.send()))  # type: ignore[func-returns-value]
     died_us = stage.now_us
     seen = len(viewer.media)
     wanted: list[str] = []
@@ -643,6 +664,21 @@ def test_a_dead_encoding_is_left_within_half_a_second() -> None:
     low.send()
     assert viewer.offsets() == list(range(len(viewer.media)))
     assert stage.plane.layers(stage.publication)[-1][1] == "h"
+
+
+def test_an_encoder_that_leaves_frames_out_after_a_keyframe_is_not_dead() -> None:
+    stage, low, high = simulcast()
+    viewer = stage.view()
+    for camera in (low, high):
+        camera.send(key=True)
+    stage.run(20)
+    high.send(key=True)
+    stage.run(1200, low.send)
+    assert [rid for _, rid, _ in stage.plane.layers(stage.publication)] == ["l", "h"]
+    high.send()
+    stats = stage.plane.subscription_stats(viewer.key)
+    assert stats is not None
+    assert stats.current_rid == "h"
 
 
 def test_who_is_capped_to_an_encoding_gets_no_larger_one_when_a_smaller_one_stalls() -> None:

@@ -57,7 +57,9 @@ class Path:
     def subscription_stats(self, subscription: SubscriptionKey) -> SubscriptionStats:
         return self.stats if subscription == VIEW else SubscriptionStats(bitrate_bps=40_000)
 
-    def set_target(self, subscription: SubscriptionKey, target: Layer | None) -> None:
+    def set_target(
+        self, subscription: SubscriptionKey, target: Layer | None, *, at_once: bool = False
+    ) -> None:
         self.targets[subscription] = target
 
     def set_estimate(self, transport: TransportKey, estimate_bps: int) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+import pytest
+
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
+from sfu.media.decisions import LOWEST, Notice, SubscriptionState, Wish
 from sfu.media.plane import (
+    AudioLevel,
     EncodingStats,
     Layer,
     MediaPlane,
@@ -15,7 +19,7 @@ from sfu.media.plane import (
     Probe,
     TransportFeedback,
 )
-from sfu.media.policy import LOWEST, Notice, Policy, SubscriptionState, Wish
+from sfu.media.policy import Policy
 
 MS = 1000
 VIEWER = TransportKey(7)
@@ -35,19 +39,22 @@ class Plane:
         self.paces: list[int] = []
         self.bytes = 0
         self.free_us = 0
+        self.flowing: Sequence[tuple[Layer, str, int]] = LAYERS
 
     def poll_events(self) -> list[PlaneEvent]:
         events, self.events = self.events, []
         return events
 
     def layers(self, publication: PublicationKey) -> Sequence[tuple[Layer, str, int]]:
-        return LAYERS
+        return self.flowing
 
     def publication_stats(self, publication: PublicationKey) -> list[EncodingStats]:
         sizes = {"q": (320, 180), "h": (640, 360), "f": (1280, 720)}
         return [EncodingStats(rid, 1, True, width=w, height=h) for rid, (w, h) in sizes.items()]
 
-    def set_target(self, subscription: SubscriptionKey, target: Layer | None) -> None:
+    def set_target(
+        self, subscription: SubscriptionKey, target: Layer | None, *, at_once: bool = False
+    ) -> None:
         self.targets[subscription] = target
 
     def set_estimate(self, transport: TransportKey, estimate_bps: int) -> None:
@@ -168,6 +175,37 @@ def test_what_holds_a_picture_down_is_told() -> None:
         why = policy.explain(VIEW)
         assert why is not None
         assert why.reason == reason
+
+
+@pytest.mark.parametrize("preferred", ["screen", "speaker"])
+def test_screens_and_speakers_go_before_others_of_the_same_priority(preferred: str) -> None:
+    plane, policy = made()
+    microphone = PublicationKey(3)
+    source = "screen" if preferred == "screen" else "camera"
+    policy.add_publication(OTHER, "video", participant="ben", source=source)
+    policy.add_subscription(SECOND, OTHER, transport=VIEWER)
+    policy.add_publication(microphone, "audio", participant="ben", source="microphone")
+    for step in range(1, 400):
+        now_us = 1_000_000 + step * 20_000
+        if preferred == "speaker":
+            plane.events.append(AudioLevel(microphone, 15, 1))
+        if step % 5 == 0:
+            plane.deliver(now_us, 400_000, 160_000)
+        policy.tick(now_us)
+    first, second = plane.targets[VIEW], plane.targets[SECOND]
+    assert second is not None
+    assert first is None or first < second
+
+
+def test_a_layer_that_has_just_begun_is_not_given_before_its_cost_is_known() -> None:
+    for measured in ("q", ""):
+        plane, policy = made()
+        plane.flowing = [(layer, rid, bps if rid == measured else 0) for layer, rid, bps in LAYERS]
+        run(policy, plane, 1, bps=200_000, path_bps=5_000_000)
+        target = plane.targets[VIEW]
+        # The smallest does not wait, whatever it costs.
+        assert target is not None
+        assert target.spatial == 0
 
 
 def test_a_dip_of_the_estimate_that_nothing_bears_out_costs_no_layer() -> None:

@@ -232,16 +232,13 @@ def test_resume_needs_the_secret_the_participant_and_the_identity(changes: dict[
         world.resume(ann, **changes)
 
 
-def test_an_empty_room_is_kept_with_its_chat_and_then_closed() -> None:
+def test_an_empty_room_is_kept_for_a_while() -> None:
     world = World()
-    ann = world.join("Ann")
-    world.do(commands.SendChat(ann.participant.id, "hello"))
-    world.do(commands.Leave(ann.participant.id, "left"))
+    world.do(commands.Leave(world.join("Ann").participant.id, "left"))
     assert world.advance(29) == []
-    assert [m.text for m in world.join("Ben").chat] == ["hello"]
     ben = world.rooms.summaries()[0]
-    assert (ben.participants, ben.publications) == (1, 0)
-    (participant,) = world.join("Cat").others
+    assert (ben.participants, ben.publications) == (0, 0)
+    (participant,) = [world.join("Ben").participant, *world.join("Cat").others][1:]
     world.do(commands.Leave(participant.id, "left"))
     assert world.rooms.deadline_us() is None
 
@@ -252,7 +249,6 @@ def test_an_empty_room_closes() -> None:
     assert world.rooms.deadline_us() == 30_000_000
     assert world.advance(30) == [effects.RoomClosed(RoomName("r"))]
     assert world.rooms.deadline_us() is None
-    assert world.join("Ben").chat == ()
 
 
 def test_publishing_tells_and_subscribes_those_who_want_the_kind() -> None:
@@ -399,23 +395,6 @@ def test_unsubscribe_ends_and_passes_over_strangers() -> None:
     done = world.do(commands.Unsubscribe(me, (camera.id, PublicationId("TR_gone"))))
     assert done == [effects.SubscriptionClosed(me, camera.id, asked=True)]
     assert world.do(commands.Unsubscribe(me, (camera.id,))) == []
-
-
-def test_chat_goes_to_the_others_or_to_one() -> None:
-    world = World()
-    ann, ben, cat = (world.join(name) for name in ("Ann", "Ben", "Cat"))
-    ((to, event),) = told(world.do(commands.SendChat(ann.participant.id, "hi")), effects.ChatSent)
-    assert to == (ben.participant.id, cat.participant.id)
-    assert (event.message.id, event.message.sender, event.message.name) == (1, ann.participant.id, "Ann")
-    private = world.do(commands.SendChat(ann.participant.id, "psst", to=cat.participant.id))
-    ((to, event),) = told(private, effects.ChatSent)
-    assert (to, event.message.id) == ((cat.participant.id,), 2)
-
-
-def test_chat_needs_the_right() -> None:
-    world = World()
-    mute = world.join("Mute", grants=Grants(chat=False))
-    assert refused(world, commands.SendChat(mute.participant.id, "hi")) == "not_allowed"
 
 
 def test_who_has_left_can_do_nothing() -> None:

@@ -91,7 +91,7 @@ class FakeMedia:
         self.calls.append(("set_wish", key, wish.width))
 
     def publish(
-        self, publication: PublicationId, participant: ParticipantId, key: Any, received: Any
+        self, publication: PublicationId, participant: ParticipantId, key: Any, received: Any, source: str
     ) -> None:
         self.published[publication] = FakePublished(
             publication, participant, PublicationKey(next(self._keys)), received
@@ -121,7 +121,9 @@ class FakeMedia:
             nack=True,
             transport_cc=True,
         )
-        self.publish(PublicationId(publication), ParticipantId("PA_ann"), TransportKey(99), received)
+        self.publish(
+            PublicationId(publication), ParticipantId("PA_ann"), TransportKey(99), received, "camera"
+        )
         self.calls.clear()
         return PublicationId(publication)
 

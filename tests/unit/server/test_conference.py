@@ -12,12 +12,12 @@ from stored import FakeStore
 
 from sfu.config import Config, LimitsConfig
 from sfu.ids import PublicationId, SubscriptionKey
-from sfu.media.policy import PublicationSized, Speakers, SubscriptionState
+from sfu.media.decisions import LayersWanted, PublicationSized, Speakers, SubscriptionState
 from sfu.room import commands
 from sfu.room.effects import PublicationOpened
 from sfu.room.model import SessionKey, Wants
 from sfu.room.permissions import Grants
-from sfu.server import data, requests
+from sfu.server import data, joining, requests
 from sfu.server.conference import Conference
 from sfu.server.member import Member
 
@@ -54,18 +54,21 @@ class World:
 
     def join(self, name: str, room: str = "r", *, grants: Grants | None = None) -> tuple[Member, FakeChannel]:
         channel = FakeChannel(len(self.sent) + 1)
+        wants = Wants(subscribe=False)
         request = requests.Join(
             version=1,
             room=room,
             name=name,
             token="",
-            wants=Wants(subscribe=False),
+            wants=wants,
             client="",
             resume=None,
             role=None,
             template=None,
         )
-        member, _ = self.conference.join(channel, request, None)
+        member, _ = self.conference._enter(
+            channel, request, joining.command(channel.key, request, None), None
+        )
         assert member is not None
         if grants is not None:
             member.grants = grants
@@ -132,7 +135,11 @@ async def test_notices_of_what_is_gone_are_passed_over() -> None:
     ann, hears = world.join("Ann")
     key = world.media.published[world.publish(ann)].key
     world.media.published.clear()
-    world.notice(PublicationSized(key, 1, 1), SubscriptionState(SubscriptionKey(999), True, "client"))
+    world.notice(
+        PublicationSized(key, 1, 1),
+        LayersWanted(key, ()),
+        SubscriptionState(SubscriptionKey(999), True, "client"),
+    )
     world.notice(Speakers(((key, 1.0),)))
     assert hears.messages == []
 

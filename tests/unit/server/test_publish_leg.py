@@ -56,6 +56,7 @@ class Publisher:
 
     def __init__(self, *, grants: GrantChanges | None = None, most: int = 8) -> None:
         self.media = FakeMedia()
+        self.said: list[dict[str, Any]] = []
         self.rooms = Rooms(Limits(max_publications=most), random.Random(1))
         join = commands.Join(
             session=SessionKey(1), room=RoomName("r"), name="", grants=grants or GrantChanges()
@@ -66,6 +67,7 @@ class Publisher:
             self.id,
             self.media,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
+            self.said.append,
             self.apply,
             lambda source, kind, beside: self.rooms.refusal(self.id, source, kind, beside),
         )
@@ -232,3 +234,44 @@ def test_a_lost_transport_ends_its_publications_and_the_next_offer_makes_another
     ann.offer(offer(section("0", "video")), m0=CAMERA)
     assert ann.sources() == ["camera"]
     assert ann.media.transports[0].calls == [("start", "cli0")]
+
+
+def layers(publication: str, **active: bool) -> dict[str, Any]:
+    encodings = [{"rid": rid, "active": each} for rid, each in active.items()]
+    return {"type": "layers", "publication": publication, "encodings": encodings}
+
+
+def test_who_sends_is_told_which_encodings_are_of_use() -> None:
+    ann = Publisher()
+    simulcast = [
+        *section("0", "video"),
+        "a=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid",
+        "a=extmap:2 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+        *(f"a=rid:{rid} send" for rid in "qhf"),
+        "a=simulcast:send q;h;f",
+    ]
+    answer = ann.offer(offer(simulcast, section("1", "video")), m0=CAMERA, m1=CAMERA)
+    first, second = (entry["publication"] for entry in answer["media"])
+    ann.leg.attach()
+    assert ann.said == [], "everything is sent until something else is said"
+    ann.leg.want_layers(first, ("q",))
+    ann.leg.want_layers(second, ())
+    few = [
+        layers(first, q=True, h=False, f=False),
+        {"type": "layers", "publication": second, "encodings": [{"active": False}]},
+    ]
+    assert ann.said == few
+    ann.leg.attach()
+    assert ann.said[2:] == few, "a new session may have missed it"
+    ann.leg.want_layers(first, ("q", "h", "f"))
+    assert ann.said[4:] == [layers(first, q=True, h=True, f=True)]
+
+
+def test_what_has_ended_is_of_use_to_nobody() -> None:
+    ann = Publisher()
+    (entry,) = ann.offer(offer(section("0", "video")), m0=CAMERA)["media"]
+    ann.leg.want_layers(entry["publication"], ())
+    ann.leg.lost()
+    ann.leg.want_layers(entry["publication"], ("",))
+    ann.leg.attach()
+    assert len(ann.said) == 1

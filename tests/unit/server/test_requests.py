@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sfu.errors import RequestError
+from sfu.ids import ParticipantId
 from sfu.room.model import Wants
 from sfu.server import requests
 from sfu.server.validation import LARGEST_ID, parse_object
@@ -69,6 +70,55 @@ def test_offer() -> None:
             "1": requests.OfferedMedia("other", "", False),
         },
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ({"type": "chat", "text": "x", "to": "PA_1"}, requests.Chat("x", ParticipantId("PA_1"))),
+        ({"type": "chat_edit", "message": 3, "text": "y"}, requests.ChatEdit(3, "y")),
+        ({"type": "chat_delete", "message": 3}, requests.ChatDelete(3)),
+        ({"type": "chat_react", "message": 3, "emoji": "👍"}, requests.ChatReact(3, "👍", True)),
+        (
+            {"type": "chat_react", "message": 3, "emoji": "👍", "on": False},
+            requests.ChatReact(3, "👍", False),
+        ),
+        ({"type": "chat_react", "message": 1, "emoji": "👨‍👩‍👧"}, requests.ChatReact(1, "👨‍👩‍👧", True)),
+        ({"type": "chat_read", "message": 3}, requests.ChatRead(3)),
+        ({"type": "chat_typing"}, requests.ChatTyping(None)),
+        ({"type": "chat_history"}, requests.ChatPage(None, None, 100)),
+        ({"type": "chat_history", "before": 9, "limit": 5}, requests.ChatPage(9, None, 5)),
+        ({"type": "chat_history", "after": 0}, requests.ChatPage(None, 0, 100)),
+        ({"type": "chat_search", "text": "x"}, requests.ChatSearch("x", None, 100)),
+    ],
+)
+def test_chat_requests(message: dict[str, Any], expected: requests.Request) -> None:
+    assert parse(message) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ({"type": "chat_edit", "text": "y"}, "bad_request"),
+        ({"type": "chat_edit", "message": 1, "text": "x" * 11}, "too_large"),
+        ({"type": "chat_delete", "message": 0}, "bad_request"),
+        ({"type": "chat_delete", "message": "1"}, "bad_request"),
+        ({"type": "chat_react", "message": 1, "emoji": ""}, "bad_request"),
+        ({"type": "chat_react", "message": 1, "emoji": "x" * 17}, "bad_request"),
+        ({"type": "chat_react", "message": 1, "emoji": "\n"}, "bad_request"),
+        ({"type": "chat", "text": "a\0"}, "bad_request"),
+        ({"type": "chat_search", "text": "\0"}, "bad_request"),
+        ({"type": "chat_react", "message": 1, "emoji": "a b"}, "bad_request"),
+        ({"type": "chat_read", "message": -1}, "bad_request"),
+        ({"type": "chat_history", "limit": 101}, "bad_request"),
+        ({"type": "chat_history", "limit": 0}, "bad_request"),
+        ({"type": "chat_history", "before": 1, "after": 1}, "bad_request"),
+        ({"type": "chat_search", "text": ""}, "bad_request"),
+        ({"type": "chat_search", "text": "x" * 101}, "bad_request"),
+    ],
+)
+def test_bad_chat_requests(message: dict[str, Any], expected: str) -> None:
+    assert code(message) == expected
 
 
 def test_the_rest() -> None:

@@ -273,3 +273,74 @@ async def test_tiles_say_what_is_to_be_seen(page: Page) -> None:
         ["b/face", "camera", False, True, "connecting", False, ""],
         ["self/face", "camera", False, True, "good", False, ""],
     ]
+
+
+async def test_encodings_nobody_watches_are_switched_off_one_change_after_the_other(page: Page) -> None:
+    body = """
+      const pc = new RTCPeerConnection();
+      const sendEncodings = ['q', 'h', 'f'].map((rid) => ({ rid }));
+      const { sender } = pc.addTransceiver('video', { direction: 'sendonly', sendEncodings });
+      const senders = new m.Senders();
+      const active = () => sender.getParameters().encodings.map((each) => each.active);
+      const seen = [];
+      await senders.activate(sender, [{ rid: 'q', active: true }, { rid: 'f', active: false }]);
+      seen.push(active());
+      // All at once: none may fail for another that is under way, and the last one counts.
+      const track = document.createElement('canvas').captureStream().getVideoTracks()[0];
+      await Promise.all([
+        senders.activate(sender, [{ active: false }]),
+        senders.replaceTrack(sender, track),
+        senders.activate(sender, []),
+        senders.replaceTrack(sender, null),
+        senders.activate(sender, [{ rid: 'q', active: false }]),
+      ]);
+      seen.push(active());
+      await senders.activate(sender, [{ active: false }]);
+      seen.push(active());
+      pc.close();
+      return seen;
+    """
+    assert await run(page, "sdk/senders.js", body) == [
+        [True, True, False],
+        [False, True, True],
+        [False, False, False],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "note"),
+    [
+        ("active", "", ""),
+        ("paused", "client", ""),
+        ("paused", "muted", ""),
+        ("paused", "bandwidth", "tile.paused.bandwidth"),
+        ("paused", "last_n", "tile.paused.last_n"),
+        ("failed", "codec_unsupported", "tile.failed.codec"),
+    ],
+)
+async def test_a_tile_says_why_it_has_no_picture(page: Page, state: str, reason: str, note: str) -> None:
+    body = """
+      const camera = { id: 'TR', kind: 'video', source: 'camera', muted: false };
+      const ann = { id: 'PA', name: 'Ann', state: 'connected', publications: new Map([['TR', camera]]) };
+      const room = {
+        participants: new Map([['PA', ann]]), publications: [], self: null,
+        transports: { publish: 'connected', subscribe: 'connected' },
+      };
+      const seen = { tracks: new Map(), speaking: new Set(), subscriptions: new Map([['TR', a]]) };
+      const [view] = m.describeTiles(room, seen);
+      const { Tile } = await import('/static/ui/tile.js');
+      const tile = new Tile({ onPin: () => undefined });
+      tile.update(view);
+      const shown = tile.element.querySelector('[data-testid="tile-note"]');
+      return [view.note, tile.element.dataset.state, shown.hidden ? '' : shown.textContent];
+    """
+    said, shown_state, text = await run(page, "ui/tile-model.js", body, {"state": state, "reason": reason})
+    assert said == note
+    if note:
+        assert shown_state == state
+        texts = {
+            "tile.paused.bandwidth": "Video paused: the connection is too slow",
+            "tile.paused.last_n": "Video paused: others spoke more recently",
+            "tile.failed.codec": "This browser cannot play this video",
+        }
+        assert text == texts[note]

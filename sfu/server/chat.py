@@ -1,0 +1,270 @@
+"""Chat between the room core and the store: nothing is answered or told before it is durable."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import weakref
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import fields
+from typing import Any
+
+from sfu import clock
+from sfu.errors import RequestError
+from sfu.ids import ParticipantId, RoomName
+from sfu.room import commands
+from sfu.room.commands import Command
+from sfu.room.effects import ChatReadTo, ChatToStore, Effect
+from sfu.room.model import ChatHistory, ChatMessage
+from sfu.room.registry import Rooms
+from sfu.server import requests, wire
+from sfu.server.wire import Json
+from sfu.store import messages, people
+from sfu.store.messages import StoredMessage
+from sfu.store.store import Store
+from sfu.store.writes import Step
+
+log = logging.getLogger(__name__)
+
+Answer = Callable[[Json | RequestError], None]
+"""Called once, in the order in which things became durable."""
+Apply = Callable[[Command], list[Effect]]
+
+
+class Chat:
+    """One for all rooms of a conference."""
+
+    def __init__(self, store: Store, rooms: Rooms, apply: Apply, capacity: int) -> None:
+        self._store = store
+        self._rooms = rooms
+        self._apply = apply
+        self._capacity = capacity
+        self._opening: weakref.WeakValueDictionary[RoomName, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._searching: set[ParticipantId] = set()
+
+    # --- joining -------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def opening(self, room: RoomName) -> AsyncIterator[ChatHistory]:
+        """What a room that is not open yet has to know. Hold it until the room is open.
+
+        One at a time for each room, and after what is on its way to the store: so that no number is given
+        twice. Raises `RequestError` `storage_failed`.
+        """
+        lock = self._opening.setdefault(room, asyncio.Lock())
+        async with lock:
+            if self._rooms.open_room(room) is not None:
+                yield ChatHistory()
+                return
+            await self._store.writes.flush()
+            async with self._store.reading() as connection:
+                last = await messages.head(connection, room)
+                # One more than is kept says whether there are older ones.
+                found = await messages.latest(connection, room, self._capacity + 1)
+            kept = found[-self._capacity :] if self._capacity else []
+            yield ChatHistory(
+                last=last, messages=tuple(map(_to_room, kept)), complete=len(kept) == len(found)
+            )
+
+    async def read_position(self, room: RoomName, identity: str | None) -> int:
+        """How far `identity` has read; a new one has read nothing. Raises `RequestError` `storage_failed`."""
+        if identity is None:
+            return 0
+        async with self._store.reading() as connection:
+            return await messages.read_position(connection, room, identity)
+
+    # --- requests ------------------------------------------------------------------------------
+
+    def request(
+        self, participant: ParticipantId, room: RoomName, request: requests.ChatRequest, answer: Answer
+    ) -> None:
+        """Do what is asked and call `answer`, now or later. Raises `RequestError`; it is not called then."""
+        match request:
+            case requests.Chat():
+                self._keep(commands.SendChat(participant, request.text, request.to), answer)
+            case requests.ChatTyping():
+                self._apply(commands.TypeChat(participant, request.to))
+                answer({"type": "ok"})
+            case requests.ChatRead():
+                self._read(commands.ReadChat(participant, request.message), answer)
+            case requests.ChatPage():
+                self._later(participant, self._page(participant, room, request), answer)
+            case requests.ChatSearch():
+                if participant in self._searching:
+                    raise RequestError("rate_limited", "one search at a time")
+                self._searching.add(participant)
+                self._later(participant, self._search(participant, room, request), answer)
+            case _:
+                self._change(participant, room, request, answer)
+
+    def _keep(self, command: Command, answer: Answer) -> None:
+        done = self._apply(command)
+        (change,) = (effect for effect in done if isinstance(effect, ChatToStore))
+
+        def ended(error: RequestError | None) -> None:
+            if error is not None:
+                self._apply(commands.ChatLost(change.room, change.message))
+                answer(error)
+                return
+            # The answer first: what the announcement causes comes after it.
+            answer({"type": "ok", "message": wire.chat_message(change.message)})
+            self._apply(commands.ChatStored(change.room, change.message, change.change, change.by))
+
+        try:
+            self._store.writes.submit(_steps(change), ended)
+        except RequestError:
+            self._apply(commands.ChatLost(change.room, change.message))
+            raise
+
+    def _change(
+        self,
+        participant: ParticipantId,
+        room: RoomName,
+        request: requests.ChatEdit | requests.ChatDelete | requests.ChatReact,
+        answer: Answer,
+    ) -> None:
+        opened = self._rooms.open_room(room)
+        if opened is not None and opened.chat.log.find(request.message) is not None:
+            self._keep(_command(participant, request, None), answer)
+        else:
+            self._later(participant, self._load_and_change(participant, room, request, answer), answer)
+
+    async def _load_and_change(
+        self,
+        participant: ParticipantId,
+        room: RoomName,
+        request: requests.ChatEdit | requests.ChatDelete | requests.ChatReact,
+        answer: Answer,
+    ) -> None:
+        async with self._store.reading() as connection:
+            found = await messages.one(connection, room, request.message)
+        self._keep(_command(participant, request, _to_room(found) if found else None), answer)
+
+    def _read(self, command: commands.ReadChat, answer: Answer) -> None:
+        for effect in self._apply(command):
+            if isinstance(effect, ChatReadTo):
+                self._store.writes.submit(
+                    messages.read(effect.room, effect.identity, effect.message, clock.wall_ms())
+                )
+        answer({"type": "ok"})
+
+    async def _page(self, participant: ParticipantId, room: RoomName, request: requests.ChatPage) -> Json:
+        async with self._store.reading() as connection:
+            found = await messages.page(
+                connection,
+                room,
+                self._identity(participant),
+                limit=request.limit + 1,
+                before=request.before,
+                after=request.after,
+            )
+        more = len(found) > request.limit
+        if more:
+            found = found[: request.limit] if request.after is not None else found[1:]
+        return {"type": "chat_history", "messages": [_to_wire(each) for each in found], "more": more}
+
+    async def _search(self, participant: ParticipantId, room: RoomName, request: requests.ChatSearch) -> Json:
+        try:
+            async with self._store.reading() as connection:
+                found = await messages.search(
+                    connection,
+                    room,
+                    self._identity(participant),
+                    request.text,
+                    limit=request.limit,
+                    before=request.before,
+                )
+        finally:
+            self._searching.discard(participant)
+        return {"type": "chat_search", "messages": [_to_wire(each) for each in found]}
+
+    def _identity(self, participant: ParticipantId) -> str:
+        found = self._rooms.participant(participant)
+        if found is None:
+            raise RequestError("not_found", "not a participant")
+        return found.identity
+
+    # --- shared --------------------------------------------------------------------------------
+
+    def _later(
+        self, participant: ParticipantId, work: Coroutine[Any, Any, Json | None], answer: Answer
+    ) -> None:
+        """Run `work`; its result, if it has one, or its refusal is the answer."""
+
+        async def run() -> None:
+            try:
+                result = await work
+            except RequestError as error:
+                answer(error)
+            except Exception:
+                log.exception("a chat request failed", extra={"participant": participant})
+                answer(RequestError("internal", "an error of the server"))
+            else:
+                if result is not None:
+                    answer(result)
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _command(
+    participant: ParticipantId,
+    request: requests.ChatEdit | requests.ChatDelete | requests.ChatReact,
+    loaded: ChatMessage | None,
+) -> Command:
+    match request:
+        case requests.ChatEdit():
+            return commands.EditChat(participant, request.message, request.text, loaded)
+        case requests.ChatDelete():
+            return commands.DeleteChat(participant, request.message, loaded)
+        case requests.ChatReact():
+            return commands.ReactChat(participant, request.message, request.emoji, request.on, loaded)
+
+
+def _steps(change: ChatToStore) -> list[Step]:
+    stored = _to_store(change.room, change.message)
+    match change.change:
+        case "added":
+            return messages.added(stored)
+        case "changed":
+            steps = messages.changed(stored)
+            if change.identity != stored.identity:
+                action = "chat_delete" if stored.deleted else "chat_edit"
+                detail = {"message": stored.id, "of": stored.identity}
+                steps += people.recorded(clock.wall_ms(), change.room, change.identity, action, detail)
+            return steps
+        case "reacted":
+            return messages.reacted(stored, change.emoji, change.identity, clock.wall_ms())
+
+
+_RENAMED = {"recipient": "to", "sent_ms": "sent_at_ms", "edited_ms": "edited_at_ms"}
+"""The store's names for what the room calls otherwise."""
+
+
+def _to_store(room: RoomName, message: ChatMessage) -> StoredMessage:
+    values = {
+        column.name: getattr(message, _RENAMED.get(column.name, column.name))
+        for column in fields(StoredMessage)
+        if column.name != "room"
+    }
+    return StoredMessage(room=room, **values)
+
+
+def _to_room(message: StoredMessage) -> ChatMessage:
+    values = {
+        _RENAMED.get(column.name, column.name): getattr(message, column.name)
+        for column in fields(StoredMessage)
+        if column.name != "room"
+    }
+    return ChatMessage(**values)
+
+
+def _to_wire(message: StoredMessage) -> Json:
+    return wire.chat_message(_to_room(message))
