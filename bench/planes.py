@@ -3,9 +3,9 @@
 The limit is a small native program that unprotects a packet once, and for each subscriber copies it, rewrites
 its header, protects it and sends it, and does nothing else (`rust/io/examples/limit.rs`). The planes do their
 whole work with it: demultiplexing, sequence and picture ids, extensions, transport-wide numbers, pacing,
-cache, statistics, and their ticks. All use AES-128-GCM and send over loopback to a socket that nobody reads; what
-comes in is made beforehand and handed over in memory. Rounds alternate; the figures are medians, of the user
-and system time of the process.
+cache, statistics, and their ticks. All use AES-128-GCM and send over loopback to a socket that nobody reads;
+what comes in is made beforehand and handed over in memory. Rounds alternate; the figures are medians, of the
+user and system time of the process.
 
 python bench/planes.py --json artifacts/planes.json
 """

@@ -5,7 +5,9 @@ mod values;
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use pysfu_plane_core::parameters::{Layer, PublicationKey, SubscriptionKey, TransportKey};
@@ -126,13 +128,13 @@ impl Plane {
         transport: TransportKey,
         probe: PyProbe,
         now_us: i64,
-    ) -> Option<Packets> {
+    ) -> PyResult<Option<Packets>> {
         let probe = probe.into();
-        self.run(py, |plane| plane.send_probe(transport, probe, now_us)).1
+        Ok(self.run(py, |plane| plane.send_probe(transport, probe, now_us))?.1)
     }
 
     /// When to call again, None while nothing waits, and what is to be sent.
-    fn pump(&mut self, py: Python<'_>, now_us: i64) -> (Option<i64>, Option<Packets>) {
+    fn pump(&mut self, py: Python<'_>, now_us: i64) -> PyResult<(Option<i64>, Option<Packets>)> {
         self.run(py, |plane| plane.pump(now_us))
     }
 
@@ -141,8 +143,8 @@ impl Plane {
         py: Python<'_>,
         publication: PublicationKey,
         rid: &str,
-    ) -> Option<Packets> {
-        self.run(py, |plane| plane.request_keyframe(publication, rid)).1
+    ) -> PyResult<Option<Packets>> {
+        Ok(self.run(py, |plane| plane.request_keyframe(publication, rid))?.1)
     }
 
     /// Spatial and temporal number, rid and bits per second of each layer that flows, lowest first.
@@ -158,12 +160,12 @@ impl Plane {
         packet: &[u8],
         now_us: i64,
         arrival_us: i64,
-    ) -> Option<Packets> {
-        self.run(py, |plane| plane.receive(transport, packet, now_us, arrival_us)).1
+    ) -> PyResult<Option<Packets>> {
+        Ok(self.run(py, |plane| plane.receive(transport, packet, now_us, arrival_us))?.1)
     }
 
-    fn tick(&mut self, py: Python<'_>, now_us: i64) -> Option<Packets> {
-        self.run(py, |plane| plane.tick(now_us)).1
+    fn tick(&mut self, py: Python<'_>, now_us: i64) -> PyResult<Option<Packets>> {
+        Ok(self.run(py, |plane| plane.tick(now_us))?.1)
     }
 
     /// The name of each event's class and its fields.
@@ -203,30 +205,38 @@ impl Plane {
 
 impl Plane {
     /// Do something that may send, while other threads of Python run; with it comes what is left to send.
+    ///
+    /// A fault of ours (a panic) costs what is being done, not the process: it becomes a `RuntimeError`.
     fn run<T: Send>(
         &mut self,
         py: Python<'_>,
         act: impl FnOnce(&mut CorePlane) -> T + Send,
-    ) -> (T, Option<Packets>) {
+    ) -> PyResult<(T, Option<Packets>)> {
         let (plane, routes) = (&mut self.plane, &mut self.routes);
         let done = py.detach(|| {
-            let done = act(plane);
+            let done = catch_unwind(AssertUnwindSafe(|| act(plane)));
             let (out, counters) = plane.out();
+            if done.is_err() {
+                // A packet may have been left half made.
+                out.clear();
+                counters.drop("plane-fault");
+            }
             routes.send(out, counters);
             if out.envelopes.is_empty() {
                 out.clear();
             }
             done
         });
+        let done = done.map_err(|_| PyRuntimeError::new_err("the native media plane failed"))?;
         let (out, _) = self.plane.out();
         if out.envelopes.is_empty() {
-            return (done, None);
+            return Ok((done, None));
         }
         let packet =
             |sent: &Sent| (sent.transport, PyBytes::new(py, &out.bytes[sent.start..sent.end]).unbind());
         let packets = out.envelopes.iter().map(packet).collect();
         out.clear();
-        (done, Some(packets))
+        Ok((done, Some(packets)))
     }
 }
 
