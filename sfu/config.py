@@ -136,6 +136,7 @@ class LimitsConfig:
     acts_per_s: float = option(
         10.0, "hands, votes, strokes, reactions and the like a second of one participant, sustained"
     )
+    acts_burst: int = option(100, "hands, votes, strokes, reactions and the like of one participant at once")
     sessions_per_address: int = option(100, "signalling sessions at once from one address")
 
 
@@ -385,7 +386,7 @@ def _auth_faults(auth: AuthConfig) -> Iterator[str]:
 
 
 _POSITIVE = (
-    "auth.jwks_ttl_s", "auth.max_failures", "auth.lockout_s", "limits.acts_per_s",
+    "auth.jwks_ttl_s", "auth.max_failures", "auth.lockout_s", "limits.acts_per_s", "limits.acts_burst",
     "rtc.consent_timeout_s", "rtc.receive_buffer_bytes", "rtc.send_buffer_bytes", "ice.turn_ttl_s",
     "room.max_rooms",
     "room.max_participants", "room.max_publications", "limits.message_bytes", "limits.messages_per_s",

@@ -10,8 +10,10 @@ Why each is needed (aiortc 1.16):
 - `RTCRtpTransceiver.__sender` and `.__receiver`: neither can be started twice, and an m-line that is
   reused for other media would stay silent. A new one is put in its place.
 - `RTCRtpSender.__rtp_header_extensions_map`: senders write neither RID nor repaired RID.
-- `RTCRtpSender.__ntp_timestamp`: sender reports say when a frame was sent, after encoding; the encodings of
-  simulcast must agree on when it was captured.
+- `RTCRtpSender.__ntp_timestamp`: sender reports say when a frame was sent, after encoding. Sound and picture
+  must agree on when it was captured, and so must the encodings of simulcast.
+- `RTCRtpSender._next_encoded_frame` and the counters `__rtp_timestamp`, `__packet_count`, `__octet_count`:
+  the first sender report comes half a second late or more, and layers are switched by them.
 - `RTCRtpReceiver.__decoder_queue`: it is unbounded, and its length is the only sign that decoding falls
   behind.
 """
@@ -22,15 +24,22 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from aiortc import MediaStreamTrack, RTCDtlsTransport, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
+from aiortc import RTCDtlsTransport, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
 from aiortc.codecs.base import Encoder
 from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import Vp8Encoder
-from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpSendParameters
-from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap
+from aiortc.rtcrtpparameters import (
+    RTCRtpCodecParameters,
+    RTCRtpHeaderExtensionParameters,
+    RTCRtpSendParameters,
+)
+from aiortc.rtcrtpsender import RTCEncodedFrame
+from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtcpSenderInfo, RtcpSrPacket
 from av import VideoFrame
 from av.frame import Frame
+from av.video.reformatter import VideoReformatter
 
+from sfu_client.capture_time import CapturedTrack
 from sfu_client.simulcast import (
     REPAIRED_RID_ID,
     REPAIRED_RID_URI,
@@ -45,13 +54,35 @@ LOWEST_BPS = 100_000
 """Below this aiortc's encoders give no usable picture at any size."""
 
 
-class _LimitedVp8(Vp8Encoder):
-    """VP8 with a ceiling of one's own, of pictures made smaller by `scale`."""
+class _Scaler:
+    """Makes of a picture, which other encoders read at the same time, one of this encoder's own.
 
-    def __init__(self, ceiling_bps: int, scale: int = 1) -> None:
+    PyAV's `VideoFrame.reformat` keeps its state in the frame and hangs when two threads are in it; and a wish
+    for a keyframe is marked on the frame.
+    """
+
+    def __init__(self, scale: int) -> None:
+        self._scale = scale
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: Frame) -> VideoFrame:
+        assert isinstance(frame, VideoFrame)
+        if self._scale == 1 and frame.format.name == "yuv420p":
+            own = VideoFrame.from_ndarray(frame.to_ndarray(), format="yuv420p")
+        else:
+            width, height = (max(16, side // self._scale & ~1) for side in (frame.width, frame.height))
+            own = self._reformatter.reformat(frame, width, height, "yuv420p")
+        own.pts, own.time_base = frame.pts, frame.time_base
+        return own
+
+
+class _LimitedVp8(Vp8Encoder):
+    """VP8 with a ceiling of one's own. `scale` divides the picture's sides; None: nobody else reads it."""
+
+    def __init__(self, ceiling_bps: int, scale: int | None = None) -> None:
         super().__init__()
         self._ceiling_bps = ceiling_bps
-        self._scale = scale
+        self._scaler = None if scale is None else _Scaler(scale)
         self.target_bitrate = ceiling_bps
 
     @property
@@ -63,16 +94,16 @@ class _LimitedVp8(Vp8Encoder):
         self._Vp8Encoder__target_bitrate = max(LOWEST_BPS, min(bitrate, self._ceiling_bps))
 
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
-        return super().encode(_own(frame, self._scale), force_keyframe)
+        return super().encode(self._scaler(frame) if self._scaler else frame, force_keyframe)
 
 
 class _LimitedH264(H264Encoder):
-    """H264 with a ceiling of one's own, of pictures made smaller by `scale`."""
+    """H264 with a ceiling of one's own. `scale` divides the picture's sides; None: nobody else reads it."""
 
-    def __init__(self, ceiling_bps: int, scale: int = 1) -> None:
+    def __init__(self, ceiling_bps: int, scale: int | None = None) -> None:
         super().__init__()
         self._ceiling_bps = ceiling_bps
-        self._scale = scale
+        self._scaler = None if scale is None else _Scaler(scale)
         self.target_bitrate = ceiling_bps
 
     @property
@@ -84,24 +115,10 @@ class _LimitedH264(H264Encoder):
         self._H264Encoder__target_bitrate = max(LOWEST_BPS, min(bitrate, self._ceiling_bps))
 
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
-        return super().encode(_own(frame, self._scale), force_keyframe)
+        return super().encode(self._scaler(frame) if self._scaler else frame, force_keyframe)
 
 
-def _own(frame: Frame, scale: int) -> VideoFrame:
-    """A picture of this encoder's alone: a wish for a keyframe is marked on the frame, which others read."""
-    assert isinstance(frame, VideoFrame)
-    if scale == 1 and frame.format.name != "yuv420p":
-        return frame  # converted, and so copied, by the encoder itself
-    if scale == 1:
-        own = VideoFrame.from_ndarray(frame.to_ndarray(), format="yuv420p")
-    else:
-        width, height = (max(16, side // scale & ~1) for side in (frame.width, frame.height))
-        own = frame.reformat(width=width, height=height, format="yuv420p")
-    own.pts, own.time_base = frame.pts, frame.time_base
-    return own
-
-
-def _encoder(mime_type: str, ceiling_bps: int, scale: int = 1) -> Encoder | None:
+def _encoder(mime_type: str, ceiling_bps: int, scale: int | None = None) -> Encoder | None:
     """An encoder that goes up to `ceiling_bps`; None where there is none of ours for the codec (audio)."""
     known = {"video/vp8": _LimitedVp8, "video/h264": _LimitedH264}
     chosen = known.get(mime_type.lower())
@@ -141,16 +158,14 @@ class _RidExtensions(HeaderExtensionsMap):
         return super().set(replace(values, rtp_stream_id=None, repaired_rtp_stream_id=self._rid))
 
 
-class _EncodingSender(RTCRtpSender):
-    """The sender of one encoding; `rid` is empty where the server takes no simulcast."""
+class _TimedSender(RTCRtpSender):
+    """A sender whose reports say when media was captured, and begin with the media."""
 
-    def __init__(self, branch: Branch, transport: RTCDtlsTransport, rid: str, ceiling_bps: int) -> None:
-        self._branch = branch
+    def __init__(self, track: CapturedTrack, transport: RTCDtlsTransport) -> None:
+        self._captured = track
         self._sent_ntp = 0
-        super().__init__(branch, transport)
-        self._rid = rid
-        self._ceiling_bps = ceiling_bps
-        branch.on_resumed = self._send_keyframe
+        self._reported = False
+        super().__init__(track, transport)
 
     @property
     def _RTCRtpSender__ntp_timestamp(self) -> int:  # noqa: N802
@@ -159,7 +174,31 @@ class _EncodingSender(RTCRtpSender):
     @_RTCRtpSender__ntp_timestamp.setter
     def _RTCRtpSender__ntp_timestamp(self, _now: int) -> None:  # noqa: N802
         # Assigned with each packet, next to its RTP timestamp: here the time that belongs to it.
-        self._sent_ntp = self._branch.captured_ntp
+        self._sent_ntp = self._captured.captured_ntp
+
+    async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
+        if self._sent_ntp and not self._reported:
+            self._reported = True
+            inside: Any = self
+            info = RtcpSenderInfo(
+                ntp_timestamp=self._sent_ntp,
+                rtp_timestamp=inside._RTCRtpSender__rtp_timestamp,
+                packet_count=inside._RTCRtpSender__packet_count,
+                octet_count=inside._RTCRtpSender__octet_count,
+            )
+            await self._send_rtcp([RtcpSrPacket(ssrc=self._ssrc, sender_info=info)])
+        return await super()._next_encoded_frame(codec)
+
+
+class _EncodingSender(_TimedSender):
+    """The sender of one encoding; `rid` is empty where the server takes no simulcast."""
+
+    def __init__(self, branch: Branch, transport: RTCDtlsTransport, rid: str, ceiling_bps: int) -> None:
+        super().__init__(branch, transport)
+        self._branch = branch
+        self._rid = rid
+        self._ceiling_bps = ceiling_bps
+        branch.on_resumed = self._send_keyframe
 
     async def send(self, parameters: RTCRtpSendParameters) -> None:
         inside: Any = self
@@ -183,7 +222,7 @@ class SimulcastSender(RTCRtpSender):
 
     def __init__(
         self,
-        track: MediaStreamTrack,
+        track: CapturedTrack,
         transport: RTCDtlsTransport,
         encodings: Sequence[Encoding],
         ceiling_bps: int,
@@ -219,7 +258,7 @@ class SimulcastSender(RTCRtpSender):
 
 
 async def put_simulcast(
-    transceiver: RTCRtpTransceiver, track: MediaStreamTrack, encodings: Sequence[Encoding], ceiling_bps: int
+    transceiver: RTCRtpTransceiver, track: CapturedTrack, encodings: Sequence[Encoding], ceiling_bps: int
 ) -> SimulcastSender:
     """Let the transceiver send `track` in all `encodings` after the next negotiation."""
     sender = SimulcastSender(track, transceiver.sender.transport, encodings, ceiling_bps)
@@ -227,9 +266,10 @@ async def put_simulcast(
     return sender
 
 
-async def renew_sender(transceiver: RTCRtpTransceiver, track: MediaStreamTrack | None) -> None:
+async def renew_sender(transceiver: RTCRtpTransceiver, track: CapturedTrack | None) -> None:
     """Stop what the transceiver sends; it sends `track`, under a new SSRC, after the next negotiation."""
-    sender = RTCRtpSender(track or transceiver.kind, transceiver.sender.transport)
+    transport = transceiver.sender.transport
+    sender = RTCRtpSender(transceiver.kind, transport) if track is None else _TimedSender(track, transport)
     await _replace_sender(transceiver, sender)
 
 

@@ -14,11 +14,13 @@ from aiortc import (
     RTCRtpSender,
     RTCRtpTransceiver,
     RTCSessionDescription,
+    clock,
 )
 from aiortc.mediastreams import MediaStreamError
 from av import Packet
 
 from sfu_client import _aiortc, remote_sdp, simulcast
+from sfu_client.capture_time import CaptureClock, CapturedTrack, ntp
 from sfu_client.errors import RefusedError, UnavailableError
 from sfu_client.peer import Peer
 from sfu_client.signalling import Signalling
@@ -68,18 +70,22 @@ class LocalPublication:
         self.on_ended = None
 
 
-class _Outlet(MediaStreamTrack):
+class _Outlet(CapturedTrack):
     """What a sender reads: the user's track behind a stand-in that may be stopped with its connection."""
 
     def __init__(self, publication: LocalPublication) -> None:
         super().__init__()
         self.kind = publication.kind
         self._publication = publication
+        self._clock = CaptureClock()
         self._awaits_keyframe = False
 
     async def recv(self) -> Any:
         while self.readyState == "live":
-            data = await self._publication.track.recv()
+            track = self._publication.track
+            data: Any = await track.recv()
+            read_s = clock.current_ntp_time() / (1 << 32) - getattr(track, "delay_s", 0.0)
+            self.captured_ntp = ntp(self._clock.at(float(data.pts * data.time_base), read_s))
             if self._publication.muted:
                 self._awaits_keyframe = True
                 continue
@@ -214,13 +220,14 @@ class PublishTransport:
         taken = set(map(id, self._lines.values()))
         for line in self._pc.getTransceivers():
             if line.kind == publication.kind and id(line) not in taken:
-                await _aiortc.renew_sender(line, outlet)
                 line.direction = "sendonly"
                 break
         else:
-            line = self._pc.addTransceiver(outlet, direction="sendonly")
+            line = self._pc.addTransceiver(publication.kind, direction="sendonly")
         if publication.simulcast:
             await _aiortc.put_simulcast(line, outlet, simulcast.ENCODINGS, publication.bitrate_bps)
+        else:
+            await _aiortc.renew_sender(line, outlet)
         line.setCodecPreferences(_preferences(publication))
         return line
 

@@ -12,9 +12,10 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from aiortc import MediaStreamTrack, clock
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
+
+from sfu_client.capture_time import CapturedTrack
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def _mid(lines: Iterable[str]) -> str:
     return next((line.removeprefix("a=mid:") for line in lines if line.startswith("a=mid:")), "")
 
 
-class Branch(MediaStreamTrack):
+class Branch(CapturedTrack):
     """What the sender of one encoding reads: the newest frame of the common track.
 
     An encoding that is slower than the source misses frames, and the others do not. While `paused` it gets
@@ -89,8 +90,6 @@ class Branch(MediaStreamTrack):
         super().__init__()
         self.encoding = encoding
         self.paused = False
-        self.captured_ntp = 0
-        """When the frame that `recv` gave last was read from the track: NTP, 32.32 bits."""
         self.on_resumed: Callable[[], None] = lambda: None
         self._newest: tuple[VideoFrame, int] | None = None
         self._arrived = asyncio.Event()
@@ -122,14 +121,9 @@ class Branch(MediaStreamTrack):
 
 
 class Splitter:
-    """Reads a track once and gives every frame, with its time, to all branches.
+    """Reads a track once and gives every frame, with its capture time, to all branches."""
 
-    The time goes into the sender reports. Taken here it is the same for all encodings: taken after encoding,
-    as aiortc does, it would move by the encoding time whenever a viewer is switched between them, and sound
-    would be off by as much.
-    """
-
-    def __init__(self, track: MediaStreamTrack, encodings: Sequence[Encoding]) -> None:
+    def __init__(self, track: CapturedTrack, encodings: Sequence[Encoding]) -> None:
         self.branches = tuple(Branch(encoding) for encoding in encodings)
         self._track = track
         self._reading: asyncio.Task[None] | None = None
@@ -157,9 +151,8 @@ class Splitter:
                 if not isinstance(frame, VideoFrame):
                     logger.error("simulcast needs pictures: what is encoded already has one size only")
                     break
-                captured_ntp = clock.current_ntp_time()
                 for branch in self.branches:
-                    branch.put(frame, captured_ntp)
+                    branch.put(frame, self._track.captured_ntp)
         except MediaStreamError:
             pass
         for branch in self.branches:

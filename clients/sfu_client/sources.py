@@ -48,6 +48,8 @@ class VideoSource(MediaStreamTrack):
         self.width, self.height, self.fps = width, height, fps
         self.pushed = 0
         self.sent = 0
+        self.delay_s = 0.0
+        """How long ago the frame that `recv` gave last was pushed."""
         self._clock = clock
         self._lock = threading.Lock()
         self._newest: tuple[VideoFrame, float] | None = None
@@ -100,6 +102,7 @@ class VideoSource(MediaStreamTrack):
         frame.pts, frame.time_base = pts, VIDEO_TIME_BASE
         frame.pict_type = PictureType.NONE
         self._last = frame
+        self.delay_s = now_s - captured_s
         self.sent += 1
         return frame
 
@@ -149,9 +152,12 @@ class AudioSource(MediaStreamTrack):
             raise ValueError("channels must be 1 or 2")
         self.rate, self.channels = rate, channels
         self.dropped = 0
+        self.delay_s = 0.0
+        """How long ago the block that `recv` gave last was captured."""
         self._clock = clock
         self._lock = threading.Lock()
         self._samples = np.empty((0, channels), np.int16)
+        self._pushed_s = 0.0
         self._limit = int(buffer_s * rate)
         self._block = int(rate * AUDIO_PTIME_S)
         self._flowing = False
@@ -161,6 +167,8 @@ class AudioSource(MediaStreamTrack):
 
     def push(self, block: NDArray[Any]) -> None:
         """Append samples: int16, or float in -1..1; of shape (n,) or (n, channels). From any thread.
+
+        The last of them are taken as captured just now, which is what keeps them together with pictures.
 
         Raises `ValueError` where shape or type are others.
         """
@@ -177,6 +185,7 @@ class AudioSource(MediaStreamTrack):
             excess = max(0, len(joined) - self._limit)
             self.dropped += excess
             self._samples = joined[excess:]
+            self._pushed_s = self._clock()
 
     @property
     def buffered_s(self) -> float:
@@ -211,7 +220,9 @@ class AudioSource(MediaStreamTrack):
         with self._lock:
             if len(self._samples) < self._block * (1 if self._flowing else 2):
                 self._flowing = False
+                self.delay_s = 0.0
                 return np.zeros((self._block, self.channels), np.int16)
             self._flowing = True
+            self.delay_s = self._clock() - self._pushed_s + len(self._samples) / self.rate
             taken, self._samples = self._samples[: self._block], self._samples[self._block :]
         return np.ascontiguousarray(taken)

@@ -265,7 +265,11 @@ class Subscription:
         return None
 
     def _begin(self, packet: MediaPacket, now_us: int) -> None:
-        """Begin a run, send its first packet, and what has already followed it."""
+        """Begin a run, send its first packet, and what has already followed it.
+
+        A sender report goes ahead: an encoding that is behind the one before has its timestamps moved, and
+        by the old report its pictures would be shown as much too late.
+        """
         self._stop()
         self._settle_soon(self)
         encoding = packet.encoding
@@ -273,6 +277,8 @@ class Subscription:
         self._run = run
         self._runs.append(run)
         self._temporal = self._temporal_cap
+        self._report_us = -1
+        self._report(run, now_us)
         self.forward(packet, now_us)
         for ext_seq in range(packet.ext_seq + 1, encoding.reception.highest + 1):
             following = encoding.cache.get(ext_seq)

@@ -105,6 +105,7 @@ class Server:
         app.router.add_get("/api/v1/rooms", self._rooms)
         app.router.add_get("/api/v1/stats", self._stats)
         app.router.add_get("/api/v1/rooms/{room}/attendance.csv", self._attendance)
+        app.router.add_get("/api/v1/rooms/{room}/stats", self._room_stats)
         app.router.add_routes(pages.Pages(pages.folder()).routes())
         app.on_response_prepare.append(pages.add_security_headers)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S)
@@ -199,6 +200,15 @@ class Server:
             charset="utf-8",
             headers={"Content-Disposition": 'attachment; filename="attendance.csv"'},
         )
+
+    async def _room_stats(self, request: web.Request) -> web.Response:
+        room = RoomName(request.match_info["room"])
+        try:
+            if self._conference.access.guarded and not await self._moderates(request, room):
+                raise web.HTTPForbidden(text="no right to moderate")
+            return web.json_response({"participants": self._conference.room_stats(room)})
+        except RequestError as error:
+            raise _refusal(error) from None
 
     async def _moderates(self, request: web.Request, room: RoomName) -> bool:
         """Whether who asks moderates the room: by a token, or as the participant whose secret it shows."""

@@ -19,7 +19,7 @@ from sfu.room import acts, commands, effects
 from sfu.room.attendance import Visit
 from sfu.room.commands import Command
 from sfu.room.effects import Effect
-from sfu.room.model import Instant, LeaveReason, RoomSummary, SessionKey
+from sfu.room.model import BreakoutId, Instant, LeaveReason, RoomSummary, SessionKey
 from sfu.room.permissions import Grants
 from sfu.room.registry import Rooms
 from sfu.server import act_requests, class_wire, data, joining, requests, settings, tokens, wire
@@ -33,6 +33,9 @@ from sfu.server.wire import Json
 from sfu.store.store import Store
 
 log = logging.getLogger(__name__)
+
+Place = tuple[RoomName, BreakoutId | None]
+"""Where somebody is heard: a room, or one of its breakout rooms."""
 
 VERSION = 1
 """Of the signalling protocol."""
@@ -60,7 +63,7 @@ class Conference:
         self._chat = Chat(store, self._rooms, self.apply, config.room.chat_history)
         self._members: dict[ParticipantId, Member] = {}
         self._subscriptions: dict[SubscriptionKey, Member] = {}
-        self._speakers: dict[RoomName, list[Json]] = {}
+        self._speakers: dict[Place, list[Json]] = {}
         self._waiting: dict[SessionKey, tuple[Channel, Claims | None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._session_keys = itertools.count(1)
@@ -241,6 +244,16 @@ class Conference:
         """Who was in the room, and when. Raises `RequestError` `not_found`."""
         return self._rooms.room(room).attendance.visits()
 
+    def room_stats(self, room: RoomName) -> list[Json]:
+        """What each participant sends and gets, and why. Raises `RequestError` `not_found`."""
+        self._rooms.room(room)
+        found = []
+        for member in self._members.values():
+            participant = self._rooms.participant(member.id)
+            if participant is not None and member.room == room:
+                found.append({"participant": member.id, "name": participant.name, **self._stats_of(member)})
+        return found
+
     def grants_of(self, room: RoomName, participant: ParticipantId, secret: str) -> Grants | None:
         """The rights of a participant that shows its secret; None where either is wrong."""
         found = self._rooms.room_of(participant)
@@ -311,7 +324,6 @@ class Conference:
                 case effects.RoomOpened(room):
                     log.info("room opened", extra={"room": room})
                 case effects.RoomClosed(room):
-                    self._speakers.pop(room, None)
                     log.info("room closed", extra={"room": room})
                 case effects.Welcome():
                     self._admit(effect)
@@ -384,20 +396,24 @@ class Conference:
                     self._tell_speakers(notice.speakers)
 
     def _tell_speakers(self, speakers: Iterable[tuple[PublicationKey, float]]) -> None:
-        """Each room hears of its own speakers, where they have changed."""
-        by_room: dict[RoomName, list[Json]] = {room: [] for room in self._speakers}
+        """Each room, and each breakout room, hears of its own speakers, where they have changed."""
+        by_place: dict[Place, list[Json]] = {place: [] for place in self._speakers}
         for key, level in speakers:
             published = self.media.publication_of(key)
             member = self._members.get(published.participant) if published else None
             if member is not None:
-                heard = by_room.setdefault(member.room, [])
+                heard = by_place.setdefault(self._place(member), [])
                 if all(entry["participant"] != member.id for entry in heard):
                     heard.append({"participant": member.id, "level": round(level, 3)})
-        for room, heard in by_room.items():
-            if self._speakers.get(room) != heard:
-                in_room = [member.id for member in self._members.values() if member.room == room]
-                self._announce(in_room, {"type": "speakers", "speakers": heard})
-        self._speakers = {room: heard for room, heard in by_room.items() if heard}
+        for place, heard in by_place.items():
+            if self._speakers.get(place) != heard:
+                there = [member.id for member in self._members.values() if self._place(member) == place]
+                self._announce(there, {"type": "speakers", "speakers": heard})
+        self._speakers = {place: heard for place, heard in by_place.items() if heard}
+
+    def _place(self, member: Member) -> Place:
+        participant = self._rooms.participant(member.id)
+        return member.room, participant.breakout if participant else None
 
     # --- data channels -------------------------------------------------------------------------
 
@@ -455,6 +471,9 @@ class Conference:
         }
 
     def _stats(self, member: Member) -> Json:
+        return {"type": "stats", **self._stats_of(member)}
+
+    def _stats_of(self, member: Member) -> Json:
         participant = self._rooms.participant(member.id)
         publications = {
             publication: [asdict(encoding) for encoding in self.media.publication_stats(publication)]
@@ -462,7 +481,6 @@ class Conference:
         }
         transports = [each for each in (member.publish.stats(), member.subscribe.stats()) if each]
         return {
-            "type": "stats",
             "publications": publications,
             "subscriptions": member.subscribe.subscription_stats(),
             "transports": transports,

@@ -71,7 +71,7 @@ class Member:
         self.grants = grants
         self.jti = ""
         """Id of the token it came with, empty without."""
-        self.acts = TokenBucket(config.limits.acts_per_s, 4 * config.limits.acts_per_s, clock.now_us())
+        self.acts = TokenBucket(config.limits.acts_per_s, config.limits.acts_burst, clock.now_us())
         self.channel: Channel | None = None
         self.data_limits = DataLimits(
             config.limits.data_bytes, config.limits.data_bytes_per_s, clock.now_us()

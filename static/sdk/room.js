@@ -1,3 +1,4 @@
+import { Classroom } from './classroom.js';
 import { encodeContent, pack } from './data.js';
 import { SfuError } from './errors.js';
 import { LocalPublication } from './local-publication.js';
@@ -9,7 +10,7 @@ import { StatsSampler } from './stats.js';
 import { SubscribeTransport } from './subscribe-transport.js';
 
 /**
- * @typedef {'idle' | 'connecting' | 'connected' | 'reconnecting' | 'closed'} RoomState
+ * @typedef {'idle' | 'connecting' | 'lobby' | 'connected' | 'reconnecting' | 'closed'} RoomState
  * @typedef {object} ChatMessage
  * @property {number} id
  * @property {string} from
@@ -26,7 +27,8 @@ import { SubscribeTransport } from './subscribe-transport.js';
  * `state` {state, retryInMs?} · `participantjoined`, `participantupdated` {participant} · `participantleft`
  * {participant, reason} · `publicationadded`, `publicationupdated`, `publicationremoved` {participant,
  * publication} · `track` {publication, participant, track} · `trackgone` {publication} · `subscription`
- * {publication, state, reason} · `localchanged` {} · `refused` {publication, error} · `speakers` {speakers} ·
+ * {publication, state, reason} · `localchanged` {} · `refused` {publication, error} · `mutedbyother`
+ * {publication} · `selfupdated` {self} · `speakers` {speakers} ·
  * `chat` {message} · `data` {label, topic, from, text, payload, error} · `transport` {name, state} ·
  * `goingaway` {} · `closed` {code, message}.
  */
@@ -37,6 +39,10 @@ export class Room extends EventTarget {
   self = null;
   /** Of the last join. @type {ChatMessage[]} */
   chatHistory = [];
+  /** Of this membership: proves over HTTP who asks. */
+  secret = '';
+  /** Hands, questions, polls, whiteboard, moderation. */
+  classroom = new Classroom((type, members) => this.#signal.request(type, members));
 
   #signal;
   #roster = new Roster((type, detail) => this.#emit(type, detail));
@@ -55,6 +61,7 @@ export class Room extends EventTarget {
    * @param {string} options.room its name
    * @param {string} options.name shown to the others
    * @param {string} [options.token]
+   * @param {string} [options.template] kind of the room, where this opens it
    * @param {string} [options.codec] preferred video codec: vp8, vp9, h264, av1
    * @param {string} [options.client] what program this is
    * @param {{subscribe?: boolean, audio?: boolean, video?: boolean}} [options.wants]
@@ -62,9 +69,9 @@ export class Room extends EventTarget {
    */
   constructor(options) {
     super();
-    const { url, room, name, token = '', client = 'web', wants = {}, codec, iceTransportPolicy } = options;
+    const { url, room, name, token = '', client = 'web', wants = {}, codec, iceTransportPolicy, template } = options;
     this.name = room;
-    const members = { room, name, client, wants, ...(token ? { token } : {}) };
+    const members = { room, name, client, wants, ...(token ? { token } : {}), ...(template ? { template } : {}) };
     this.#signal = new Signal(url, () => members);
     this.#publish = new PublishTransport({
       codec,
@@ -244,6 +251,7 @@ export class Room extends EventTarget {
   #wire() {
     const listen = (source, type, act) => source.addEventListener(type, (event) => act(event.detail));
     listen(this.#signal, 'joined', (joined) => this.#joined(joined));
+    listen(this.#signal, 'lobby', () => this.#setState('lobby'));
     listen(this.#signal, 'message', (message) => this.#received(message));
     listen(this.#signal, 'closed', ({ code, message }) => this.#end(code, message));
     listen(this.#signal, 'state', ({ state, retryInMs }) => {
@@ -270,6 +278,7 @@ export class Room extends EventTarget {
     const { participant, resumed, ice_servers: iceServers } = joined;
     this.self = participant;
     this.chatHistory = joined.chat;
+    this.secret = joined.secret;
     this.#subscribe.setIceServers(iceServers);
     if (resumed) {
       this.#publish.setIceServers(iceServers);
@@ -281,6 +290,7 @@ export class Room extends EventTarget {
     }
     this.#setState('connected', { resumed });
     this.#roster.sync(joined.participants);
+    this.classroom.sync(joined);
     this.#repeatWishes();
     this.#emit('localchanged', {});
   }
@@ -325,7 +335,7 @@ export class Room extends EventTarget {
         this.#roster.joined(message.participant);
         break;
       case 'participant_updated':
-        if (message.participant.id === this.self?.id) this.self = message.participant;
+        if (message.participant.id === this.self?.id) this.#selfChanged(message.participant);
         this.#roster.updated(message.participant);
         break;
       case 'participant_left':
@@ -333,9 +343,11 @@ export class Room extends EventTarget {
         break;
       case 'publication_added':
       case 'publication_updated':
+        if (message.publication.participant === this.self?.id) this.#ownUpdated(message.publication);
         this.#roster.added(message.publication);
         break;
       case 'publication_removed':
+        if (message.participant === this.self?.id) this.#withdrawn(message.publication);
         this.#wishes.delete(message.publication);
         this.#roster.removed(message.publication, message.participant);
         break;
@@ -365,7 +377,31 @@ export class Room extends EventTarget {
         this.#emit('goingaway', {});
         break;
       default: // what newer servers say besides
+        this.classroom.received(message);
     }
+  }
+
+  #selfChanged(self) {
+    this.self = self;
+    this.#emit('selfupdated', { self });
+  }
+
+  /** Somebody who moderates has muted what is published here. */
+  #ownUpdated({ id, muted }) {
+    const publication = this.publications.find((each) => each.id === id);
+    if (!publication || !muted || publication.muted) return;
+    publication.muted = true;
+    this.#emit('mutedbyother', { publication });
+    this.#emit('localchanged', {});
+  }
+
+  /** The right to send this was taken away. */
+  #withdrawn(id) {
+    const publication = this.publications.find((each) => each.id === id);
+    if (!publication) return;
+    this.#forget(publication);
+    this.#publish.remove(publication).catch(() => undefined);
+    this.#emit('refused', { publication, error: new SfuError('not_allowed') });
   }
 
   #forget(publication) {

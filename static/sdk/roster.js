@@ -19,7 +19,9 @@
  * @property {string} identity
  * @property {'connected' | 'reconnecting'} state
  * @property {number} joinedAtMs
+ * @property {'owner' | 'presenter' | 'participant' | 'observer' | 'device'} role
  * @property {Record<string, any>} grants
+ * @property {number | null} breakout
  * @property {Map<string, Publication>} publications
  */
 
@@ -111,6 +113,6 @@ export class Roster {
 }
 
 function assign(participant, wire) {
-  const { id, name, identity, state, joined_at_ms: joinedAtMs, grants } = wire;
-  Object.assign(participant, { id, name, identity, state, joinedAtMs, grants });
+  const { id, name, identity, state, joined_at_ms: joinedAtMs, role, grants, breakout = null } = wire;
+  Object.assign(participant, { id, name, identity, state, joinedAtMs, role, grants, breakout });
 }

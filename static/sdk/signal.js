@@ -12,14 +12,14 @@ const PROBE_TIMEOUT_MS = 4_000;
 const TEMPORARY = new Set(['rate_limited', 'internal', 'timeout', 'disconnected', 'going_away', 'join_timeout']);
 
 /**
- * @typedef {'idle' | 'connecting' | 'open' | 'waiting' | 'closed'} SignalState
+ * @typedef {'idle' | 'connecting' | 'lobby' | 'open' | 'waiting' | 'closed'} SignalState
  */
 
 /**
  * The signalling connection: requests with answers, liveness, and coming back by itself.
  *
  * Events (each a `CustomEvent`): `joined` (the reply, also after coming back), `message` (every message that
- * answers nothing), `state` (`{state, retryInMs?, attempt?}`), `closed` (`{code, message}`: for good).
+ * answers nothing), `lobby` (in it; `joined` or `closed` follows), `state` (`{state, retryInMs?, attempt?}`), `closed` (`{code, message}`: for good).
  */
 export class Signal extends EventTarget {
   /** @type {SignalState} */
@@ -87,7 +87,7 @@ export class Signal extends EventTarget {
   /** The network may have changed: find out soon whether the connection still lives. */
   probe() {
     if (this.state === 'waiting') return this.retryNow();
-    if (this.state !== 'open' || this.#probeTimer) return undefined;
+    if (!['open', 'lobby'].includes(this.state) || this.#probeTimer) return undefined;
     const socket = this.#socket;
     const askedAt = performance.now();
     this.#raw({ type: 'ping' });
@@ -103,8 +103,9 @@ export class Signal extends EventTarget {
    * @param {string} [reason]
    */
   leave(reason = 'left') {
-    if (this.state === 'open') this.#raw({ type: 'leave', reason });
-    this.#close('left', reason);
+    if (this.state === 'open' || this.state === 'lobby') this.#raw({ type: 'leave', reason });
+    if (this.#first) this.#failFirst(new SfuError('left', reason));
+    else this.#close('left', reason);
   }
 
   // --- connection ------------------------------------------------------------------------------
@@ -124,7 +125,9 @@ export class Signal extends EventTarget {
     const socket = this.#socket;
     const members = { version: 1, ...this.#join(), ...(this.#resume ? { resume: this.#resume } : {}) };
     try {
-      await this.#send('join', members, CONNECT_TIMEOUT_MS, (joined) => this.#joined(joined));
+      await this.#send('join', members, CONNECT_TIMEOUT_MS, (answer) =>
+        answer.type === 'waiting' ? this.#wait(answer) : this.#joined(answer),
+      );
     } catch (error) {
       if (socket !== this.#socket || this.state === 'closed') return;
       if (error.code === 'resume_failed' && this.#resume) {
@@ -138,6 +141,15 @@ export class Signal extends EventTarget {
         this.#close(error.code, error.message);
       }
     }
+  }
+
+  /** In the lobby: `joined` or `closed` comes as a message some time. */
+  #wait(waiting) {
+    clearTimeout(this.#connectTimer);
+    this.#pingMs = (waiting.ping_interval_s ?? 10) * 1000;
+    this.#schedulePing();
+    this.#set('lobby');
+    this.#emit('lobby', waiting);
   }
 
   /** Runs as soon as `joined` is read, before the messages behind it. */
@@ -265,9 +277,12 @@ export class Signal extends EventTarget {
       if (message.type === 'error') pending.reject(new SfuError(message.code, message.message));
       else pending.resolve(message);
     } else if (message.type === 'closed') {
-      if (this.#first) return; // the error before it says why
-      if (message.reconnect) this.#dropped();
+      if (this.#first && this.state !== 'lobby') return; // the error before it says why
+      if (this.#first) this.#failFirst(new SfuError(message.code, message.message));
+      else if (message.reconnect) this.#dropped();
       else this.#close(message.code, message.message);
+    } else if (message.type === 'joined') {
+      this.#joined(message);
     } else if (message.type === 'going_away') {
       this.#retryAfterMs = message.retry_after_ms ?? 0;
       this.#emit('message', message);

@@ -6,6 +6,7 @@ import { explain } from './dialogs.js';
 import { messageKey } from '../sdk/errors.js';
 import { landingPage } from './landing.js';
 import { leftPage } from './left.js';
+import { lobbyScreen } from './lobby.js';
 import { LocalMedia } from './local-media.js';
 import { roomOf } from './names.js';
 import { prejoinPage } from './prejoin.js';
@@ -13,6 +14,7 @@ import { rememberRoom } from './preferences.js';
 import { Toasts } from './toasts.js';
 
 const RETRY_S = 5;
+const KINDS = ['meeting', 'classroom', 'webinar', 'consultation', 'monitoring'];
 
 /** Which page is shown, and what it needs. */
 class App {
@@ -22,6 +24,8 @@ class App {
   #media = /** @type {LocalMedia | null} */ (null);
   #room = /** @type {Room | null} */ (null);
   #name = '';
+  /** Of the room that is made; `?kind=` makes one by its link. */
+  #kind = new URLSearchParams(location.search).get('kind') ?? '';
   #query = new URLSearchParams(location.search);
   // In the fragment, which browsers send to nobody and servers never log.
   #token = new URLSearchParams(location.hash.slice(1)).get('token') ?? '';
@@ -49,7 +53,10 @@ class App {
   }
 
   #home = () => this.#go('/');
-  #enter = (room) => this.#go(`/r/${encodeURIComponent(room)}${location.search}${location.hash}`);
+  #enter = (room, kind = '') => {
+    this.#kind = kind;
+    this.#go(`/r/${encodeURIComponent(room)}${location.search}${location.hash}`);
+  };
 
   #show(page, title) {
     this.#page?.dispose();
@@ -104,6 +111,7 @@ class App {
         toasts: this.#toasts,
         actions: { left: () => this.#showLeft(roomName), closed: (code) => this.#closed(roomName, code) },
       });
+      const lobby = lobbyScreen(room);
       try {
         await room.join();
         rememberRoom(roomName);
@@ -112,7 +120,10 @@ class App {
       } catch (error) {
         page.dispose();
         this.#room = null;
+        if (error.code === 'left') return false;
         if ((await this.#refused(error.code)) !== 'retry') return false;
+      } finally {
+        lobby.dispose();
       }
     }
   }
@@ -124,6 +135,7 @@ class App {
       room: roomName,
       name,
       token: this.#token,
+      template: KINDS.includes(this.#kind) ? this.#kind : undefined,
       codec: this.#query.get('codec') ?? undefined,
       iceTransportPolicy: this.#query.get('ice') === 'relay' ? 'relay' : 'all',
       client: 'web/1',

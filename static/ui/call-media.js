@@ -5,6 +5,16 @@ import { mediaError, SfuError } from '../sdk/errors.js';
 /** @typedef {import('./local-media.js').LocalMedia} LocalMedia */
 
 /**
+ * @param {Record<string, any> | undefined} grants
+ * @param {string} source
+ * @returns {boolean}
+ */
+export function mayPublish(grants, source) {
+  const publish = grants?.hidden ? false : (grants?.publish ?? true);
+  return Array.isArray(publish) ? publish.includes(source) : publish;
+}
+
+/**
  * Keeps what is published in step with the devices, and the shared screen.
  *
  * `onError(what, error)` hears of what could not be sent; `what` is a key of a text.
@@ -20,6 +30,7 @@ export class CallMedia {
   /** @type {LocalPublication[]} */
   #screen = [];
   #changed = () => this.sync();
+  #onMuted = ({ detail }) => this.#turnOff(detail.publication);
   #onRefused = ({ detail }) => this.#refused(detail.publication, detail.error);
 
   /**
@@ -33,6 +44,7 @@ export class CallMedia {
     this.#onError = onError;
     media.addEventListener('change', this.#changed);
     room.addEventListener('refused', this.#onRefused);
+    room.addEventListener('mutedbyother', this.#onMuted);
     this.sync();
   }
 
@@ -99,6 +111,7 @@ export class CallMedia {
   dispose() {
     this.#media.removeEventListener('change', this.#changed);
     this.#room.removeEventListener('refused', this.#onRefused);
+    this.#room.removeEventListener('mutedbyother', this.#onMuted);
     for (const publication of this.#screen) publication.track?.stop();
   }
 
@@ -115,7 +128,9 @@ export class CallMedia {
         await this.#apply(kind);
       } while (this.#again.has(kind));
     } catch (error) {
-      if (error.code !== 'left' && this.#room.state !== 'closed') this.#onError(`device.${kind}`, error);
+      if (error.code === 'not_allowed') this.#media.set(kind, false).catch(() => undefined);
+      const told = error.code === 'left' || error.code === 'not_allowed';
+      if (!told && this.#room.state !== 'closed') this.#onError(`device.${kind}`, error);
     } finally {
       this.#busy.delete(kind);
     }
@@ -126,11 +141,16 @@ export class CallMedia {
     const muted = !this.#media.on[kind] || !track;
     const publication = this.#published[kind];
     if (!publication) {
-      if (track) await this.#publish(kind, track, muted);
+      if (track && this.#allowed(kind)) await this.#publish(kind, track, muted);
       return;
     }
     if (publication.track !== track) await this.#room.replaceTrack(publication, track);
     if (publication.muted !== muted) await this.#room.setMuted(publication, muted);
+  }
+
+  /** Before the room is joined nobody knows: the server's answer tells then. */
+  #allowed(kind) {
+    return !this.#room.self || mayPublish(this.#room.self.grants, kind);
   }
 
   async #publish(kind, track, muted) {
@@ -138,11 +158,20 @@ export class CallMedia {
     this.#published[kind] = await this.#room.publish(track, kind, { muted });
   }
 
+  /** The device goes off as if one had done it oneself. */
+  #turnOff(publication) {
+    for (const [kind, each] of Object.entries(this.#published)) {
+      if (each === publication) this.#media.set(kind, false).catch(() => undefined);
+    }
+  }
+
   #refused(publication, error) {
     for (const [kind, each] of Object.entries(this.#published)) {
       if (each !== publication) continue;
+      this.#turnOff(publication);
       this.#published[kind] = null;
-      this.#onError(`device.${kind}`, error);
+      // Who may not send sees it on the button; that is no failure to be told of.
+      if (error.code !== 'not_allowed') this.#onError(`device.${kind}`, error);
     }
     if (this.#screen.includes(publication)) this.stopScreen().catch(() => undefined);
   }

@@ -1,8 +1,9 @@
 import { messageKey } from '../sdk/errors.js';
 import { t } from '../texts/index.js';
 import { AudioSinks } from './audio.js';
-import { CallMedia } from './call-media.js';
+import { CallMedia, mayPublish } from './call-media.js';
 import { ChatPanel } from './chat.js';
+import { ClassTools } from './class-tools.js';
 import { Controls } from './controls.js';
 import { devicePickers } from './device-pickers.js';
 import { ask, explain, showHelp } from './dialogs.js';
@@ -41,6 +42,7 @@ export class CallPage {
   #audio;
   #chat;
   #people;
+  #class;
   #controls;
   #overlay;
   #hear;
@@ -65,8 +67,22 @@ export class CallPage {
     this.#audio = new AudioSinks();
     this.#audio.setSpeaker(media.chosen.speaker);
     this.#chat = new ChatPanel(room, { close: () => this.#open(''), onError: (text) => toasts.show(text, 'bad') });
-    this.#people = new PeoplePanel({ close: () => this.#open(''), onMessage: (id) => this.#writeTo(id) });
+    this.#people = new PeoplePanel(room, {
+      close: () => this.#open(''),
+      onMessage: (id) => this.#writeTo(id),
+      redraw: () => this.#plan(),
+      act: (type, members) => this.#class.act(type, members),
+      breakouts: () => this.#class.breakouts(),
+      attendance: () => this.#class.attendance(),
+    });
     this.#controls = new Controls(room.name, this.#controlActions());
+    this.#class = new ClassTools(room, {
+      toasts,
+      controls: this.#controls,
+      redraw: () => this.#plan(),
+      openPanel: (panel) => this.#open(panel),
+      panel: () => this.#panel,
+    });
     this.#overlay = new ReconnectingOverlay(() => room.retryNow());
     this.#hear = el(
       'button',
@@ -84,9 +100,10 @@ export class CallPage {
     this.element = el(
       'div',
       { class: 'call', testid: 'call', data: { panel: '' } },
-      el('div', { class: 'call-stage' }, this.#stage.element, this.#alone, this.#overlay.element, this.#hear),
+      el('div', { class: 'call-stage' }, this.#stage.element, this.#alone, ...this.#class.layers, this.#overlay.element, this.#hear),
       this.#chat.element,
       this.#people.element,
+      this.#class.panel.element,
       this.#controls.element,
       this.#audio.element,
     );
@@ -102,6 +119,7 @@ export class CallPage {
     cancelAnimationFrame(this.#drawing);
     this.#callMedia.dispose();
     this.#stage.dispose();
+    this.#class.dispose();
     this.#audio.dispose();
     this.#overlay.hide();
   }
@@ -125,7 +143,7 @@ export class CallPage {
         this.#room.addEventListener(type, ({ detail }) => (act(detail), this.#plan()), { signal });
       }
     };
-    on('participantupdated publicationupdated publicationadded localchanged transport', () => undefined);
+    on('participantupdated publicationupdated publicationadded localchanged selfupdated transport', () => undefined);
     on('participantjoined', ({ participant }) => this.#joined(participant));
     on('participantleft', ({ participant }) => this.#leftRoom(participant));
     on('publicationadded', (detail) => this.#announceScreen(detail));
@@ -211,6 +229,8 @@ export class CallPage {
   #draw() {
     this.#drawing = 0;
     const views = describeTiles(this.#room, this.#seen);
+    const { spotlight } = this.#room.classroom.room;
+    this.#stage.setSpotlight(spotlight?.participant ?? '', spotlight?.publication ?? '');
     this.#stage.update(views);
     this.#people.update(views);
     this.#alone.hidden = this.#room.participants.size > 0;
@@ -264,6 +284,10 @@ export class CallPage {
       screen: () => this.#toggleScreen(),
       chat: () => this.#open(this.#panel === 'chat' ? '' : 'chat'),
       people: () => this.#open(this.#panel === 'people' ? '' : 'people'),
+      hand: () => this.#class.toggleHand(),
+      react: () => this.#class.reactions.toggle(),
+      class: () => this.#open(this.#panel === 'class' ? '' : 'class'),
+      board: () => this.#class.toggleBoard(),
       view: () => this.#stage.toggleView(),
       stats: () => this.#toggleStats(),
       settings: () => this.#settings(),
@@ -274,15 +298,20 @@ export class CallPage {
   }
 
   #keys() {
-    const { microphone, camera, screen, chat, view, help } = this.#controlActions();
+    const actions = this.#controlActions();
+    const { microphone, camera, screen, chat, people, view, help, hand, react, board } = actions;
     const escape = () => {
       this.#controls.showMore(false);
-      this.#open('');
+      this.#class.reactions.toggle(false);
+      if (this.#panel) this.#open('');
+      else this.#class.toggleBoard(false);
     };
-    return { m: microphone, v: camera, s: screen, c: chat, g: view, '?': help, Escape: escape };
+    const talk = { m: microphone, v: camera, s: screen, h: hand, r: react };
+    return { ...talk, c: chat, p: people, q: actions.class, w: board, g: view, '?': help, Escape: escape };
   }
 
   async #toggle(kind) {
+    if (this.#room.self && !mayPublish(this.#room.self.grants, kind)) return;
     const isOn = this.#media.on[kind] && this.#media.tracks[kind] !== null;
     try {
       await this.#media.set(kind, !isOn);
@@ -292,7 +321,7 @@ export class CallPage {
   }
 
   async #toggleScreen() {
-    if (!CallMedia.canShare) return;
+    if (!CallMedia.canShare || !mayPublish(this.#room.self?.grants, 'screen')) return;
     try {
       await this.#callMedia.toggleScreen();
       if (this.#callMedia.sharing) this.#toasts.show(t('toast.screen.started'), 'good');
@@ -308,7 +337,9 @@ export class CallPage {
     this.element.dataset.panel = panel;
     this.#chat.element.hidden = panel !== 'chat';
     this.#people.element.hidden = panel !== 'people';
-    this.#controls.showPanels({ chat: panel === 'chat', people: panel === 'people' });
+    this.#class.panel.element.hidden = panel !== 'class';
+    this.#controls.showPanels({ chat: panel === 'chat', people: panel === 'people', class: panel === 'class' });
+    if (panel === 'class') this.#class.opened();
     if (panel === 'chat') {
       this.#controls.showUnread((this.#unread = 0));
       this.#chat.focus();

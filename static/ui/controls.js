@@ -1,5 +1,5 @@
 import { t } from '../texts/index.js';
-import { CallMedia } from './call-media.js';
+import { CallMedia, mayPublish } from './call-media.js';
 import { el, iconButton, setButton } from './dom.js';
 
 /**
@@ -9,6 +9,10 @@ import { el, iconButton, setButton } from './dom.js';
  * @property {() => void} screen
  * @property {() => void} chat
  * @property {() => void} people
+ * @property {() => void} hand
+ * @property {() => void} react
+ * @property {() => void} class
+ * @property {() => void} board
  * @property {() => void} view
  * @property {() => void} stats
  * @property {() => void} settings
@@ -24,6 +28,10 @@ export class Controls {
   #screen;
   #chat;
   #people;
+  #hand;
+  #react;
+  #class;
+  #board;
   #more;
   #menu;
   #view;
@@ -44,6 +52,9 @@ export class Controls {
     this.#chat = button('toggle-chat', 'chat', '', actions.chat, { pressed: false });
     this.#chat.append(el('span', { class: 'badge', testid: 'chat-unread', hidden: true }));
     this.#people = button('toggle-people', 'people', t('control.people'), actions.people, { pressed: false });
+    this.#people.append(el('span', { class: 'badge', testid: 'people-unread', hidden: true }));
+    this.#hand = button('toggle-hand', 'hand', '', actions.hand, { pressed: false });
+    this.showHand(false);
     this.#more = button(
       'toggle-more',
       'more',
@@ -60,9 +71,25 @@ export class Controls {
       button(testid, icon, label, choose(act), { ...more, caption: label });
     this.#view = entry('toggle-view', 'speaker', t('control.view.speaker'), actions.view, { pressed: false });
     this.#stats = entry('toggle-stats', 'stats', t('control.stats'), actions.stats, { pressed: false });
+    const badged = (made, testid) => {
+      made.append(el('span', { class: 'badge', testid, hidden: true }));
+      return made;
+    };
+    this.#react = entry('toggle-reactions', 'smile', t('control.react'), actions.react, { shortcut: 'r' });
+    this.#class = badged(
+      entry('toggle-class', 'question', t('control.class'), actions.class, { pressed: false, shortcut: 'q' }),
+      'class-unread',
+    );
+    this.#board = badged(
+      entry('toggle-board', 'pen', t('control.board'), actions.board, { pressed: false, shortcut: 'w' }),
+      'board-unread',
+    );
     this.#menu = el(
       'div',
       { class: 'controls-menu' },
+      this.#react,
+      this.#class,
+      this.#board,
       this.#view,
       this.#stats,
       entry('open-settings', 'settings', t('control.settings'), actions.settings),
@@ -78,7 +105,7 @@ export class Controls {
         el('strong', { testid: 'room-name', text: room }),
         el('time', { testid: 'call-time' }),
       ),
-      el('div', { class: 'controls-main' }, this.#microphone, this.#camera, this.#screen, leave),
+      el('div', { class: 'controls-main' }, this.#microphone, this.#camera, this.#screen, this.#hand, leave),
       el('div', { class: 'controls-side' }, this.#menu, this.#people, this.#chat, this.#more),
     );
     this.#clock = this.element.querySelector('time');
@@ -99,17 +126,52 @@ export class Controls {
     set(this.#screen, sharing, 'screen', sharing ? 'screen-off' : 'screen', 's');
   }
 
-  /** @param {{chat: boolean, people: boolean}} open */
-  showPanels({ chat, people }) {
+  /** @param {boolean} raised */
+  showHand(raised) {
+    const label = t(raised ? 'control.hand.off' : 'control.hand.on');
+    setButton(this.#hand, { pressed: raised, label, shortcut: 'h' });
+  }
+
+  /** @param {Record<string, any>} grants what one may not do cannot be pressed */
+  showRights(grants) {
+    const devices = { microphone: this.#microphone, camera: this.#camera, screen: this.#screen };
+    for (const [source, button] of Object.entries(devices)) {
+      button.disabled = !mayPublish(grants, source);
+      if (button.disabled) button.title = t('control.not_allowed');
+    }
+    for (const button of [this.#hand, this.#react]) button.disabled = grants.hidden;
+  }
+
+  /** @param {boolean} open */
+  showBoard(open) {
+    setButton(this.#board, { pressed: open });
+  }
+
+  /**
+   * @param {'class' | 'board'} which
+   * @param {number} unread
+   */
+  showClassUnread(which, unread) {
+    showBadge(which === 'class' ? this.#class : this.#board, unread);
+    const any = [this.#class, this.#board].some((each) => !each.querySelector('.badge').hidden);
+    this.#more.classList.toggle('has-news', any);
+  }
+
+  /** @param {number} waiting hands and people in the lobby */
+  showPeopleUnread(waiting) {
+    showBadge(this.#people, waiting);
+  }
+
+  /** @param {{chat: boolean, people: boolean, class: boolean}} open */
+  showPanels({ chat, people, class: work }) {
+    setButton(this.#class, { pressed: work });
     setButton(this.#chat, { pressed: chat });
     setButton(this.#people, { pressed: people });
   }
 
   /** @param {number} unread messages */
   showUnread(unread) {
-    const badge = this.#chat.querySelector('.badge');
-    badge.hidden = unread === 0;
-    badge.textContent = unread > 9 ? '9+' : String(unread);
+    showBadge(this.#chat, unread);
     setButton(this.#chat, { label: t(unread ? 'control.chat.unread' : 'control.chat'), shortcut: 'c' });
   }
 
@@ -133,4 +195,10 @@ export class Controls {
     const rest = `${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
     this.#clock.textContent = hours ? `${hours}:${rest}` : rest;
   }
+}
+
+function showBadge(button, count) {
+  const badge = button.querySelector('.badge');
+  badge.hidden = count === 0;
+  badge.textContent = count > 9 ? '9+' : String(count);
 }

@@ -5,9 +5,11 @@ import { randomRoomName, roomOf } from './names.js';
 import { pageHead } from './page-head.js';
 import { forgetRoom, recentRooms } from './preferences.js';
 
+const KINDS = ['meeting', 'classroom', 'webinar', 'consultation', 'monitoring'];
+
 /**
- * The first page: make a room or enter one.
- * @param {{enter: (room: string) => void, home: () => void, relanguage: () => void}} actions
+ * The first page: make a room of a kind, or enter one.
+ * @param {{enter: (room: string, kind?: string) => void, home: () => void, relanguage: () => void}} actions
  * @returns {{element: HTMLElement, dispose: () => void}}
  */
 export function landingPage({ enter, home, relanguage }) {
@@ -22,6 +24,11 @@ export function landingPage({ enter, home, relanguage }) {
     maxlength: 300,
     'aria-label': t('landing.room'),
   });
+  const kind = el(
+    'select',
+    { testid: 'landing-kind', 'aria-label': t('landing.kind') },
+    ...KINDS.map((each) => el('option', { value: each, text: t(`landing.kind.${each}`) })),
+  );
   const submit = (event) => {
     event.preventDefault();
     const room = roomOf(input.value);
@@ -47,15 +54,20 @@ export function landingPage({ enter, home, relanguage }) {
           'div',
           { class: 'landing-actions' },
           el(
-            'button',
-            {
-              type: 'button',
-              class: 'primary big',
-              testid: 'landing-new',
-              on: { click: () => enter(randomRoomName()) },
-            },
-            icon('plus'),
-            t('landing.new'),
+            'div',
+            { class: 'landing-make' },
+            el(
+              'button',
+              {
+                type: 'button',
+                class: 'primary big',
+                testid: 'landing-new',
+                on: { click: () => enter(randomRoomName(), kind.value) },
+              },
+              icon('plus'),
+              t('landing.new'),
+            ),
+            kind,
           ),
           el('span', { class: 'or', text: t('landing.or') }),
           el(

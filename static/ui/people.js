@@ -2,72 +2,186 @@ import { t } from '../texts/index.js';
 import { panelHead } from './dialogs.js';
 import { avatar, el, iconButton } from './dom.js';
 import { icon } from './icons.js';
+import { moderationOf } from './moderation.js';
 
-/** The list of who is there. */
+/**
+ * The list of who is there: roles, hands in their order, who waits in the lobby; what moderators do to whom.
+ */
 export class PeoplePanel {
-  #onMessage;
+  #room;
+  #options;
   #signature = '';
   #title;
+  #tools;
+  #lobby;
   #list;
+  #opened = '';
 
-  /** @param {{close: () => void, onMessage: (participant: string) => void}} options */
-  constructor({ close, onMessage }) {
-    this.#onMessage = onMessage;
-    const head = panelHead(t('people.title', { count: 0 }), close);
+  /**
+   * @param {import('../sdk/room.js').Room} room
+   * @param {{close: () => void, onMessage: (participant: string) => void, act: (type: string, members?: object) => void,
+   *   breakouts: () => void, attendance: () => void}} options `act` is a request of a moderator
+   */
+  constructor(room, options) {
+    this.#room = room;
+    this.#options = options;
+    const head = panelHead(t('people.title', { count: 0 }), options.close);
     this.#title = head.title;
+    this.#tools = el('div', { class: 'people-tools', testid: 'moderator-tools', hidden: true });
+    this.#lobby = el('section', { class: 'people-lobby', testid: 'lobby-list', hidden: true });
     this.#list = el('ul', { class: 'people-list', testid: 'people-list' });
     this.element = el(
       'aside',
       { class: 'panel people', testid: 'people-panel', 'aria-label': t('control.people'), hidden: true },
       head.element,
-      this.#list,
+      el('div', { class: 'people-body' }, this.#tools, this.#lobby, this.#list),
     );
   }
 
   /** @param {import('./tile-model.js').TileView[]} views of the stage */
   update(views) {
-    const faces = views.filter((each) => each.key.endsWith('/face'));
+    const { self, classroom, participants } = this.#room;
+    if (!self) return;
+    const moderates = self.grants.moderate && !self.grants.hidden;
+    const faces = new Map(views.filter((each) => each.key.endsWith('/face')).map((each) => [each.participant, each]));
     const sharing = new Set(views.filter((each) => each.source === 'screen').map((each) => each.participant));
-    const people = [...faces.filter((each) => each.local), ...faces.filter((each) => !each.local)].map((each) => ({
-      id: each.participant,
+    const hands = new Map(classroom.hands.map((each, index) => [each.participant, index + 1]));
+    const rows = [self, ...participants.values()].map((each) => ({
+      id: each.id,
       name: each.name,
-      local: each.local,
-      muted: each.muted,
-      video: each.video,
-      reconnecting: each.reconnecting,
-      sharing: sharing.has(each.participant),
+      role: each.role,
+      grants: each.grants,
+      breakout: each.breakout,
+      local: each.id === self.id,
+      muted: faces.get(each.id)?.muted ?? true,
+      video: faces.get(each.id)?.video ?? false,
+      reconnecting: each.state === 'reconnecting',
+      sharing: sharing.has(each.id),
+      hand: hands.get(each.id) ?? 0,
+      answered: classroom.answered[each.identity] ?? 0,
     }));
-    const signature = JSON.stringify(people);
+    const { room, lobby } = classroom;
+    const signature = JSON.stringify([rows, room, lobby, moderates, this.#opened]);
     if (signature === this.#signature) return;
     this.#signature = signature;
-    this.#title.textContent = t('people.title', { count: people.length });
-    this.#list.replaceChildren(...people.map((each) => this.#row(each)));
+    // Raised hands come first, in their order; the rest as they came.
+    rows.sort((a, b) => (a.hand || Infinity) - (b.hand || Infinity) || 0);
+    this.#title.textContent = t('people.title', { count: rows.length });
+    this.#showTools(moderates, hands.size);
+    this.#showLobby(moderates ? lobby : []);
+    this.#list.replaceChildren(...rows.map((each) => this.#row(each, moderates)));
   }
 
-  #row({ id, name, local, muted, video, reconnecting, sharing }) {
+  #showTools(moderates, hands) {
+    const { room } = this.#room.classroom;
+    const { act } = this.#options;
+    this.#tools.hidden = !moderates;
+    if (!moderates) return;
+    const tool = (testid, name, key, on, pressed) =>
+      iconButton({ testid, icon: name, label: t(key), caption: t(key), class: 'tool', pressed, on });
+    this.#tools.replaceChildren(
+      tool('mute-all', 'mic-off', 'people.mute_all', () => act('mute_all')),
+      ...(hands ? [tool('lower-hands', 'hand', 'people.lower_hands', () => act('lower_hand'))] : []),
+      tool('lock', 'lock', room.locked ? 'people.unlock' : 'people.lock', () => act('set_room', { locked: !room.locked }), room.locked),
+      tool('lobby', 'door', room.lobby ? 'people.lobby.off' : 'people.lobby.on', () => act('set_room', { lobby: !room.lobby }), room.lobby),
+      tool('breakouts', 'breakouts', 'breakouts.title', () => this.#options.breakouts(), room.breakouts.length > 0),
+      tool('attendance', 'list', 'people.attendance', () => this.#options.attendance()),
+    );
+  }
+
+  #showLobby(waiting) {
+    const { act } = this.#options;
+    this.#lobby.hidden = !waiting.length;
+    const button = (testid, kind, key, on) => el('button', { type: 'button', class: kind, testid, text: t(key), on: { click: on } });
+    const entry = ({ id, name }) =>
+      el(
+        'li',
+        { testid: 'waiting' },
+        avatar(name || '?'),
+        el('span', { class: 'person-name', text: name || t('guest') }),
+        button('deny', 'quiet', 'lobby.deny', () => act('deny', { waiting: id })),
+        button('admit', 'primary', 'lobby.admit', () => act('admit', { waiting: id })),
+      );
+    this.#lobby.replaceChildren(
+      el(
+        'header',
+        {},
+        el('h3', { text: t('lobby.waiting', { count: waiting.length }) }),
+        waiting.length > 1 && button('admit-all', 'quiet', 'lobby.admit_all', () => act('admit')),
+      ),
+      el('ul', { class: 'people-list' }, ...waiting.map(entry)),
+    );
+  }
+
+  #row(person, moderates) {
+    const { id, name, local, muted, video, reconnecting, sharing, hand, role, breakout } = person;
+    const { room } = this.#room.classroom;
     const status = (key, name) => el('span', { role: 'img', 'aria-label': t(key), title: t(key) }, icon(name));
+    const group = room.breakouts.find((each) => each.id === breakout);
+    const shownRole = role === 'participant' ? '' : t(`role.${room.template === 'classroom' && role === 'owner' ? 'teacher' : role}`);
+    const notes = [local && t('people.you'), shownRole, group?.name, person.answered && t('people.answered', { count: person.answered })];
+    const open = this.#opened === id;
     return el(
       'li',
-      { testid: 'person', data: { participant: id, muted: String(muted) } },
+      { testid: 'person', data: { participant: id, muted: String(muted), hand: String(hand), role } },
       avatar(name),
       el(
         'span',
         { class: 'person-name' },
-        el('span', { text: name }),
-        local && el('small', { text: t('people.you') }),
+        el('span', { class: 'person-title', text: name }),
+        el('small', { text: notes.filter(Boolean).join(' · ') }),
         reconnecting && el('small', { class: 'warn', text: t('people.reconnecting') }),
       ),
+      hand > 0 && el('span', { class: 'hand-place', testid: 'hand-place', title: t('people.hand', { place: hand }) }, icon('hand'), String(hand)),
+      sharing && status('people.screen', 'screen'),
+      status(video ? 'people.camera.on' : 'people.camera.off', video ? 'camera' : 'camera-off'),
+      status(muted ? 'people.microphone.off' : 'people.microphone.on', muted ? 'mic-off' : 'mic'),
       !local &&
         iconButton({
           testid: 'person-message',
           icon: 'chat',
           label: t('people.message', { name }),
           class: 'bare',
-          on: () => this.#onMessage(id),
+          on: () => this.#options.onMessage(id),
         }),
-      sharing && status('people.screen', 'screen'),
-      status(video ? 'people.camera.on' : 'people.camera.off', video ? 'camera' : 'camera-off'),
-      status(muted ? 'people.microphone.off' : 'people.microphone.on', muted ? 'mic-off' : 'mic'),
+      moderates &&
+        !local &&
+        iconButton({
+          testid: 'person-more',
+          icon: 'more',
+          label: t('people.more', { name }),
+          class: 'bare',
+          pressed: open,
+          on: () => this.#open(open ? '' : id),
+        }),
+      moderates && open && this.#actions(person),
     );
+  }
+
+  #actions(person) {
+    const actions = moderationOf(person, this.#room);
+    return el(
+      'div',
+      { class: 'person-actions', role: 'group' },
+      ...actions.map(({ testid, label, type, members, danger }) =>
+        el('button', {
+          type: 'button',
+          class: danger ? 'quiet bad' : 'quiet',
+          testid,
+          text: label,
+          on: {
+            click: () => {
+              this.#open('');
+              this.#options.act(type, members);
+            },
+          },
+        }),
+      ),
+    );
+  }
+
+  #open(id) {
+    this.#opened = id;
+    this.#options.redraw();
   }
 }

@@ -21,6 +21,8 @@ export class Stage {
   /** @type {TileView[]} */
   #views = [];
   #pinned = '';
+  /** What a moderator shows to all: a participant, and maybe one publication of it. */
+  #spotlight = { participant: '', publication: '' };
   #chosen = /** @type {'grid' | 'speaker' | null} */ (null);
   #page = 0;
   #active = '';
@@ -62,7 +64,8 @@ export class Stage {
   /** @returns {'grid' | 'speaker'} */
   get view() {
     if (this.#chosen) return this.#chosen;
-    return this.#pinned || this.#views.some((each) => each.source === 'screen') ? 'speaker' : 'grid';
+    const large = this.#pinned || this.#spotlit() || this.#views.some((each) => each.source === 'screen');
+    return large ? 'speaker' : 'grid';
   }
 
   toggleView() {
@@ -92,6 +95,26 @@ export class Stage {
     const publications = new Set(views.map((each) => each.publication));
     this.#wishes.prune((publication) => publications.has(publication));
     this.#arrange();
+  }
+
+  /**
+   * @param {string} participant empty for nobody
+   * @param {string} publication empty for whatever it shows
+   */
+  setSpotlight(participant, publication) {
+    const before = this.#spotlight;
+    if (before.participant === participant && before.publication === publication) return;
+    this.#spotlight = { participant, publication };
+    this.#chosen = null;
+    this.#arrange();
+  }
+
+  /** The key of the tile in the spotlight: a screen before a face. */
+  #spotlit() {
+    const { participant, publication } = this.#spotlight;
+    const those = this.#views.filter((each) => participant && each.participant === participant);
+    const chosen = those.find((each) => each.publication === publication) ?? those.find((each) => each.source === 'screen');
+    return (chosen ?? those[0])?.key;
   }
 
   /** @param {string} participant who speaks now */
@@ -137,6 +160,7 @@ export class Stage {
     const find = (test) => views.find(test)?.key;
     return (
       find((each) => each.key === this.#pinned) ??
+      this.#spotlit() ??
       find((each) => each.source === 'screen' && !each.local) ??
       find((each) => each.participant === this.#active && each.source === 'camera' && !each.local) ??
       find((each) => !each.local && each.video) ??
@@ -157,6 +181,7 @@ export class Stage {
       tile.element.hidden = !box;
       tile.setPinned(key === this.#pinned);
       tile.element.classList.toggle('main', key === this.#large);
+      tile.element.dataset.spotlight = String(key === this.#spotlit());
       if (box) place(tile.element, box);
       this.#wish(tile);
     }

@@ -14,6 +14,7 @@
  * @property {'good' | 'connecting' | 'lost'} connection
  * @property {boolean} reconnecting
  * @property {boolean} speaking
+ * @property {boolean} hand whether the hand is up
  * @property {string} note key of a text that says why there is no picture, empty without
  */
 
@@ -29,7 +30,11 @@ const CONNECTION = { new: 'connecting', connecting: 'connecting', connected: 'go
  * @returns {TileView[]} screens first, then the others in the order they came, oneself last
  */
 export function describeTiles(room, seen) {
-  const views = [...room.participants.values()].flatMap((each) => remoteTiles(each, room, seen));
+  // Those in other breakout rooms are neither seen nor heard, and who only watches has no picture to show.
+  const here = [...room.participants.values()].filter(
+    (each) => (each.breakout ?? null) === (room.self?.breakout ?? null) && !each.grants?.hidden,
+  );
+  const views = here.flatMap((each) => remoteTiles(each, room, seen));
   if (room.self) views.push(...localTiles(room, seen));
   const rank = (view) => (view.source === 'screen' ? 0 : view.local ? 2 : 1);
   return views.sort((a, b) => rank(a) - rank(b));
@@ -50,6 +55,7 @@ function remoteTiles(participant, room, seen) {
     connection: connectionOf(room.transports.subscribe, participant.state, publications.length > 0),
     reconnecting: participant.state === 'reconnecting',
     speaking: seen.speaking.has(participant.id),
+    hand: handUp(room, participant.id),
   };
   const view = (key, source, publication) => {
     const track = (publication && seen.tracks.get(publication.id)) ?? null;
@@ -80,6 +86,7 @@ function localTiles(room, seen) {
     connection: room.state === 'reconnecting' ? 'lost' : (CONNECTION[room.transports.publish] ?? 'lost'),
     reconnecting: false,
     speaking: seen.speaking.has(self.id),
+    hand: handUp(room, self.id),
     note: '',
   };
   const view = (key, source, publication) => ({
@@ -107,4 +114,8 @@ function noteOf(subscription) {
     return subscription.reason === 'not_allowed' ? 'tile.failed.not_allowed' : 'tile.failed.codec';
   }
   return '';
+}
+
+function handUp(room, participant) {
+  return room.classroom?.hands.some((each) => each.participant === participant) ?? false;
 }

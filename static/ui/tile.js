@@ -17,6 +17,7 @@ export class Tile {
   #note;
   #stats;
   #pin;
+  #hand = el('span', { class: 'tile-hand', testid: 'tile-hand', role: 'img', 'aria-label': t('tile.hand'), hidden: true }, icon('hand'));
 
   /** @param {{onPin: (key: string) => void}} options */
   constructor({ onPin }) {
@@ -45,6 +46,7 @@ export class Tile {
       this.#note,
       this.#stats,
       el('div', { class: 'tile-label' }, this.#dot, this.#name, this.#micOff),
+      this.#hand,
       this.#pin,
     );
   }
@@ -75,6 +77,7 @@ export class Tile {
     if (this.#setTrack(view) || before?.video !== view.video) this.#awaitPicture(view);
     this.#showName(view);
     this.#micOff.hidden = !view.muted || view.source !== 'camera';
+    this.#hand.hidden = !view.hand || view.source !== 'camera';
     this.#dot.setAttribute('aria-label', t(`tile.connection.${view.connection}`));
     this.#dot.title = t(`tile.connection.${view.connection}`);
     this.#showState();

@@ -361,3 +361,24 @@ async def test_the_hidden_are_seen_by_those_alone_who_may() -> None:
             f"{those.server.http_url}/api/v1/rooms", headers={"Authorization": f"Bearer {token()}"}
         )
         assert (await listed.json())["rooms"][0]["participants"] == 3
+
+
+# --- logs --------------------------------------------------------------------------------------
+
+
+async def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    async with clients(guarded(max_failures=1)) as those:
+        good = token(role="owner", jti="j-1")
+        ann = await those.join(token=good)
+        await ann.request("ask", text="a question of somebody")
+        url = f"{those.server.http_url}/api/v1/rooms/r/attendance.csv"
+        secret = ann.joined["secret"]
+        headers = {"Authorization": f"Participant {ann.me}:{secret}"}
+        assert (await those.http.get(url, headers=headers)).status == 200
+        guess = tokens.mint("k", "x" * 32, identity="eve", room="r", now_s=int(time.time()), ttl_s=9)
+        assert await refused(those, token=guess) == "bad_token"
+        assert await refused(those, token=guess) == "locked_out"
+    assert "locked out" in caplog.text
+    for hidden in (good, guess, secret, SECRET, "a question of somebody"):
+        assert hidden not in caplog.text

@@ -181,7 +181,7 @@ async def test_acts_of_the_wrong_form_are_refused(kind: str, members: dict[str, 
 
 
 async def test_acts_have_a_rate_of_their_own() -> None:
-    async with clients(local_config(limits=LimitsConfig(acts_per_s=0.5))) as those:
+    async with clients(local_config(limits=LimitsConfig(acts_per_s=0.01, acts_burst=2))) as those:
         ann = await those.join()
         codes = [(await ann.request("react", reaction="👍")).get("code") for _ in range(4)]
         assert codes == [None, None, "rate_limited", "rate_limited"]
@@ -222,3 +222,27 @@ async def test_attendance_is_for_moderators() -> None:
         ]
         await ann.request("set_grants", participant=ben.me, grants={"moderate": True})
         assert await asked(secret(ben)) == 200, "rights of this moment"
+
+
+# --- statistics over HTTP ----------------------------------------------------------------------
+
+
+async def test_room_statistics_are_for_moderators() -> None:
+    async with clients(guarded()) as those:
+        ann = await member(those, "ann", role="owner")
+        ben = await member(those, "ben")
+        url = f"{those.server.http_url}/api/v1/rooms/r/stats"
+
+        async def asked(authorization: str, at: str = url) -> int:
+            return (await those.http.get(at, headers={"Authorization": authorization})).status
+
+        assert (await those.http.get(url)).status == 401
+        assert await asked(f"Bearer {token('ben')}") == 403
+        assert await asked(f"Bearer {token('ann', role='owner', room='other')}") == 403
+        owner = f"Bearer {token('ann', role='owner')}"
+        assert await asked(owner, url.replace("/r/", "/elsewhere/")) in {403, 404}
+        answer = await (await those.http.get(url, headers={"Authorization": owner})).json()
+        assert [(each["participant"], each["name"]) for each in answer["participants"]] == [
+            (ann.me, "ann"),
+            (ben.me, "ben"),
+        ]

@@ -270,3 +270,19 @@ async def test_joins_and_leaves_with_media_leave_nothing_behind() -> None:
             while await transports() != 1:
                 pass
     await until(lambda: asyncio.all_tasks() <= before)
+
+
+async def test_the_statistics_of_a_room_say_what_each_gets_and_why() -> None:
+    async with call("Ann", "Ben") as (those, [ann, ben]):
+        (entry,) = await ann.publish((Picture(), "camera"))
+        await ben.answer()
+        await ben.picture()
+        url = f"{those.server.http_url}/api/v1/rooms/{{room}}/stats"
+        assert (await those.http.get(url.format(room="nowhere"))).status == 404
+        answer = await (await those.http.get(url.format(room=ben.signal.joined["room"]["name"]))).json()
+        of = {each["name"]: each for each in answer["participants"]}
+        assert of["Ann"]["publications"][entry["publication"]][0]["width"] == SIZE[0]
+        got = of["Ben"]["subscriptions"][entry["publication"]]
+        assert got["packets"] > 0
+        assert got["reason"] == "source"
+        assert {each["transport"] for each in of["Ben"]["transports"]} == {"subscribe"}

@@ -377,6 +377,9 @@ impl Subscription {
     }
 
     /// Begin a run, send its first packet, and what has already followed it.
+    ///
+    /// A sender report goes ahead: an encoding that is behind the one before has its timestamps moved, and
+    /// by the old report its pictures would be shown as much too late.
     pub(crate) fn begin(
         &mut self,
         packet: &MediaPacket,
@@ -394,6 +397,8 @@ impl Subscription {
         self.runs.push_back(run);
         self.running = true;
         self.temporal = self.temporal_cap;
+        self.report_us = -1;
+        self.report(publication, transport, now_us, hub);
         self.forward(packet, publication, transport, now_us, hub);
         let encoding = &publication.encodings[packet.encoding];
         for ext_seq in packet.ext_seq + 1..=encoding.reception.highest {

@@ -265,7 +265,7 @@ impl Subscription {
     }
 
     /// The publisher's own clock carried over: its audio and video stay in step. Spec: RFC 3550 6.4.1.
-    fn report(
+    pub(crate) fn report(
         &mut self,
         publication: &Publication,
         transport: &mut EgressTransport,

@@ -204,32 +204,27 @@ impl Plane {
 }
 
 impl Plane {
-    /// Do something that may send, while other threads of Python run; with it comes what is left to send.
+    /// Do something that may send; with it comes what is left to send. It is over in microseconds, and giving
+    /// the interpreter away meanwhile would cost more: another thread keeps it for up to 5 ms.
     ///
     /// A fault of ours (a panic) costs what is being done, not the process: it becomes a `RuntimeError`.
-    fn run<T: Send>(
+    fn run<T>(
         &mut self,
         py: Python<'_>,
-        act: impl FnOnce(&mut CorePlane) -> T + Send,
+        act: impl FnOnce(&mut CorePlane) -> T,
     ) -> PyResult<(T, Option<Packets>)> {
         let (plane, routes) = (&mut self.plane, &mut self.routes);
-        let done = py.detach(|| {
-            let done = catch_unwind(AssertUnwindSafe(|| act(plane)));
-            let (out, counters) = plane.out();
-            if done.is_err() {
-                // A packet may have been left half made.
-                out.clear();
-                counters.drop("plane-fault");
-            }
-            routes.send(out, counters);
-            if out.envelopes.is_empty() {
-                out.clear();
-            }
-            done
-        });
+        let done = catch_unwind(AssertUnwindSafe(|| act(plane)));
+        let (out, counters) = plane.out();
+        if done.is_err() {
+            // A packet may have been left half made.
+            out.clear();
+            counters.drop("plane-fault");
+        }
+        routes.send(out, counters);
         let done = done.map_err(|_| PyRuntimeError::new_err("the native media plane failed"))?;
-        let (out, _) = self.plane.out();
         if out.envelopes.is_empty() {
+            out.clear();
             return Ok((done, None));
         }
         let packet =

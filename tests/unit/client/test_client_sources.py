@@ -178,7 +178,7 @@ class Packets(sources.MediaStreamTrack):
 
     async def recv(self) -> Packet:
         packet = Packet(b"x")
-        packet.pts = self.number
+        packet.pts, packet.time_base = self.number, sources.VIDEO_TIME_BASE
         packet.is_keyframe = self.number % 4 == 0
         self.number += 1
         await asyncio.sleep(0)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import fractions
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
 import pytest
-from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import (
     RTCRtpCodecParameters,
@@ -32,7 +32,8 @@ from av import VideoFrame
 
 from sfu.rtp.payload import INSPECTORS
 from sfu_client import simulcast
-from sfu_client._aiortc import SimulcastSender, _EncodingSender
+from sfu_client._aiortc import SimulcastSender, _EncodingSender, _Scaler
+from sfu_client.capture_time import CapturedTrack
 
 MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
 EXTENSIONS = [
@@ -51,7 +52,7 @@ PARAMETERS = RTCRtpSendParameters(
 SIZES = {"f": (64, 48), "h": (32, 24)}
 
 
-class Camera(MediaStreamTrack):
+class Camera(CapturedTrack):
     """Pictures when told; `read` counts how many were taken."""
 
     kind = "video"
@@ -72,6 +73,7 @@ class Camera(MediaStreamTrack):
         frame = await self.frames.get()
         if frame is None:
             raise MediaStreamError
+        self.captured_ntp = (1 << 32) + frame.pts
         return frame
 
 
@@ -182,10 +184,14 @@ async def test_sender_reports_of_both_say_when_a_picture_was_taken() -> None:
             await show(wire, camera, "h", "f")
         origin = {packets[0].ssrc: packets[0].timestamp for packets in (wire.of("h"), wire.of("f"))}
         last = {packets[-1].ssrc: packets[-1].timestamp for packets in (wire.of("h"), wire.of("f"))}
+        assert {(report.ssrc, report.sender_info.rtp_timestamp) for report in wire.reports} == set(
+            origin.items()
+        )
+        wire.reports.clear()
         await wire.until(lambda: {report.ssrc for report in wire.reports} == set(origin))
         newest = {report.ssrc: report.sender_info for report in wire.reports}
         assert {ssrc: info.rtp_timestamp for ssrc, info in newest.items()} == last
-        assert len({info.ntp_timestamp for info in newest.values()}) == 1
+        assert {info.ntp_timestamp for info in newest.values()} == {(1 << 32) + 6000}
         assert {last[ssrc] - origin[ssrc] & 0xFFFFFFFF for ssrc in origin} == {6000}
 
 
@@ -261,3 +267,20 @@ def test_an_offer_without_simulcast_stays_as_it_is() -> None:
 def test_the_answer_tells_which_rids_are_taken() -> None:
     answer = "v=0\r\nm=audio 9 x 1\r\na=mid:0\r\nm=video 9 x 1\r\na=mid:1\r\na=rid:h recv\r\na=rid:f recv\r\n"
     assert simulcast.accepted(answer) == {"0": [], "1": ["h", "f"]}
+
+
+@pytest.mark.parametrize("picture_format", ["bgr24", "yuv420p"])
+def test_two_encoders_take_one_picture_at_once(picture_format: str) -> None:
+    shape = (96, 128, 3) if picture_format == "bgr24" else (144, 128)
+    scalers = (_Scaler(1), _Scaler(2))
+    with ThreadPoolExecutor(2) as threads:
+        for number in range(200):
+            frame = VideoFrame.from_ndarray(np.full(shape, number, np.uint8), picture_format)
+            frame.pts, frame.time_base = number, fractions.Fraction(1, 90_000)
+            large, small = threads.map(lambda scaler, frame=frame: scaler(frame), scalers)
+            assert [(own.width, own.height, own.pts) for own in (large, small)] == [
+                (128, 96, number),
+                (64, 48, number),
+            ]
+            assert large is not frame
+            assert {own.format.name for own in (large, small)} == {"yuv420p"}

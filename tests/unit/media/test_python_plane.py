@@ -640,6 +640,28 @@ def test_sender_reports_align_the_timestamps_of_encodings() -> None:
     assert viewer.media[2].timestamp - viewer.media[1].timestamp == pytest.approx(3600, abs=2)
 
 
+def test_a_switch_to_an_encoding_that_is_behind_says_at_once_by_how_much_its_timestamps_moved() -> None:
+    stage, low, high = simulcast()
+    viewer = stage.view()
+    second = 1 << 32
+    high.timestamp = 777_000 - 3000
+    low.send(key=True)
+    stage.publish(high.frame()[0])
+    stage.publish_rtcp(SenderReport(1, 50 * second, low.timestamp, 1, 1))
+    stage.publish_rtcp(SenderReport(2, 50 * second - second // 5, high.timestamp, 1, 1))
+    stage.run(200)
+    before = len([each for each in viewer.rtcp if isinstance(each, SenderReport)])
+    stage.plane.set_target(viewer.key, Layer(7, 7))
+    high.send(key=True)
+    first = viewer.media[-1]
+    reports = [each for each in viewer.rtcp if isinstance(each, SenderReport)]
+    assert len(reports) == before + 1
+    since = (first.timestamp - reports[-1].rtp_ts + (1 << 31) & 0xFFFFFFFF) - (1 << 31)
+    captured = reports[-1].ntp / second + since / 90_000
+    assert captured == pytest.approx(50 - 0.2 + 3000 / 90_000, abs=1e-3)
+    assert first.timestamp > viewer.media[0].timestamp
+
+
 def test_a_dead_encoding_is_left_within_half_a_second() -> None:
     stage, low, high = simulcast()
     viewer = stage.view()

@@ -344,3 +344,90 @@ async def test_a_tile_says_why_it_has_no_picture(page: Page, state: str, reason:
             "tile.failed.codec": "This browser cannot play this video",
         }
         assert text == texts[note]
+
+
+async def test_the_class_follows_what_the_server_says(page: Page) -> None:
+    seen = await run(
+        page,
+        "sdk/classroom.js",
+        """
+        const asked = [];
+        const board = {strokes: [{id: 's', author: 'ann', color: '#000000', width: 5, points: [[1, 1]]}]};
+        const request = async (type, members) => (asked.push([type, members]), type === 'board' ? board : {});
+        const room = new m.Classroom(request);
+        const told = [];
+        for (const type of ['change', 'drawn', 'erased', 'reaction', 'broadcast']) {
+          room.addEventListener(type, ({detail}) => told.push(detail.what ?? type));
+        }
+        const poll = {id: 1, question: '?', options: ['a', 'b'], counts: [0, 0], open: true, voted: []};
+        room.sync({room: {name: 'r', template: 'classroom', breakouts: []},
+          class: {hands: {queue: [], answered: {}}, questions: [], polls: [poll], lobby: null, strokes: 1}});
+        await room.votePoll(1, [1]);
+        const {voted, ...everybodys} = poll;
+        room.received({type: 'poll', poll: {...everybodys, counts: [0, 1]}});
+        room.received({type: 'drawn', stroke: {id: 's', points: [[9, 9]]}});
+        await room.loadBoard();
+        room.received({type: 'drawn', stroke: {id: 's', points: [[2, 2]]}});
+        const queue = [{participant: 'PA_b', raised_at_ms: 1}];
+        room.received({type: 'hands', hands: {queue, answered: {b: 2}}});
+        room.received({type: 'lobby', waiting: [{id: 'WA_1', name: 'Cid'}]});
+        room.received({type: 'reaction', participant: 'PA_b', reaction: '👍'});
+        const strange = room.received({type: 'from the future'});
+        const drawn = room.strokes.get('s').points;
+        room.received({type: 'erased', stroke: null});
+        const {hands, answered, lobby, strokes, polls} = room;
+        return {asked, told, strange, drawn, left: strokes.size, poll: polls.get(1), hands, answered,
+          lobby: lobby.length};
+        """,
+    )
+    assert seen["asked"] == [["vote_poll", {"poll": 1, "choices": [1]}], ["board", None]]
+    assert seen["poll"]["voted"] == [1], "one's own vote stays known when the counts change"
+    assert seen["poll"]["counts"] == [0, 1]
+    assert (seen["drawn"], seen["left"]) == ([[1, 1], [2, 2]], 0)
+    assert (seen["answered"], seen["lobby"], len(seen["hands"])) == ({"b": 2}, 1, 1)
+    assert seen["strange"] is False
+    assert seen["told"] == [
+        "all", "polls", "polls", "drawn", "board", "drawn", "hands", "lobby", "reaction", "erased",
+    ]  # fmt: skip
+
+
+async def test_the_lobby_waits_and_is_refused_or_joins(page: Page) -> None:
+    ended = await run(
+        page,
+        "sdk/signal.js",
+        """
+        const sockets = [];
+        window.WebSocket = class {
+          static OPEN = 1;
+          readyState = 1;
+          sent = [];
+          constructor() { sockets.push(this); setTimeout(() => this.onopen(), 0); }
+          send(text) { this.sent.push(JSON.parse(text)); }
+          close() { this.readyState = 3; }
+          say(message) { this.onmessage({data: JSON.stringify(message)}); }
+        };
+        const joining = async (last) => {
+          const signal = new m.Signal('ws://x', () => ({room: 'r'}));
+          const states = [];
+          signal.addEventListener('state', ({detail}) => states.push(detail.state));
+          const result = signal.connect().then(() => 'joined', (error) => error.code);
+          await new Promise((resolve) => setTimeout(resolve, 5));
+          const socket = sockets.at(-1);
+          socket.say({type: 'waiting', id: socket.sent[0].id, waiting: 'WA_1', ping_interval_s: 10});
+          if (last === 'cancel') signal.leave();
+          else socket.say(last);
+          const how = await result;
+          const asked = socket.sent.map((each) => each.type);
+          signal.leave();
+          return [how, states[1], asked];
+        };
+        const joined = {type: 'joined', participant: {id: 'PA_1'}, secret: 's'};
+        const denied = {type: 'closed', code: 'denied'};
+        return [await joining(joined), await joining(denied), await joining('cancel')];
+        """,
+    )
+    assert ended == [
+        ["joined", "lobby", ["join"]],
+        ["denied", "lobby", ["join"]],
+        ["left", "lobby", ["join", "leave"]],
+    ]

@@ -1,0 +1,169 @@
+import { messageKey } from '../sdk/errors.js';
+import { t } from '../texts/index.js';
+import { Board } from './board.js';
+import { breakoutsDialog } from './breakouts.js';
+import { ClassPanel } from './class-panel.js';
+import { el } from './dom.js';
+import { Reactions } from './reactions.js';
+
+/** What a call has besides media and chat: it follows the room's class and asks the server for what is pressed. */
+export class ClassTools {
+  #room;
+  #toasts;
+  #controls;
+  #listeners = new AbortController();
+  #seen = { questions: 0, polls: 0, strokes: 0, hands: 0, lobby: 0 };
+  #banner = el('div', { class: 'breakout-banner', testid: 'breakout-banner', role: 'status', hidden: true });
+
+  /**
+   * @param {import('../sdk/room.js').Room} room
+   * @param {{toasts: import('./toasts.js').Toasts, controls: import('./controls.js').Controls, redraw: () => void,
+   *   openPanel: (panel: string) => void, panel: () => string}} options
+   */
+  constructor(room, { toasts, controls, redraw, openPanel, panel }) {
+    this.#room = room;
+    this.#toasts = toasts;
+    this.#controls = controls;
+    this.panel = new ClassPanel(room, {
+      close: () => openPanel(''),
+      act: (type, members) => this.act(type, members),
+      vote: (ask) => ask().catch((error) => this.#failed(error)),
+    });
+    this.board = new Board(room, { close: () => this.toggleBoard(false), onError: (error) => this.#failed(error) });
+    this.reactions = new Reactions((reaction) => this.act('react', { reaction }));
+    this.layers = [this.board.element, this.reactions.element, this.#banner];
+    const { signal } = this.#listeners;
+    const { classroom } = room;
+    const on = (type, act) => classroom.addEventListener(type, ({ detail }) => act(detail), { signal });
+    on('change', ({ what }) => {
+      this.#changed(what, panel());
+      redraw();
+    });
+    on('reaction', ({ reaction, participant }) => this.reactions.show(reaction, this.#nameOf(participant)));
+    on('broadcast', ({ name, text }) => toasts.show(t('class.broadcast', { name, text })));
+    on('drawn', () => this.#drawn());
+    on('erased', () => this.board.redraw());
+    room.addEventListener('selfupdated', () => (this.board.update(), this.update()), { signal });
+    room.addEventListener('mutedbyother', () => toasts.show(t('toast.muted')), { signal });
+    this.#changed('all', '');
+  }
+
+  dispose() {
+    this.#listeners.abort();
+    this.board.dispose();
+  }
+
+  /** Show everything as it is now. */
+  update() {
+    const { self, classroom } = this.#room;
+    if (!self) return;
+    this.panel.update();
+    this.#controls.showHand(classroom.hands.some((each) => each.participant === self.id));
+    this.#controls.showRights(self.grants);
+    const group = classroom.room.breakouts.find((each) => each.id === self.breakout);
+    this.#banner.hidden = !group;
+    this.#banner.textContent = group ? t('breakouts.inside', { name: group.name }) : '';
+  }
+
+  /**
+   * Ask the server; what it refuses is told.
+   * @param {string} type
+   * @param {object} [members]
+   * @returns {Promise<boolean>} whether it agreed
+   */
+  async act(type, members = {}) {
+    try {
+      await this.#room.classroom.moderate(type, members);
+      return true;
+    } catch (error) {
+      this.#failed(error);
+      return false;
+    }
+  }
+
+  toggleHand() {
+    const { self, classroom } = this.#room;
+    this.act('raise_hand', { raised: !classroom.hands.some((each) => each.participant === self?.id) });
+  }
+
+  /** @param {boolean} [open] the opposite of now without */
+  toggleBoard(open = !this.board.open) {
+    this.board.show(open);
+    this.#controls.showBoard(open);
+    if (open) this.#controls.showClassUnread('board', 0);
+  }
+
+  /** The panel of questions and polls has been opened: nothing in it is new any more. */
+  opened() {
+    this.#seen.questions = highest(this.#room.classroom.questions);
+    this.#seen.polls = highest(this.#room.classroom.polls);
+    this.#controls.showClassUnread('class', 0);
+  }
+
+  breakouts() {
+    breakoutsDialog(this.#room, (type, members) => this.act(type, members));
+  }
+
+  /** Save the attendance report. */
+  async attendance() {
+    const { name, self, secret } = this.#room;
+    const url = `/api/v1/rooms/${encodeURIComponent(name)}/attendance.csv`;
+    const answer = await fetch(url, { headers: { Authorization: `Participant ${self.id}:${secret}` } }).catch(() => null);
+    if (!answer?.ok) {
+      this.#toasts.show(t(messageKey('not_allowed')), 'bad');
+      return;
+    }
+    const link = el('a', { href: URL.createObjectURL(await answer.blob()), download: `attendance-${name}.csv` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }
+
+  #changed(what, panel) {
+    const { classroom, self } = this.#room;
+    if (what === 'board' || what === 'all') this.board.update();
+    if (what === 'all') {
+      this.#seen.hands = classroom.hands.length;
+      if (this.board.open) classroom.loadBoard().catch(() => undefined);
+      this.#controls.showClassUnread('board', classroom.strokesThere && !this.board.open ? 1 : 0);
+    }
+    if (what === 'questions' || what === 'polls' || what === 'all') {
+      if (panel === 'class') this.opened();
+      else this.#showUnread();
+    }
+    if (what === 'hands' && self?.grants.moderate && classroom.hands.length > this.#seen.hands) {
+      const { participant } = classroom.hands.at(-1);
+      if (participant !== self.id) this.#toasts.show(t('toast.hand', { name: this.#nameOf(participant) }));
+    }
+    if (what === 'hands') this.#seen.hands = classroom.hands.length;
+    if (what === 'lobby' && classroom.lobby.length > this.#seen.lobby) {
+      this.#toasts.show(t('toast.lobby', { name: classroom.lobby.at(-1).name || t('guest') }));
+    }
+    this.#seen.lobby = classroom.lobby.length;
+    this.#controls.showPeopleUnread(self?.grants.moderate ? classroom.hands.length + classroom.lobby.length : 0);
+    this.update();
+  }
+
+  #showUnread() {
+    const { questions, polls } = this.#room.classroom;
+    const fresh = (map, seen) => [...map.keys()].filter((id) => id > seen).length;
+    this.#controls.showClassUnread('class', fresh(questions, this.#seen.questions) + fresh(polls, this.#seen.polls));
+  }
+
+  #drawn() {
+    this.board.redraw();
+    if (!this.board.open) this.#controls.showClassUnread('board', 1);
+  }
+
+  #nameOf(participant) {
+    const { self, participants } = this.#room;
+    return participant === self?.id ? self.name : (participants.get(participant)?.name ?? '');
+  }
+
+  #failed(error) {
+    if (error.code !== 'left') this.#toasts.show(t(messageKey(error.code)), 'bad');
+  }
+}
+
+function highest(map) {
+  return Math.max(0, ...map.keys());
+}

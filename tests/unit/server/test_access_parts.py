@@ -1,0 +1,166 @@
+"""Lock-out, revocations and key sets, each by itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from sfu import config, templates
+from sfu.config import Config
+from sfu.errors import ConfigError, RequestError
+from sfu.room.permissions import RIGHTS, ROLES, SOURCES, Grants, parse_changes, parse_words
+from sfu.server import attendance_report, jwks, lockout, revocations, settings
+from sfu.server.lockout import Lockout
+from sfu.server.revocations import Revocations
+
+SECOND = 1_000_000
+
+
+def locked(lock: Lockout, address: str, now_us: int) -> bool:
+    try:
+        lock.check(address, now_us)
+    except RequestError as error:
+        return error.code == "locked_out"
+    return False
+
+
+def test_an_address_is_locked_out_for_a_while() -> None:
+    lock = Lockout(3, 60 * SECOND)
+    assert [lock.failed("192.0.2.1", at * SECOND) for at in range(3)] == [False, False, True]
+    assert locked(lock, "192.0.2.1", 3 * SECOND)
+    assert not locked(lock, "192.0.2.2", 3 * SECOND)
+    lock.failed("192.0.2.1", 50 * SECOND)
+    assert locked(lock, "192.0.2.1", 61 * SECOND)
+    assert not locked(lock, "192.0.2.1", 63 * SECOND), "more tries while locked out do not prolong it"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("fe80::1%eth0", "fe80::2", True),
+        ("not an address", "not an address", True),
+    ],
+)
+def test_hosts_with_many_addresses_are_one(one: str, other: str, same: bool) -> None:
+    lock = Lockout(1, SECOND)
+    lock.failed(one, 0)
+    assert locked(lock, other, 0) is same
+
+
+def test_the_table_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lockout, "MAX_ADDRESSES", 2)
+    lock = Lockout(1, SECOND)
+    for host in (1, 2, 3):
+        lock.failed(f"192.0.2.{host}", 0)
+    assert [locked(lock, f"192.0.2.{host}", 0) for host in (1, 2, 3)] == [False, True, True]
+
+
+def test_revocations_come_from_everywhere_and_stay(tmp_path: Path) -> None:
+    file = tmp_path / "revoked"
+    revoked = Revocations(["a"], str(file))
+    assert [jti in revoked for jti in ("a", "b", "")] == [True, False, False]
+    file.write_text("b\n\n  c  \n")
+    assert "b" in revoked
+    assert "c" in revoked
+    revoked.add("d")
+    assert "d" in Revocations([], str(file)), "it survives a restart"
+
+
+def test_a_file_that_cannot_be_read_frees_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "revoked"
+    file.write_text("b\n")
+    revoked = Revocations([], str(file))
+    assert "b" in revoked
+    monkeypatch.setattr(revocations, "MAX_FILE_BYTES", 3)
+    file.write_text("something longer\n")
+    assert "b" in revoked
+    assert "cannot be read" in caplog.text
+
+
+def test_what_moderators_revoke_is_bounded_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocations, "MAX_REMEMBERED", 2)
+    revoked = Revocations([], "")
+    for jti in "abc":
+        revoked.add(jti)
+    assert [jti in revoked for jti in "abc"] == [False, True, True]
+
+
+def public(kid: str, **changes: Any) -> dict[str, Any]:
+    key = jwt.get_algorithm_by_name("ES256").to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key())
+    return {**(json.loads(key) if isinstance(key, str) else key), "kid": kid, "alg": "ES256", **changes}
+
+
+def test_only_public_signing_keys_with_an_id_are_taken() -> None:
+    document = {
+        "keys": [
+            public("good"),
+            public("encryption", use="enc"),
+            public("broken", x="?"),
+            {"kty": "oct", "kid": "symmetric", "k": "c2VjcmV0", "alg": "HS256"},
+            {"kty": "new", "kid": "unknown"},
+            {**public("x"), "kid": 7},
+            "nonsense",
+        ]
+    }
+    assert set(jwks._parse(document)) == {"good"}
+    for wrong in ([], {}, {"keys": "x"}):
+        with pytest.raises(ValueError, match="keys"):
+            jwks._parse(wrong)
+
+
+def test_the_configuration_knows_the_roles_and_rights_of_the_room() -> None:
+    assert templates.ROLE_NAMES == ROLES
+    words = {*RIGHTS, "publish", *(f"publish:{source}" for source in SOURCES)}
+    assert words == templates.RIGHT_WORDS
+    made = settings.templates(Config())
+    assert set(made) == set(templates.TEMPLATES)
+    assert made["classroom"].roles["participant"].publish == ("camera", "microphone")
+    assert made["consultation"].lobby
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("classroom.participant", "fly"),
+        ("classroom.entry", "king"),
+        ("room.template", "party"),
+        ("auth.jwks_url", "http://example.org/keys"),
+        ("auth.max_failures", "0"),
+        ("meeting.lobby", "perhaps"),
+    ],
+)
+def test_wrong_templates_and_doors_are_refused(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=key.replace(".", r"\.")):
+        config.load("", {}, {key: value})
+
+
+def test_rights_as_words_and_as_changes() -> None:
+    grants = parse_words(["join", "publish:camera", "chat"])
+    assert (grants.publish, grants.chat, grants.data, grants.join) == (("camera",), True, False, True)
+    assert parse_words(["publish", "publish:camera"]).publish is True
+    assert parse_changes({"publish": ["screen", "camera"]}).applied(Grants()).publish == ("camera", "screen")
+    for name, wrong in (("fly", True), ("chat", 1), ("publish", ["radio"]), ("chat", ["camera"])):
+        with pytest.raises(ValueError, match=name):
+            parse_changes({name: wrong})
+
+
+def test_who_is_hidden_sends_nothing_whatever_it_was_given() -> None:
+    hidden = Grants(hidden=True, moderate=True)
+    assert not hidden.may_publish("camera")
+    assert (hidden.may_chat, hidden.may_send_data, hidden.may_moderate) == (False, False, False)
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "\tx"])
+def test_names_are_no_formulas(name: str) -> None:
+    assert attendance_report._cell(name) == "'" + name
+    assert attendance_report._cell("Ann") == "Ann"
