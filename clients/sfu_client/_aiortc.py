@@ -7,6 +7,7 @@ Why each is needed (aiortc 1.16):
 - `RTCRtpSender.__encoder`: the public API sets no bitrate. An encoder prepared here has the limits the
   caller asked for, instead of the module constants (1.5 Mbit/s for VP8, 3 Mbit/s for H264); the
   receiver's estimate (REMB) still lowers it.
+- `RTCRtpSender._send_keyframe`: after a pause the next picture must be one that can be decoded.
 - `RTCRtpTransceiver.__sender` and `.__receiver`: neither can be started twice, and an m-line that is
   reused for other media would stay silent. A new one is put in its place.
 - `RTCRtpSender.__rtp_header_extensions_map`: senders write neither RID nor repaired RID.
@@ -264,6 +265,11 @@ async def put_simulcast(
     sender = SimulcastSender(track, transceiver.sender.transport, encodings, ceiling_bps)
     await _replace_sender(transceiver, sender)
     return sender
+
+
+def begin_with_keyframe(transceiver: RTCRtpTransceiver) -> None:
+    """The next picture that the transceiver sends is a keyframe: nobody can decode what follows a gap."""
+    transceiver.sender._send_keyframe()
 
 
 async def renew_sender(transceiver: RTCRtpTransceiver, track: CapturedTrack | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aiortc import (
@@ -52,6 +52,8 @@ class LocalPublication:
         self.bitrate_bps = bitrate_bps
         self.simulcast = simulcast
         self.muted = False
+        self.watched = True
+        """Whether anybody has use for it, as the server says."""
         self.id = ""
         """The server's id, empty while the server does not know the track; a new one after a reconnection."""
         self.on_ended: Callable[[], None] | None = None
@@ -86,7 +88,7 @@ class _Outlet(CapturedTrack):
             data: Any = await track.recv()
             read_s = clock.current_ntp_time() / (1 << 32) - getattr(track, "delay_s", 0.0)
             self.captured_ntp = ntp(self._clock.at(float(data.pts * data.time_base), read_s))
-            if self._publication.muted:
+            if self._publication.muted or not self._publication.watched:
                 self._awaits_keyframe = True
                 continue
             if isinstance(data, Packet) and self._awaits_keyframe and not data.is_keyframe:
@@ -156,14 +158,22 @@ class PublishTransport:
         self._peer.started()
         await self._settle({str(item["mid"]): item for item in answer.get("media") or ()})
 
-    def choose_encodings(self, publication_id: str, rids: Collection[str]) -> None:
-        """Encode and send these alone of a publication's encodings; what comes back begins with a keyframe.
+    def choose_encodings(self, publication_id: str, active: Mapping[str, bool]) -> None:
+        """Encode and send of a publication what is active, by RID; those not named are sent.
 
-        Without effect on a publication without simulcast, and on one that is not known any more.
+        An empty RID stands for all of them. What comes back begins with a keyframe. Without effect on a
+        publication that is not known any more.
         """
         for publication, line in self._lines.items():
-            if publication.id == publication_id and isinstance(line.sender, _aiortc.SimulcastSender):
-                line.sender.splitter.choose(rids)
+            if publication.id != publication_id:
+                continue
+            everything = active.get("", True)
+            if isinstance(line.sender, _aiortc.SimulcastSender):
+                rids = line.sender.rids
+                line.sender.splitter.choose({rid for rid in rids if active.get(rid, everything)})
+            elif everything != publication.watched:
+                publication.watched = everything
+                _aiortc.begin_with_keyframe(line)
 
     async def send(self, label: str, message: bytes) -> None:
         """Send on a data channel; waits until it is open, and while too much is queued on `reliable`."""
@@ -241,7 +251,9 @@ class PublishTransport:
         for publication, line in list(self._lines.items()):
             reply = answered.get(str(line.mid), {"error": "bad_sdp"})
             if "publication" in reply:
-                publication.id = str(reply["publication"])
+                if publication.id != reply["publication"]:
+                    publication.id = str(reply["publication"])
+                    publication.watched = True
                 _aiortc.prepare_encoder(line, publication.bitrate_bps)
                 if not publication.accepted.done():
                     publication.accepted.set_result(None)

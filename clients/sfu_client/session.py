@@ -156,6 +156,8 @@ class Session:
                     self._offers.put_nowait(message)
                 case "going_away":
                     retry_after_s = float(message.get("retry_after_ms") or 0) / 1000
+                case "layers":
+                    self._choose_encodings(message)
                 case "ice_servers":
                     self._ice_servers = list(message.get("ice_servers") or ())
                 case "closed":
@@ -166,6 +168,12 @@ class Session:
                     self._observer.on_message(message)
         code = "going_away" if retry_after_s else "connection_lost"
         return Ending(code, "the connection was lost", reconnect=True, retry_after_s=retry_after_s)
+
+    def _choose_encodings(self, message: Message) -> None:
+        """What of a publication somebody watches; the rest is not worth encoding."""
+        encodings = message.get("encodings") or ()
+        active = {str(each.get("rid") or ""): bool(each.get("active")) for each in encodings}
+        self._publish.choose_encodings(str(message.get("publication")), active)
 
     async def _negotiate(self, signalling: Signalling) -> None:
         """Keep the publish transport in step with the local publications, one negotiation at a time."""

@@ -8,10 +8,11 @@ from typing import Any
 import av
 import pytest
 from live_peers import Picture, join
-from signalling import clients, local_config
+from signalling import clients, local_config, until
 
 from sfu.config import MediaConfig
 from sfu.media import demand
+from sfu_client import Room
 
 
 @pytest.fixture(autouse=True)
@@ -114,3 +115,54 @@ async def test_pictures_beyond_the_limit_are_paused_and_say_why() -> None:
         assert (await why())[publications[0]] == "last_n"
         for peer in (ann, ben, viewer):
             await peer.close()
+
+
+async def test_the_python_client_rests_while_nobody_watches_and_begins_with_a_keyframe() -> None:
+    async with clients(local_config()) as those:
+        url = those.server.http_url
+        async with asyncio.timeout(30), Room.connect(url, "r", name="Camera") as camera:
+            publication = await camera.publish(Picture())
+            await until(lambda: not publication.watched)
+
+            async def received() -> int:
+                (encoding,) = (await camera.stats())["publications"][publication.id]
+                return int(encoding["packets"])
+
+            # What was under way arrives; then nothing does.
+            while (count := await received()) != await received():
+                pass
+            async with Room.connect(url, "r", name="Viewer") as viewer:
+                track = await viewer.wait_for_track(kind="video", participant="Camera")
+                async for frame in track.frames():
+                    assert frame.to_ndarray(format="bgr24")[:, :, 2].mean() > 150
+                    break
+                assert publication.watched
+                assert await received() > count
+            await until(lambda: not publication.watched)
+
+
+async def test_the_python_client_sends_of_simulcast_what_is_watched() -> None:
+    async with clients(local_config()) as those:
+        url = those.server.http_url
+        async with asyncio.timeout(30), Room.connect(url, "r", name="Camera") as camera:
+            publication = await camera.publish(Picture(size=(640, 360)), simulcast=True)
+
+            async def packets() -> dict[str, int]:
+                encodings = (await camera.stats())["publications"][publication.id]
+                return {"h": 0, "f": 0} | {each["rid"]: int(each["packets"]) for each in encodings}
+
+            (viewer,) = await join(those, ["Viewer"])
+            await viewer.answer()
+            await viewer.signal.request("subscribe", publications=[publication.id], width=320, height=180)
+            # At last a while in which the smaller one alone is sent.
+            small = {"f": 0}
+            while not small["f"] or (await packets())["f"] != small["f"]:
+                small = await packets()
+                while (await packets())["h"] <= small["h"] + 5:
+                    await asyncio.sleep(0.05)
+            await viewer.signal.request("subscribe", publications=[publication.id], width=640, height=360)
+            while (await packets())["f"] <= small["f"]:
+                await asyncio.sleep(0.05)
+            while (await viewer.picture()).shape[1] != 640:
+                pass
+            await viewer.close()
