@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 
 import sfu
-from sfu.cli import config, demo, serve, token
+from sfu.cli import config, demo, person, serve, token
 from sfu.errors import ConfigError
 from sfu_client.commands import camera, record, view
 
-COMMANDS = (serve, demo, token, config, camera, view, record)
+COMMANDS = (serve, demo, token, person, config, camera, view, record)
 
 
 def parser() -> argparse.ArgumentParser:

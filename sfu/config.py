@@ -165,6 +165,9 @@ class StorageConfig:
         secret=True,
     )
     retention_days: int = option(0, "days after which messages, files and sessions are deleted; 0 keeps them")
+    file_bytes: int = option(26_214_400, "largest file in the chat, bytes")
+    room_bytes: int = option(1_073_741_824, "files of one room together, bytes")
+    person_bytes: int = option(268_435_456, "files of one person together, bytes")
     max_waiting: int = option(10_000, "writes that may wait for the disk; past that senders are refused")
 
 
@@ -391,7 +394,9 @@ _POSITIVE = (
     "room.max_rooms",
     "room.max_participants", "room.max_publications", "limits.message_bytes", "limits.messages_per_s",
     "limits.message_burst", "limits.data_bytes", "limits.data_bytes_per_s", "limits.chat_characters",
-    "limits.sessions_per_address", "storage.max_waiting", "media.keyframe_interval_ms", "media.cache_packets",
+    "limits.sessions_per_address",
+    "storage.max_waiting", "storage.file_bytes", "storage.room_bytes", "storage.person_bytes",
+    "media.keyframe_interval_ms", "media.cache_packets",
 )  # fmt: skip
 
 

@@ -92,7 +92,7 @@ class MonitoringTemplate:
     observer: tuple[str, ...] = option(_UNSEEN, "rights of observers")
     device: tuple[str, ...] = option(_DEVICE, "rights of devices")
     lobby: bool = option(False, _LOBBY)
-    entry: str = option("observer", _ENTRY)
+    entry: str = option("participant", _ENTRY)
 
 
 def faults(name: str, template: object) -> Iterator[str]:

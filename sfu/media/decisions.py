@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sfu.ids import PublicationKey, SubscriptionKey
-from sfu.media.plane import Layer
+from sfu.media.plane import EncodingStats, Layer
 
 HIGHEST = Layer(7, 7)
 """The cap that caps nothing: no codec has more than eight spatial or temporal layers."""
@@ -113,6 +113,14 @@ def wished_layer(layers: Sequence[SizedLayer], width: int, height: int) -> Layer
             if sized.width and sized.width >= width and sized.height >= height:
                 return Layer(sized.layer.spatial, HIGHEST.temporal)
     return HIGHEST
+
+
+def size_of(stats: EncodingStats, spatial: int, lowest: int, highest: int) -> tuple[int, int]:
+    """Picture size of a spatial layer of one stream, whose layers are `lowest` to `highest`."""
+    if spatial - lowest < len(stats.sizes):
+        return stats.sizes[spatial - lowest]
+    # Not told: each halves the next, as every common mode does.
+    return stats.width >> highest - spatial, stats.height >> highest - spatial
 
 
 def steps(layers: Sequence[SizedLayer]) -> list[SizedLayer]:

@@ -11,6 +11,7 @@ from typing import Literal
 from sfu.ids import SubscriptionKey
 from sfu.media.egress_transport import EgressTransport
 from sfu.media.ingress import NOTHING_CARRIED, Encoding, MediaPacket, Publication
+from sfu.media.layers import PacketLayer
 from sfu.media.pacer import Priority
 from sfu.media.plane import (
     CurrentLayerChanged,
@@ -73,6 +74,8 @@ class Subscription:
         self._wanted: Encoding | None = None
         self._asked_us = -1
         self._temporal = self._temporal_cap = _HIGHEST.temporal
+        self._spatial = self._spatial_cap = _HIGHEST.spatial
+        """Of the layers within the encoding that flows."""
         known = transport.continuations
         self._next_out = known.pop(config.ssrc, transport.first_seq(config.mid, rng))
         self._rtx_next = known.pop(config.rtx_ssrc or 0, rng.randrange(0x8000))
@@ -151,8 +154,12 @@ class Subscription:
             # A larger one than policy allows would overrun the path. What is silent may go on.
             self._wanted = self._run.encoding if self._run is not None else None
             return
-        self._temporal_cap = target.temporal if wanted.spatial >= target.spatial else _HIGHEST.temporal
-        if wanted is not self._wanted:
+        limited = wanted.spatial + wanted.top_spatial >= target.spatial
+        self._temporal_cap = target.temporal if limited else _HIGHEST.temporal
+        spatial_cap = target.spatial - wanted.spatial
+        climbs = wanted.top_spatial > 0 and spatial_cap > self._spatial_cap
+        self._spatial_cap = spatial_cap
+        if climbs or wanted is not self._wanted:
             self._wanted = wanted
             self._asked_us = -1
 
@@ -180,13 +187,15 @@ class Subscription:
         payload_type = self._payload_types.get(packet.payload_type)
         sequence = run.sequence
         ext_seq = packet.ext_seq
+        layer = packet.layer
+        marker = packet.marker
         payload: bytes | None
         if packet.primary is not None:
             payload_type, payload = self._redundant(packet, packet.primary)
         elif payload_type is None or not packet.payload:
             payload = b""
-        elif packet.temporal and self._leaves_out(packet, ext_seq > sequence.highest):
-            if run.pictures is not None and packet.ext_picture_id >= 0:
+        elif layer is not None and self._leaves_out(packet, layer, ext_seq > sequence.highest):
+            if layer.gapless and run.pictures is not None and packet.ext_picture_id >= 0:
                 run.pictures.drop(packet.ext_picture_id)
             payload = b""
         else:
@@ -195,6 +204,10 @@ class Subscription:
                 payload = run.payload(packet)
                 if payload is None:
                     return
+            if layer is not None and layer.last and not marker and layer.spatial == self._spatial:
+                # Of the higher layers, whose last packet bears it, nothing is sent.
+                marker = True
+                run.mark(ext_seq)
         if not payload and sequence.drop(ext_seq):
             return
         out = sequence.map(ext_seq)
@@ -209,7 +222,7 @@ class Subscription:
         self.transport.transmit(
             stream,
             self._ssrc,
-            payload_type | 0x80 if packet.marker and payload else payload_type,
+            payload_type | 0x80 if marker and payload else payload_type,
             out,
             packet.timestamp + run.ts_offset & 0xFFFFFFFF,
             block,
@@ -234,15 +247,23 @@ class Subscription:
             return payload_type, packet.payload
         return payload_type, renumber(packet.payload, payload_types)
 
-    def _leaves_out(self, packet: MediaPacket, newest: bool) -> bool:
-        """Temporal layers change where a frame begins: downwards at once, upwards at a layer sync."""
-        if newest and packet.info.start_of_frame:
-            cap, temporal = self._temporal_cap, packet.temporal
-            if cap < self._temporal:
+    def _leaves_out(self, packet: MediaPacket, layer: PacketLayer, newest: bool) -> bool:
+        """Layers change where a picture begins: downwards at once, upwards where the codec allows.
+
+        Larger pictures begin with a keyframe, more frames after a layer sync too.
+        """
+        if newest and layer.first:
+            keyframe = packet.info.keyframe
+            if keyframe or self._spatial_cap < self._spatial:
+                self._spatial = self._spatial_cap
+            cap, temporal = self._temporal_cap, layer.temporal
+            if keyframe or cap < self._temporal:
                 self._temporal = cap
-            elif self._temporal < temporal <= cap and packet.info.layer_sync:
+            elif layer.sync and self._temporal < temporal <= cap:
                 self._temporal = temporal
-        return packet.temporal > self._temporal
+            elif layer.switch_up and temporal <= self._temporal:
+                self._temporal = cap
+        return layer.temporal > self._temporal or layer.spatial > self._spatial
 
     def _other_run(self, packet: MediaPacket, now_us: int) -> Run | None:
         """The run of a packet that is not of the current one, None where nobody waits for it.
@@ -277,6 +298,7 @@ class Subscription:
         self._run = run
         self._runs.append(run)
         self._temporal = self._temporal_cap
+        self._spatial = self._spatial_cap
         self._report_us = -1
         self._report(run, now_us)
         self.forward(packet, now_us)
@@ -320,7 +342,7 @@ class Subscription:
             self.transport.transmit(
                 stream,
                 rtx_ssrc,
-                payload_type | 0x80 if packet.marker and payload else payload_type,
+                payload_type | 0x80 if payload and run.marks(packet) else payload_type,
                 self._rtx_next,
                 packet.timestamp + run.ts_offset & 0xFFFFFFFF,
                 block,
@@ -418,7 +440,7 @@ class Subscription:
         wanted = self._wanted
         if wanted is None or self._stream is None or self.publication.config.kind != "video":
             return
-        if self.gets(wanted):
+        if self.gets(wanted) and self._spatial >= min(self._spatial_cap, wanted.top_spatial):
             return
         if not self._runs:
             keyframe = wanted.recent_keyframe(now_us)
@@ -435,7 +457,9 @@ class Subscription:
         run = self._run
         if run is None or not run.encoding.stats.active:
             return None
-        return Layer(run.encoding.spatial, min(self._temporal, run.encoding.top_temporal))
+        encoding = run.encoding
+        spatial = encoding.spatial + min(self._spatial, encoding.top_spatial)
+        return Layer(spatial, min(self._temporal, encoding.top_temporal))
 
     def _report(self, run: Run, now_us: int) -> None:
         """The publisher's own clock carried over: its audio and video stay in step. Spec: RFC 3550 6.4.1."""

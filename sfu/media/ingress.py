@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from sfu.errors import ParseError
 from sfu.ids import PublicationKey
+from sfu.media.layers import MOST_TEMPORAL, DescribedLayers, PacketLayer, of_vp8, of_vp9
 from sfu.media.nack import NackTracker
 from sfu.media.packet_cache import PacketCache
 from sfu.media.plane import Codec, EncodingSsrcs, EncodingStats, Layer, PublicationConfig
@@ -30,7 +31,6 @@ With an older one browsers would play the past for a while before they catch up.
 _REPLAY_PACKETS = 100
 """And with no more than this: a burst that a slow path still takes at once."""
 _RATE_US = 500_000
-_TEMPORAL_LAYERS = 8
 NOTHING_CARRIED = Carried()
 
 
@@ -38,8 +38,8 @@ class MediaPacket:
     """One packet of an encoding, shared by all who get it.
 
     `blocks` and `payloads` keep what was made of it for one subscriber and fits others too, while it is being
-    sent. `temporal` is 0 where the layer cannot be left out; `ext_picture_id` and `frame_number` are -1 where
-    absent. `primary` is of redundant audio the payload type and data of what is new, else None.
+    sent. `layer` is None where nobody can do without the packet; `ext_picture_id` and `frame_number` are -1
+    where absent. `primary` is of redundant audio the payload type and data of what is new, else None.
     """
 
     __slots__ = (
@@ -51,12 +51,12 @@ class MediaPacket:
         "ext_seq",
         "frame_number",
         "info",
+        "layer",
         "marker",
         "payload",
         "payload_type",
         "payloads",
         "primary",
-        "temporal",
         "timestamp",
     )
 
@@ -71,7 +71,7 @@ class MediaPacket:
         self.csrcs = rtp.csrcs
         self.payload = rtp.payload
         self.info = info
-        self.temporal = 0
+        self.layer: PacketLayer | None = None
         self.ext_picture_id = -1
         self.frame_number = -1
         if len(carried.dependency_descriptor) >= 3:
@@ -91,11 +91,13 @@ class Encoding:
     """One received stream. Every rate and size in its `stats` is of the media, retransmissions included."""
 
     __slots__ = (
+        "_described",
         "_frame_us",
         "_keyframe_ts",
         "_keyframe_us",
         "_rate_bytes",
         "_rate_since_us",
+        "_seen_us",
         "cache",
         "clock_rate",
         "keyframe_seq",
@@ -108,6 +110,7 @@ class Encoding:
         "reception",
         "spatial",
         "stats",
+        "top_spatial",
         "top_temporal",
         "unwrapped_picture_id",
     )
@@ -121,9 +124,11 @@ class Encoding:
         self.spatial = 0
         self.last_us = 0
         self.unwrapped_picture_id = -1
-        self.rates = [0] * _TEMPORAL_LAYERS
-        """Bits per second of each temporal layer alone."""
+        self.rates = [0] * MOST_TEMPORAL
+        """Bits per second of each layer alone, the temporal layers of each spatial one together."""
         self.top_temporal = 0
+        self.top_spatial = 0
+        """The highest layer that flows, of those in this one stream."""
         self.last_ts = 0
         self.last_tl0 = 0
         self.last_frame_number = 0
@@ -132,7 +137,9 @@ class Encoding:
         self._keyframe_ts = -1
         self._keyframe_us = 0
         self._frame_us = (0,) * _FRAMES_SHOWN
-        self._rate_bytes = [0] * _TEMPORAL_LAYERS
+        self._rate_bytes = [0] * MOST_TEMPORAL
+        self._seen_us = [0]
+        self._described = DescribedLayers()
         self._rate_since_us = -1
 
     def receive(
@@ -161,7 +168,11 @@ class Encoding:
             self.nack.arrived(ext_seq, now_us)
         packet = MediaPacket(self, ext_seq, rtp, _inspect(codec, rtp.payload), carried)
         if codec.name == "vp8":
-            packet.temporal = packet.info.temporal
+            packet.layer = of_vp8(packet.info)
+        elif codec.name == "vp9":
+            packet.layer = of_vp9(packet.info)
+        elif codec.name == "av1" and carried.dependency_descriptor:
+            packet.layer = self._described.of(carried.dependency_descriptor)
         elif codec.name == "red" and rtp.payload:
             packet.primary = primary(rtp.payload)
         self._look_into(packet, ext_seq > highest, now_us)
@@ -170,8 +181,11 @@ class Encoding:
 
     def _look_into(self, packet: MediaPacket, newest: bool, now_us: int) -> None:
         info, stats = packet.info, self.stats
-        self._rate_bytes[packet.temporal] += len(packet.payload)
-        self.top_temporal = max(self.top_temporal, packet.temporal)
+        layer = packet.layer
+        if layer is None:
+            self._rate_bytes[0] += len(packet.payload)
+        else:
+            self._count(layer, len(packet.payload), now_us if newest else 0)
         if newest:
             if packet.timestamp != self.last_ts or not stats.frames:
                 self.last_ts = packet.timestamp
@@ -191,12 +205,43 @@ class Encoding:
                 self.keyframe_seq = packet.ext_seq
         if info.width and info.height:
             stats.width, stats.height = info.width, info.height
+            stats.sizes = info.sizes or self._described.sizes
         if info.picture_id >= 0:
             if self.unwrapped_picture_id < 0:
                 self.unwrapped_picture_id = info.picture_id + (1 << info.picture_id_bits)
             number = unwrap(info.picture_id, self.unwrapped_picture_id, info.picture_id_bits)
             packet.ext_picture_id = number
             self.unwrapped_picture_id = max(number, self.unwrapped_picture_id)
+
+    def _count(self, layer: PacketLayer, size: int, now_us: int) -> None:
+        """A packet of a scalable stream; `now_us` is 0 for one that is of the past."""
+        spatial, temporal = layer.spatial, layer.temporal
+        seen_us = self._seen_us
+        while spatial >= len(seen_us):
+            seen_us.append(0)
+            self._rate_bytes += [0] * MOST_TEMPORAL
+            self.rates += [0] * MOST_TEMPORAL
+        self._rate_bytes[spatial * MOST_TEMPORAL + temporal] += size
+        if temporal > self.top_temporal:
+            self.top_temporal = temporal
+        if now_us:
+            seen_us[spatial] = now_us
+            if spatial > self.top_spatial:
+                self.top_spatial = spatial
+
+    def _shed(self, now_us: int) -> None:
+        """Find out which spatial layers of this stream come no more."""
+        while self.top_spatial:
+            seen_us = self._seen_us[self.top_spatial]
+            if now_us - seen_us < STALLED_US or self._frame_us[0] <= seen_us:
+                return
+            self.top_spatial -= 1
+
+    def rate_of(self, spatial: int, temporal: int) -> int:
+        """Bits per second of a layer of this stream with all that it depends on."""
+        rates = self.rates
+        below = range(0, (spatial + 1) * MOST_TEMPORAL, MOST_TEMPORAL)
+        return sum(sum(rates[first : first + temporal + 1]) for first in below)
 
     def stalled(self, others: Iterable[Encoding], now_us: int) -> bool:
         """Whether it sends no more: silent while others show frames, or silent for long."""
@@ -220,7 +265,8 @@ class Encoding:
         self.keyframe_seq = -1
 
     def measure(self, now_us: int) -> None:
-        """Keep the rates up to date; call every tick."""
+        """Keep the layers and their rates up to date; call every tick."""
+        self._shed(now_us)
         if self._rate_since_us < 0:
             self._rate_since_us = now_us
         elapsed_us = now_us - self._rate_since_us
@@ -269,6 +315,7 @@ class Publication:
         self.encodings: dict[str, Encoding] = {}
         self.flowing: tuple[Encoding, ...] = ()
         """Encodings that flow, smallest picture first."""
+        self._tops: tuple[int, ...] = ()
         self.muted = False
         self.loudest = 127
         self.audio_packets = 0
@@ -297,17 +344,21 @@ class Publication:
         return [(str(index), ssrcs) for index, ssrcs in enumerate(config.ssrcs)]
 
     def rank(self) -> bool:
-        """Order the encodings anew by picture size. Returns whether anything has changed.
+        """Order the encodings, each with its spatial layers, by picture size. Returns whether that changed.
 
         One that does not flow just now keeps its place: what subscribers are capped to stays what it was.
         """
         ranked = sorted(self.encodings.values(), key=self._quality)
         flowing = tuple(encoding for encoding in ranked if encoding.stats.active)
-        changed = flowing != self.flowing
+        tops = tuple([encoding.top_spatial for encoding in ranked])
+        changed = flowing != self.flowing or tops != self._tops
         self.flowing = flowing
-        for spatial, encoding in enumerate(ranked):
+        self._tops = tops
+        spatial = 0
+        for encoding in ranked:
             changed = changed or encoding.spatial != spatial
             encoding.spatial = spatial
+            spatial += encoding.top_spatial + 1
         return changed
 
     def _quality(self, encoding: Encoding) -> tuple[int, int, str]:
@@ -318,10 +369,10 @@ class Publication:
         """What flows, lowest first, with bits per second."""
         layers = []
         for encoding in self.flowing:
-            rates = encoding.rates
-            for temporal in range(encoding.top_temporal + 1):
-                layer = Layer(encoding.spatial, temporal)
-                layers.append((layer, encoding.stats.rid, sum(rates[: temporal + 1])))
+            for spatial in range(encoding.top_spatial + 1):
+                for temporal in range(encoding.top_temporal + 1):
+                    layer = Layer(encoding.spatial + spatial, temporal)
+                    layers.append((layer, encoding.stats.rid, encoding.rate_of(spatial, temporal)))
         return layers
 
     def carried(self, extensions: dict[int, bytes]) -> Carried:

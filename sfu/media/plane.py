@@ -193,7 +193,11 @@ class Probe:
 
 @dataclass(slots=True)
 class EncodingStats:
-    """Reception of one encoding, cumulative since it started. `jitter_ms` is RFC 3550 section 6.4.1."""
+    """Reception of one encoding, cumulative since it started. `jitter_ms` is RFC 3550 section 6.4.1.
+
+    `sizes` is width and height of each spatial layer in this one stream, lowest first, empty where the codec
+    tells none.
+    """
 
     rid: str
     ssrc: int
@@ -211,6 +215,7 @@ class EncodingStats:
     bitrate_bps: int = 0
     width: int = 0
     height: int = 0
+    sizes: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ from sfu.media.decisions import (
     Wish,
     affordable,
     cost_bps,
+    size_of,
     steps,
     wished_layer,
 )
@@ -432,19 +433,17 @@ class Policy:
         """Read what flows; a changed shape (not a changed bitrate) reopens the decisions."""
         stats = {entry.rid: entry for entry in self._plane.publication_stats(key)}
         flowing = self._plane.layers(key)
-        tops: dict[str, int] = {}
+        spans: dict[str, tuple[int, int]] = {}
         for layer, rid, _ in flowing:
-            tops[rid] = max(tops.get(rid, 0), layer.spatial)
+            spans[rid] = spans.get(rid, (layer.spatial, 0))[0], layer.spatial
         peaks = publication.peaks
         for layer in peaks:
             peaks[layer] *= _PEAK_KEPT
         layers = []
         for layer, rid, bitrate_bps in flowing:
-            width, height = (stats[rid].width, stats[rid].height) if rid in stats else (0, 0)
-            # Within one scalable stream each spatial layer halves the next, as every common mode does.
-            below = tops[rid] - layer.spatial
+            size = size_of(stats[rid], layer.spatial, *spans[rid]) if rid in stats else (0, 0)
             peaks[layer] = max(bitrate_bps, peaks.get(layer, 0))
-            layers.append(SizedLayer(layer, width >> below, height >> below, bitrate_bps, int(peaks[layer])))
+            layers.append(SizedLayer(layer, *size, bitrate_bps, int(peaks[layer])))
         if layers and not layers[0].layer.spatial:
             publication.lowest_us = now_us
         publication.layers = tuple(layers)

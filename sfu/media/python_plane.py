@@ -242,8 +242,7 @@ class PythonPlane:
     # --- sending rate --------------------------------------------------------------------------
 
     def set_estimate(self, transport: TransportKey, estimate_bps: int) -> None:
-        known = self._transports.get(transport)
-        if known is not None:
+        if known := self._transports.get(transport):
             known.out.set_estimate(estimate_bps)
 
     def sent_bytes(self, transport: TransportKey) -> int:
@@ -393,9 +392,8 @@ class PythonPlane:
                     if subscription := subscriptions.get(ssrc):
                         subscription.wants_keyframe("fir", seq_nr)
             case Remb():
-                named = {subscriptions[ssrc].key for ssrc in packet.ssrcs if ssrc in subscriptions}
-                keys = tuple(sorted(named))
-                self._events.append(RembReceived(transport.out.key, packet.bitrate_bps, keys))
+                named = sorted({subscriptions[ssrc].key for ssrc in packet.ssrcs if ssrc in subscriptions})
+                self._events.append(RembReceived(transport.out.key, packet.bitrate_bps, tuple(named)))
             case Goodbye():
                 for ssrc in packet.ssrcs:
                     self._receive_goodbye(transport, ssrc)

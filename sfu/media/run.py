@@ -12,6 +12,9 @@ from sfu.rtp.extensions import Block, ExtensionLayout
 from sfu.rtp.payload import rewrite
 from sfu.rtp.sequence import SequenceMap, difference
 
+_MARKED_KEPT = 256
+"""Pictures: those of some seconds, longer than anything is sent again."""
+
 
 class Run:
     """One encoding flowing to one subscriber without interruption. Offsets add to the source's numbers."""
@@ -21,6 +24,7 @@ class Run:
         "_ended_tl0",
         "_ended_ts",
         "_ended_us",
+        "_marked",
         "abandoned",
         "encoding",
         "frame_offset",
@@ -37,6 +41,7 @@ class Run:
         """Given up on an overrun path: what is lost of it is not sent again, to delay nothing else."""
         self.sequence = SequenceMap(packet.ext_seq, first_out)
         self.pictures: SequenceMap | None = None
+        self._marked: dict[int, None] = {}
         self.tl0_offset = self.frame_offset = self.ts_offset = 0
         self._ended_tl0 = self._ended_frame = self._ended_ts = self._ended_us = 0
         picture = packet.ext_picture_id
@@ -77,6 +82,16 @@ class Run:
             if abs(ahead) < rate:
                 out += ahead
         return max(out, self._ended_ts + 1) - packet.timestamp & 0xFFFFFFFF
+
+    def mark(self, ext_seq: int) -> None:
+        """This packet of the source ends a picture as the subscriber gets it."""
+        self._marked[ext_seq] = None
+        if len(self._marked) > _MARKED_KEPT:
+            del self._marked[next(iter(self._marked))]
+
+    def marks(self, packet: MediaPacket) -> bool:
+        """Whether the packet went out with the marker bit."""
+        return packet.marker or packet.ext_seq in self._marked
 
     def payload(self, packet: MediaPacket) -> bytes | None:
         """With this subscriber's picture ids; None where the picture is too old to have one."""

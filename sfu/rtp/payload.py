@@ -16,7 +16,8 @@ class PayloadInfo(NamedTuple):
     frame; codecs that do not tell leave them False, and H.264 may start a frame more than once.
     `layer_sync`: temporal layers up to this one may begin here. `inter_predicted`: refers to earlier pictures
     (False only where the codec tells so). `width`, `height`: of the largest layer, in pixels, 0 unless told.
-    `picture_id` and `tl0_pic_idx` are -1, and their offsets in the payload 0, where absent.
+    `sizes` is width and height of each spatial layer, lowest first, where told; `layered`: the payload names
+    its layers. `picture_id` and `tl0_pic_idx` are -1, and their offsets in the payload 0, where absent.
     """
 
     keyframe: bool = False
@@ -34,6 +35,7 @@ class PayloadInfo(NamedTuple):
     picture_id_offset: int = 0
     tl0_offset: int = 0
     sizes: tuple[tuple[int, int], ...] = ()
+    layered: bool = False
 
 
 OPAQUE = PayloadInfo()
@@ -113,6 +115,7 @@ def _inspect_vp9(payload: bytes | memoryview) -> PayloadInfo:
         descriptor.picture_id_offset,
         descriptor.tl0_offset,
         descriptor.sizes,
+        descriptor.layered,
     )
 
 

@@ -14,7 +14,7 @@ class Vp9Descriptor(NamedTuple):
     `start` and `end` are of the layer frame (B, E). `inter_predicted` (P): refers to earlier pictures.
     `switching_up` (U): higher temporal layers may begin after this picture. `inter_layer` (D): refers to the
     spatial layer below. `sizes` is width and height of each spatial layer, lowest first, empty where the
-    packet tells none. `header_length` is the offset of the VP9 bytes.
+    packet tells none. `layered` (L): layer indices are there. `header_length` is the offset of the VP9 bytes.
     """
 
     start: bool
@@ -29,6 +29,7 @@ class Vp9Descriptor(NamedTuple):
     spatial_id: int
     switching_up: bool
     inter_layer: bool
+    layered: bool
     sizes: tuple[tuple[int, int], ...]
     header_length: int
     picture_id_offset: int
@@ -69,6 +70,7 @@ def parse_descriptor(payload: bytes | memoryview) -> Vp9Descriptor:
     return Vp9Descriptor(
         first & 0x08 != 0, first & 0x04 != 0, first & 0x40 != 0, first & 0x10 != 0, first & 0x01 != 0,
         picture_id, bits, tl0_pic_idx, layer >> 5, layer >> 1 & 7, layer & 0x10 != 0, layer & 1 != 0,
+        first & 0x20 != 0,
         sizes, offset, picture_id_offset, tl0_offset,
     )  # fmt: skip
 

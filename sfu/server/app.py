@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import socket
 import ssl
 from collections import Counter
@@ -18,9 +19,11 @@ from sfu.ids import ParticipantId, RoomName
 from sfu.log import peer_address
 from sfu.server import attendance_report, cors, pages, tokens
 from sfu.server.conference import Conference
+from sfu.server.files import Files, Person
 from sfu.server.listen import listen
 from sfu.server.session import CLOSE_TIMEOUT_S, Session, Timing
 from sfu.server.storage import open_storage
+from sfu.server.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,7 @@ class Server:
         self._stopping = False
         self._runner: web.AppRunner | None = None
         self._sockets: list[socket.socket] = []
+        self._files: Files
         self._storage = contextlib.AsyncExitStack()
         self._http_port = 0
         self._https_port = 0
@@ -56,6 +60,8 @@ class Server:
             store = await stack.enter_async_context(open_storage(config))
             conference = await Conference.open(config, store)
             server = cls(config, conference, timing or Timing())
+            uploads = Uploads(store, config.storage, random.SystemRandom())
+            server._files = Files(store, uploads, server._person)
             try:
                 await server._listen(ssl_context)
             except BaseException:
@@ -105,6 +111,7 @@ class Server:
         app.router.add_get("/api/v1/rooms", self._rooms)
         app.router.add_get("/api/v1/stats", self._stats)
         app.router.add_get("/api/v1/rooms/{room}/attendance.csv", self._attendance)
+        app.router.add_routes(self._files.routes())
         app.router.add_get("/api/v1/rooms/{room}/stats", self._room_stats)
         app.router.add_routes(pages.Pages(pages.folder()).routes())
         app.on_response_prepare.append(pages.add_security_headers)
@@ -200,6 +207,25 @@ class Server:
             charset="utf-8",
             headers={"Content-Disposition": 'attachment; filename="attendance.csv"'},
         )
+
+    async def _person(self, request: web.Request, room: str) -> Person:
+        """Who asks: the bearer of a token for the room, or the participant whose secret it shows."""
+        name = RoomName(room)
+        scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
+        access, address = self._conference.access, self._address(request)
+        if scheme.lower() == "participant":
+            access.check(address)
+            participant, _, secret = credential.partition(":")
+            grants = self._conference.grants_of(name, ParticipantId(participant), secret)
+            identity = self._conference.identity_of(name, ParticipantId(participant), secret)
+            if grants is None or identity is None:
+                access.failed(address)
+                raise RequestError("bad_token", "no such participant here, or another secret")
+            return Person(identity, grants)
+        if not access.guarded or scheme.lower() != "bearer":
+            raise RequestError("bad_token", "a participant's secret or a token is needed")
+        claims = tokens.for_room(await access.claims(credential, address), room)
+        return Person(claims.identity, self._conference.claimed(claims))
 
     async def _room_stats(self, request: web.Request) -> web.Response:
         room = RoomName(request.match_info["room"])

@@ -20,7 +20,7 @@ from sfu.room.model import ChatHistory, ChatMessage
 from sfu.room.registry import Rooms
 from sfu.server import requests, wire
 from sfu.server.wire import Json
-from sfu.store import messages, people
+from sfu.store import files, messages, people
 from sfu.store.messages import StoredMessage
 from sfu.store.store import Store
 from sfu.store.writes import Step
@@ -83,7 +83,11 @@ class Chat:
         """Do what is asked and call `answer`, now or later. Raises `RequestError`; it is not called then."""
         match request:
             case requests.Chat():
-                self._keep(commands.SendChat(participant, request.text, request.to), answer)
+                send = commands.SendChat(participant, request.text, request.to, request.file)
+                if send.file is None:
+                    self._keep(send, answer)
+                else:
+                    self._later(participant, self._send_file(room, send, send.file, answer), answer)
             case requests.ChatTyping():
                 self._apply(commands.TypeChat(participant, request.to))
                 answer({"type": "ok"})
@@ -117,6 +121,14 @@ class Chat:
         except RequestError:
             self._apply(commands.ChatLost(change.room, change.message))
             raise
+
+    async def _send_file(self, room: RoomName, command: commands.SendChat, file: str, answer: Answer) -> None:
+        """Only who has uploaded a file sends it."""
+        async with self._store.reading() as connection:
+            found = await files.one(connection, room, file)
+        if found is None or found.identity != self._identity(command.participant):
+            raise RequestError("not_found", f"no file {file} of yours")
+        self._keep(command, answer)
 
     def _change(
         self,

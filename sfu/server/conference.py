@@ -19,7 +19,7 @@ from sfu.room import acts, commands, effects
 from sfu.room.attendance import Visit
 from sfu.room.commands import Command
 from sfu.room.effects import Effect
-from sfu.room.model import BreakoutId, Instant, LeaveReason, RoomSummary, SessionKey
+from sfu.room.model import Instant, LeaveReason, RoomSummary, SessionKey
 from sfu.room.permissions import Grants
 from sfu.room.registry import Rooms
 from sfu.server import act_requests, class_wire, data, joining, requests, settings, tokens, wire
@@ -28,14 +28,12 @@ from sfu.server.attendance import Attendance
 from sfu.server.chat import Answer, Chat
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
+from sfu.server.speakers import Place, SpeakerLists
 from sfu.server.tokens import Claims
 from sfu.server.wire import Json
 from sfu.store.store import Store
 
 log = logging.getLogger(__name__)
-
-Place = tuple[RoomName, BreakoutId | None]
-"""Where somebody is heard: a room, or one of its breakout rooms."""
 
 VERSION = 1
 """Of the signalling protocol."""
@@ -63,7 +61,7 @@ class Conference:
         self._chat = Chat(store, self._rooms, self.apply, config.room.chat_history)
         self._members: dict[ParticipantId, Member] = {}
         self._subscriptions: dict[SubscriptionKey, Member] = {}
-        self._speakers: dict[Place, list[Json]] = {}
+        self._speakers = SpeakerLists(self._tell_speakers)
         self._waiting: dict[SessionKey, tuple[Channel, Claims | None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._session_keys = itertools.count(1)
@@ -244,6 +242,12 @@ class Conference:
         """Who was in the room, and when. Raises `RequestError` `not_found`."""
         return self._rooms.room(room).attendance.visits()
 
+    def identity_of(self, room: RoomName, participant: ParticipantId, secret: str) -> str | None:
+        """Who a participant that shows its secret is; None where either is wrong."""
+        found = self._rooms.room_of(participant)
+        member = found.authenticate(participant, secret) if found and found.name == room else None
+        return member.identity if member is not None else None
+
     def room_stats(self, room: RoomName) -> list[Json]:
         """What each participant sends and gets, and why. Raises `RequestError` `not_found`."""
         self._rooms.room(room)
@@ -393,23 +397,20 @@ class Conference:
                     if published and (publisher := self._members.get(published.participant)):
                         publisher.publish.want_layers(published.id, notice.rids)
                 case Speakers():
-                    self._tell_speakers(notice.speakers)
+                    self._speaking(notice.speakers)
 
-    def _tell_speakers(self, speakers: Iterable[tuple[PublicationKey, float]]) -> None:
-        """Each room, and each breakout room, hears of its own speakers, where they have changed."""
-        by_place: dict[Place, list[Json]] = {place: [] for place in self._speakers}
+    def _speaking(self, speakers: Iterable[tuple[PublicationKey, float]]) -> None:
+        heard = []
         for key, level in speakers:
             published = self.media.publication_of(key)
             member = self._members.get(published.participant) if published else None
             if member is not None:
-                heard = by_place.setdefault(self._place(member), [])
-                if all(entry["participant"] != member.id for entry in heard):
-                    heard.append({"participant": member.id, "level": round(level, 3)})
-        for place, heard in by_place.items():
-            if self._speakers.get(place) != heard:
-                there = [member.id for member in self._members.values() if self._place(member) == place]
-                self._announce(there, {"type": "speakers", "speakers": heard})
-        self._speakers = {place: heard for place, heard in by_place.items() if heard}
+                heard.append((self._place(member), member.id, level))
+        self._speakers.update(heard)
+
+    def _tell_speakers(self, place: Place, message: Json) -> None:
+        there = [member.id for member in self._members.values() if self._place(member) == place]
+        self._announce(there, message)
 
     def _place(self, member: Member) -> Place:
         participant = self._rooms.participant(member.id)

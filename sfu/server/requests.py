@@ -114,8 +114,11 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Chat:
+    """`text` is empty only beside a `file`."""
+
     text: str
     to: ParticipantId | None
+    file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +219,9 @@ def parse(message: Message, *, chat_characters: int) -> Request:
     """Check every member. Raises `RequestError` `bad_request`, `unknown_type` or `too_large` (chat text)."""
     kind = v.text(message, "type", longest=64)
     if kind == "chat":
-        return Chat(_chat_text(message, chat_characters), _recipient(message))
+        file = None if message.get("file") is None else v.text(message, "file", shortest=1, longest=MAX_ID)
+        text = _chat_text(message, chat_characters, shortest=1 if file is None else 0)
+        return Chat(text, _recipient(message), file)
     if kind == "chat_edit":
         return ChatEdit(_message(message), _chat_text(message, chat_characters))
     parser = _PARSERS.get(kind) or PARSERS.get(kind)
@@ -317,8 +322,8 @@ def _unsubscribe(message: Message) -> Unsubscribe:
     return Unsubscribe(_publications(message))
 
 
-def _chat_text(message: Message, longest: int) -> str:
-    text = v.text(message, "text", shortest=1, longest=v.LARGEST_ID)
+def _chat_text(message: Message, longest: int, shortest: int = 1) -> str:
+    text = v.text(message, "text", shortest=shortest, longest=v.LARGEST_ID)
     if len(text) > longest:
         raise RequestError("too_large", f"a chat message has at most {longest} characters")
     return _storable(text)

@@ -13,7 +13,7 @@ from pathlib import Path
 from sfu import clock
 from sfu.config import Config
 from sfu.errors import RequestError
-from sfu.store import people, retention
+from sfu.store import files, people, retention
 from sfu.store.store import TEMPORARY, Store, open_store
 
 log = logging.getLogger(__name__)
@@ -55,5 +55,6 @@ async def _clear_out(store: Store, days: int) -> None:
         before_ms = clock.wall_ms() - days * DAY_MS
         # A failure is logged by the store; the next round is soon enough.
         with contextlib.suppress(RequestError):
-            await store.writes.transact(functools.partial(retention.expire, before_ms=before_ms))
+            unused = await store.writes.transact(functools.partial(retention.expire, before_ms=before_ms))
+            await asyncio.to_thread(files.remove, store.folder, unused)
         await asyncio.sleep(RETENTION_EVERY_S)

@@ -8,20 +8,25 @@ const SCREEN_BPS = 2_500_000;
 const BPS_720P = 2_200_000;
 const PIXELS_720P = 1280 * 720;
 const LOWEST_BPS = 120_000;
+/** Codecs whose one stream carries pictures of several sizes: the server leaves out what a viewer cannot use. */
+const SCALABLE = Object.freeze(['vp9', 'av1']);
 
 /**
  * The `sendEncodings` for a video track, smallest picture first.
  *
- * A small capture gets fewer encodings: a quarter of 640x360 is of use to nobody. VP9 and AV1 are sent once.
+ * A small capture gets fewer encodings: a quarter of 640x360 is of use to nobody. VP9 and AV1 are sent once, with
+ * as many spatial layers instead. These depend on each other in keyframes only: it costs the encoder less.
  *
  * @param {{source: string, width: number, height: number, codec: string, simulcast?: boolean}} wanted
  * @returns {RTCRtpEncodingParameters[]}
  */
 export function videoEncodings({ source, width, height, codec, simulcast = true }) {
-  if (source === 'screen') return [{ maxBitrate: SCREEN_BPS }];
+  const scalable = SCALABLE.includes(codec);
+  if (source === 'screen') return [{ maxBitrate: SCREEN_BPS, ...(scalable ? { scalabilityMode: 'L1T3' } : {}) }];
   const full = bitrate(width * height);
-  if (!simulcast || codec === 'vp9' || codec === 'av1') return [{ maxBitrate: full }];
+  if (!simulcast) return [{ maxBitrate: full }];
   const longest = Math.max(width, height);
+  if (scalable) return [{ maxBitrate: full, scalabilityMode: scalability(longest) }];
   // Temporal layers let the server halve a frame rate without asking for anything.
   const layers = codec === 'vp8' ? { scalabilityMode: 'L1T3' } : {};
   const encoding = (rid, scale, maxBitrate) => ({ rid, scaleResolutionDownBy: scale, maxBitrate, ...layers });
@@ -30,6 +35,20 @@ export function videoEncodings({ source, width, height, codec, simulcast = true 
   }
   if (longest >= 480) return [encoding('q', 2, 150_000), encoding('f', 1, full)];
   return [{ maxBitrate: full }];
+}
+
+function scalability(longest) {
+  if (longest >= 960) return 'L3T3_KEY';
+  return longest >= 480 ? 'L2T3_KEY' : 'L1T3';
+}
+
+/**
+ * The same without layers within a stream, for browsers that refuse the modes named.
+ * @param {RTCRtpEncodingParameters[]} encodings
+ * @returns {RTCRtpEncodingParameters[]}
+ */
+export function withoutLayers(encodings) {
+  return encodings.map(({ scalabilityMode: _, ...rest }) => rest);
 }
 
 function bitrate(pixels) {

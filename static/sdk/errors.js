@@ -14,6 +14,7 @@ export const LOCAL_CODES = Object.freeze([
   'media_failed', // the device does not start for another reason
   'screen_cancelled', // the person closed the screen picker
   'insecure_context', // the page came over plain HTTP from another machine
+  'cancelled', // the person stopped it
   'browser_unsupported', // no WebRTC in this browser
 ]);
 
@@ -39,6 +40,8 @@ export const PROTOCOL_CODES = Object.freeze([
   'room_locked',
   'codec_unsupported',
   'overloaded',
+  'bad_offset',
+  'quota_exceeded',
   'storage_failed',
   'left',
   'replaced',

@@ -1,6 +1,6 @@
 import { ConnectionWatch } from './connection-watch.js';
 import { CHANNELS, unpack } from './data.js';
-import { preferCodec, tuneOpus, videoEncodings } from './encodings.js';
+import { preferCodec, tuneOpus, videoEncodings, withoutLayers } from './encodings.js';
 import { SfuError } from './errors.js';
 import { SerialQueue } from './queue.js';
 import { Senders } from './senders.js';
@@ -215,13 +215,23 @@ export class PublishTransport extends EventTarget {
               networkPriority: 'high',
             },
           ];
-    const shape = `${kind} ${encodings.map((each) => each.rid ?? '').join(';')}`;
-    const transceiver =
-      this.#reuse(shape, track) ??
-      this.#pc.addTransceiver(track ?? kind, { direction: 'sendonly', sendEncodings: encodings });
+    const shape = `${kind} ${encodings.map((each) => `${each.rid ?? ''} ${each.scalabilityMode ?? ''}`).join(';')}`;
+    const transceiver = this.#reuse(shape, track) ?? this.#add(track ?? kind, encodings);
     this.#shapes.set(transceiver, shape);
     if (kind === 'video') this.#prefer(transceiver);
     this.#live.set(publication, transceiver);
+  }
+
+  #add(trackOrKind, encodings) {
+    try {
+      return this.#pc.addTransceiver(trackOrKind, { direction: 'sendonly', sendEncodings: encodings });
+    } catch (error) {
+      if (error.name !== 'OperationError') throw error;
+      return this.#pc.addTransceiver(trackOrKind, {
+        direction: 'sendonly',
+        sendEncodings: withoutLayers(encodings),
+      });
+    }
   }
 
   #reuse(shape, track) {

@@ -1,6 +1,8 @@
+import { Chat } from './chat.js';
 import { Classroom } from './classroom.js';
 import { encodeContent, pack } from './data.js';
 import { SfuError } from './errors.js';
+import { Files } from './files.js';
 import { LocalPublication } from './local-publication.js';
 import { watchNetwork } from './network.js';
 import { PublishTransport } from './publish-transport.js';
@@ -11,13 +13,6 @@ import { SubscribeTransport } from './subscribe-transport.js';
 
 /**
  * @typedef {'idle' | 'connecting' | 'lobby' | 'connected' | 'reconnecting' | 'closed'} RoomState
- * @typedef {object} ChatMessage
- * @property {number} id
- * @property {string} from
- * @property {string} name
- * @property {string} text
- * @property {string | null} to
- * @property {number} sent_at_ms
  */
 
 /**
@@ -29,7 +24,7 @@ import { SubscribeTransport } from './subscribe-transport.js';
  * publication} · `track` {publication, participant, track} · `trackgone` {publication} · `subscription`
  * {publication, state, reason} · `localchanged` {} · `refused` {publication, error} · `mutedbyother`
  * {publication} · `selfupdated` {self} · `speakers` {speakers} ·
- * `chat` {message} · `data` {label, topic, from, text, payload, error} · `transport` {name, state} ·
+ * `chat`, `chatupdated` {message} · `chatreset` {first} · `chattyping` {participant, to} · `data` {label, topic, from, text, payload, error} · `transport` {name, state} ·
  * `goingaway` {} · `closed` {code, message}.
  */
 export class Room extends EventTarget {
@@ -37,8 +32,11 @@ export class Room extends EventTarget {
   state = 'idle';
   /** This participant, once joined. @type {{id: string, name: string, grants: object} | null} */
   self = null;
-  /** Of the last join. @type {ChatMessage[]} */
-  chatHistory = [];
+  /** What is said. */
+  messages = new Chat(
+    (type, members) => this.#signal.request(type, members),
+    (type, detail) => this.#emit(type, detail),
+  );
   /** Of this membership: proves over HTTP who asks. */
   secret = '';
   /** Hands, questions, polls, whiteboard, moderation. */
@@ -72,7 +70,8 @@ export class Room extends EventTarget {
     const { url, room, name, token = '', client = 'web', wants = {}, codec, iceTransportPolicy, template } = options;
     this.name = room;
     const members = { room, name, client, wants, ...(token ? { token } : {}), ...(template ? { template } : {}) };
-    this.#signal = new Signal(url, () => members);
+    this.files = new Files(url, room, () => `${this.self?.id}:${this.secret}`);
+    this.#signal = new Signal(url, () => ({ ...members, ...this.messages.joinMembers() }));
     this.#publish = new PublishTransport({
       codec,
       iceTransportPolicy,
@@ -206,11 +205,10 @@ export class Room extends EventTarget {
   /**
    * @param {string} text
    * @param {string | null} [to] one participant's id; everybody without
-   * @returns {Promise<ChatMessage>} as the room has it
+   * @returns {Promise<import('./chat.js').ChatMessage>} as the room has it
    */
-  async chat(text, to = null) {
-    const { message } = await this.#signal.request('chat', to ? { text, to } : { text });
-    return message;
+  chat(text, to = null) {
+    return this.messages.send(text, to);
   }
 
   /**
@@ -277,8 +275,8 @@ export class Room extends EventTarget {
   #joined(joined) {
     const { participant, resumed, ice_servers: iceServers } = joined;
     this.self = participant;
-    this.chatHistory = joined.chat;
     this.secret = joined.secret;
+    this.messages.joined(joined);
     this.#subscribe.setIceServers(iceServers);
     if (resumed) {
       this.#publish.setIceServers(iceServers);
@@ -363,7 +361,11 @@ export class Room extends EventTarget {
         this.#emit('speakers', { speakers: message.speakers });
         break;
       case 'chat':
-        this.#emit('chat', { message: message.message });
+      case 'chat_updated':
+        this.messages.received(message.message);
+        break;
+      case 'chat_typing':
+        this.#emit('chattyping', { participant: message.participant, to: message.to });
         break;
       case 'ice_servers':
         this.#publish.setIceServers(message.ice_servers);

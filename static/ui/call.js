@@ -125,8 +125,8 @@ export class CallPage {
   }
 
   #start() {
-    for (const message of this.#room.chatHistory) this.#chat.add(message);
-    this.#controls.showUnread(0);
+    this.#chat.reset();
+    this.#countUnread();
     this.#timers.push(
       setInterval(() => this.#controls.showTime(Math.floor((performance.now() - this.#joinedAt) / 1000)), 1000),
       setInterval(() => this.#statsOn && this.#refreshStats(), STATS_MS),
@@ -157,6 +157,9 @@ export class CallPage {
       this.#seen.subscriptions.set(publication, { state, reason }),
     );
     on('chat', ({ message }) => this.#received(message));
+    on('chatupdated', ({ message }) => this.#chat.update(message));
+    on('chatreset', () => (this.#chat.reset(), this.#countUnread()));
+    on('chattyping', ({ participant }) => this.#chat.showTyping(participant));
     on('state', (detail) => this.#stateChanged(detail));
     on('goingaway', () => this.#toasts.show(t('toast.going_away')));
     on('closed', ({ code }) => (code === 'left' ? this.#actions.left() : this.#actions.closed(code)));
@@ -188,9 +191,14 @@ export class CallPage {
   }
 
   #received(message) {
-    if (!this.#chat.add(message) || message.from === this.#room.self?.id) return;
+    this.#chat.add(message);
+    if (message.from === this.#room.self?.id) return;
     this.#toasts.announce(t('announce.chat', { name: message.name, text: message.text }));
     if (this.#panel !== 'chat') this.#controls.showUnread((this.#unread += 1));
+  }
+
+  #countUnread() {
+    this.#controls.showUnread((this.#unread = this.#panel === 'chat' ? 0 : this.#chat.unread));
   }
 
   #stateChanged({ state, retryInMs }) {
@@ -199,7 +207,6 @@ export class CallPage {
     } else if (state === 'connected') {
       if (!this.#overlay.element.hidden) this.#toasts.show(t('toast.back'), 'good');
       this.#overlay.hide();
-      for (const message of this.#room.chatHistory) this.#chat.add(message);
     }
   }
 

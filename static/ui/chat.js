@@ -1,39 +1,35 @@
 import { messageKey } from '../sdk/errors.js';
-import { language, t } from '../texts/index.js';
+import { t } from '../texts/index.js';
+import { attachmentView, UploadList } from './chat-attachment.js';
+import { Composer } from './chat-composer.js';
+import { isOwn, mentioned, messageView } from './chat-message.js';
 import { panelHead } from './dialogs.js';
-import { avatar, el } from './dom.js';
-import { icon } from './icons.js';
+import { el } from './dom.js';
 
-const LINK = /\bhttps?:\/\/[^\s<>"']+[^\s<>"'.,;:!?)\]}]/g;
-const MOST_CHARACTERS = 4000;
+export { linkify } from './chat-text.js';
 
-/**
- * A message's text as nodes: links can be clicked, everything else is text.
- * @param {string} text
- * @returns {(Node | string)[]}
- */
-export function linkify(text) {
-  const nodes = [];
-  let end = 0;
-  for (const match of text.matchAll(LINK)) {
-    nodes.push(text.slice(end, match.index));
-    nodes.push(el('a', { href: match[0], target: '_blank', rel: 'noopener noreferrer', text: match[0] }));
-    end = match.index + match[0].length;
-  }
-  nodes.push(text.slice(end));
-  return nodes.filter((each) => each !== '');
-}
+const NEAR_TOP = 80;
+const NEAR_END = 60;
+const TYPING_SHOWN_MS = 5000;
 
-/** The chat panel. */
+/** The chat panel: what was said, as far back as one scrolls, and where one writes. */
 export class ChatPanel {
   #room;
-  #shown = new Set();
-  #lastFrom = '';
   #onError;
   #list;
   #empty;
-  #input;
-  #to;
+  #older;
+  #newMark;
+  #typing;
+  #results;
+  #composer;
+  #uploads;
+  /** @type {Map<number, HTMLElement>} */
+  #shown = new Map();
+  #typists = new Map();
+  #loading = false;
+  /** @type {string | null} */
+  #searched = '';
 
   /**
    * @param {import('../sdk/room.js').Room} room
@@ -48,137 +44,247 @@ export class ChatPanel {
       testid: 'chat-list',
       'aria-label': t('chat.title'),
       tabindex: 0,
+      on: { scroll: () => this.#scrolled() },
     });
     this.#empty = el('p', { class: 'chat-empty', text: t('chat.empty') });
-    this.#input = el('textarea', {
-      rows: 1,
-      testid: 'chat-input',
-      'aria-label': t('chat.input'),
-      placeholder: t('chat.placeholder'),
-      maxlength: MOST_CHARACTERS,
-      autocomplete: 'off',
-      on: { keydown: (event) => this.#key(event), input: () => this.#grow() },
+    this.#older = el('button', {
+      type: 'button',
+      class: 'chat-older',
+      testid: 'chat-older',
+      text: t('chat.older'),
+      on: { click: () => this.#loadOlder() },
     });
-    this.#to = el('select', { testid: 'chat-to', 'aria-label': t('chat.to') });
-    const send = el(
-      'button',
-      {
-        type: 'submit',
-        class: 'primary send',
-        testid: 'chat-send',
-        'aria-label': t('chat.send'),
-        title: t('chat.send'),
-      },
-      icon('send'),
-    );
+    this.#newMark = el('p', { class: 'chat-new', testid: 'chat-new', role: 'separator', text: t('chat.new') });
+    this.#typing = el('p', { class: 'chat-typing', testid: 'chat-typing', 'aria-live': 'polite' });
+    this.#results = el('div', { class: 'chat-list', testid: 'chat-results', 'aria-label': t('chat.search'), hidden: true });
+    this.#composer = new Composer(() => [...room.participants.values()], {
+      submit: (text, to, editing) =>
+        this.#try(editing ? room.messages.edit(editing.id, text) : room.messages.send(text, to)),
+      typing: (to) => room.messages.typing(to).catch(() => undefined),
+      attach: (files) => this.#uploads.add(files),
+    });
+    this.#uploads = new UploadList(room.files, {
+      uploaded: (file) => this.#try(room.messages.send('', this.#composer.to, file)),
+      onError,
+    });
     this.element = el(
       'aside',
-      { class: 'panel chat', testid: 'chat-panel', 'aria-label': t('chat.title'), hidden: true },
+      {
+        class: 'panel chat',
+        testid: 'chat-panel',
+        'aria-label': t('chat.title'),
+        hidden: true,
+        on: { dragover: (event) => event.preventDefault(), drop: (event) => this.#dropped(event) },
+      },
       panelHead(t('chat.title'), close).element,
+      this.#searchBox(),
       this.#list,
-      el(
-        'form',
-        { class: 'chat-form', on: { submit: (event) => this.#submit(event) } },
-        el('label', { class: 'chat-to' }, el('span', { text: t('chat.to') }), this.#to),
-        el('div', { class: 'chat-row' }, this.#input, send),
-      ),
+      this.#results,
+      el('div', {}, this.#typing, this.#uploads.element),
+      this.#composer.element,
     );
-    this.#list.append(this.#empty);
-    this.updateRecipients();
+    this.reset();
   }
 
   /** Put the cursor where one writes. */
   focus() {
-    this.#input.focus();
-    this.#list.scrollTop = this.#list.scrollHeight;
+    this.#markNew();
+    this.#composer.focus();
+    this.#toEnd();
+    this.#read();
   }
 
   /** @param {string} participant whom the next message is for */
   writeTo(participant) {
-    this.#to.value = participant;
-    this.focus();
+    this.#composer.writeTo(participant);
   }
 
   /** People came or went. */
   updateRecipients() {
-    const chosen = this.#to.value;
-    const others = [...this.#room.participants.values()];
-    this.#to.replaceChildren(
-      el('option', { value: '', text: t('chat.everyone') }),
-      ...others.map((each) => el('option', { value: each.id, text: each.name })),
-    );
-    this.#to.value = others.some((each) => each.id === chosen) ? chosen : '';
+    this.#composer.updateRecipients();
   }
 
-  /**
-   * @param {import('../sdk/room.js').ChatMessage} message
-   * @returns {boolean} false where it is shown already
-   */
+  /** How many messages of others came since this person last read here. */
+  get unread() {
+    const { messages, read } = this.#room.messages;
+    return read ? messages.filter((each) => each.id > read && !isOwn(each, this.#room.self)).length : 0;
+  }
+
+  /** Show the chat as it is now, from anew. */
+  reset() {
+    this.#shown.clear();
+    this.#list.replaceChildren(this.#older, this.#empty);
+    for (const message of this.#room.messages.messages) this.#append(message);
+    this.#show();
+    this.#toEnd();
+  }
+
+  /** @param {import('../sdk/chat.js').ChatMessage} message a new one */
   add(message) {
-    // A restarted server counts its messages anew.
-    const key = `${message.id} ${message.sent_at_ms}`;
-    if (this.#shown.has(key)) return false;
-    this.#shown.add(key);
-    this.#empty.remove();
-    const atEnd = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < 60;
-    this.#list.append(this.#bubble(message));
-    if (atEnd || message.from === this.#room.self?.id) this.#list.scrollTop = this.#list.scrollHeight;
-    return true;
+    this.#typists.delete(message.from);
+    this.#showTyping();
+    const atEnd = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < NEAR_END;
+    this.#append(message);
+    this.#show();
+    if (atEnd || isOwn(message, this.#room.self)) this.#toEnd();
+    this.#read();
   }
 
-  #bubble({ from, name, text, to, sent_at_ms: sentAt }) {
-    const own = from === this.#room.self?.id;
-    const follows = this.#lastFrom === `${from}>${to ?? ''}`;
-    this.#lastFrom = `${from}>${to ?? ''}`;
-    const time = new Date(sentAt);
-    const clock = time.toLocaleTimeString(language(), { hour: '2-digit', minute: '2-digit' });
-    const recipient = this.#room.participants.get(to)?.name ?? '';
-    const privately = to ? (own ? t('chat.private.to', { name: recipient }) : t('chat.private.you')) : '';
-    return el(
-      'article',
-      {
-        class: `chat-message ${own ? 'own' : 'other'} ${follows ? 'follows' : ''}`,
-        testid: 'chat-message',
-        data: { from, own: String(own) },
+  /** @param {import('../sdk/chat.js').ChatMessage} message edited, deleted or reacted to */
+  update(message) {
+    const before = this.#shown.get(message.id);
+    if (!before) return;
+    const focused = before.contains(document.activeElement) && document.activeElement?.dataset.testid;
+    const after = this.#view(message, before.classList.contains('follows'));
+    before.replaceWith(after);
+    this.#shown.set(message.id, after);
+    if (focused) after.querySelector(`[data-testid="${focused}"]`)?.focus();
+  }
+
+  /** @param {string} participant somebody writes */
+  showTyping(participant) {
+    clearTimeout(this.#typists.get(participant));
+    const forget = () => {
+      this.#typists.delete(participant);
+      this.#showTyping();
+    };
+    this.#typists.set(participant, setTimeout(forget, TYPING_SHOWN_MS));
+    this.#showTyping();
+  }
+
+  #showTyping() {
+    const names = [...this.#typists.keys()].map((id) => this.#room.participants.get(id)?.name).filter(Boolean);
+    this.#typing.textContent = names.length ? t('chat.typing', { names: names.slice(0, 3).join(', ') }) : '';
+  }
+
+  #append(message) {
+    const before = this.#list.lastElementChild;
+    const follows =
+      before?.dataset.testid === 'chat-message' && before.dataset.from === message.from && !message.to && !before.dataset.to;
+    const view = this.#view(message, follows);
+    this.#shown.set(message.id, view);
+    this.#list.append(view);
+  }
+
+  #view(message, follows) {
+    const view = messageView(message, {
+      self: this.#room.self,
+      moderates: Boolean(this.#room.self?.grants?.moderate),
+      follows,
+      names: this.#names(message),
+      act: {
+        react: (of, emoji, on) => this.#try(this.#room.messages.react(of.id, emoji, on)),
+        edit: (of) => this.#composer.edit(of, mentioned(of, this.#names(of))),
+        remove: (of) => this.#try(this.#room.messages.remove(of.id)),
+        attachment: (file) => attachmentView(this.#room.files, file, this.#onError),
       },
-      !own && avatar(name),
-      el(
-        'div',
-        { class: 'chat-body' },
-        el(
-          'header',
-          {},
-          el('strong', { text: own ? t('chat.you') : name }),
-          privately && el('em', { text: privately }),
-          el('time', { datetime: time.toISOString(), text: clock }),
-        ),
-        el('p', { testid: 'chat-text' }, ...linkify(text)),
-      ),
-    );
+    });
+    if (message.to) view.dataset.to = message.to;
+    return view;
   }
 
-  #key(event) {
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    this.element.querySelector('form').requestSubmit();
+  #names() {
+    const { self, participants, messages } = this.#room;
+    const names = new Map(messages.messages.filter((each) => each.name).map((each) => [each.identity, each.name]));
+    for (const each of [self, ...participants.values()]) if (each) names.set(each.identity, each.name);
+    return names;
   }
 
-  #grow() {
-    this.#input.style.setProperty('height', 'auto');
-    this.#input.style.setProperty('height', `${Math.min(120, this.#input.scrollHeight)}px`);
+  #show() {
+    this.#empty.hidden = this.#shown.size > 0;
+    this.#older.hidden = !this.#room.messages.more;
   }
 
-  async #submit(event) {
-    event.preventDefault();
-    const text = this.#input.value.trim();
-    if (!text) return;
-    this.#input.value = '';
-    this.#grow();
+  #toEnd() {
+    this.#list.scrollTop = this.#list.scrollHeight;
+  }
+
+  #read() {
+    const last = this.#room.messages.messages.at(-1);
+    if (last && !this.element.hidden) this.#room.messages.markRead(last.id).catch(() => undefined);
+  }
+
+  /** Above the first message that this person has not read. */
+  #markNew() {
+    const { messages, read } = this.#room.messages;
+    const first = read ? messages.find((each) => each.id > read && !isOwn(each, this.#room.self)) : undefined;
+    this.#newMark.remove();
+    if (first) this.#shown.get(first.id)?.before(this.#newMark);
+  }
+
+  #scrolled() {
+    if (this.#list.scrollTop < NEAR_TOP && !this.element.hidden) this.#loadOlder();
+  }
+
+  async #loadOlder() {
+    if (this.#loading || !this.#room.messages.more) return;
+    this.#loading = true;
+    const fromEnd = this.#list.scrollHeight - this.#list.scrollTop;
     try {
-      this.add(await this.#room.chat(text, this.#to.value || null));
+      const found = await this.#room.messages.older();
+      const views = found.map((message, index) => {
+        const follows = found[index - 1]?.from === message.from && !message.to && !found[index - 1].to;
+        const view = this.#view(message, follows);
+        this.#shown.set(message.id, view);
+        return view;
+      });
+      this.#older.after(...views);
+      this.#list.scrollTop = this.#list.scrollHeight - fromEnd;
+    } catch {
+      // The connection is away: scrolling again asks again.
+    } finally {
+      this.#loading = false;
+      this.#show();
+    }
+  }
+
+  #searchBox() {
+    return el('input', {
+      type: 'search',
+      class: 'chat-search',
+      testid: 'chat-search',
+      'aria-label': t('chat.search'),
+      placeholder: t('chat.search'),
+      maxlength: 100,
+      on: {
+        search: (event) => this.#search(event.target.value.trim()),
+        change: (event) => this.#search(event.target.value.trim()),
+        keydown: (event) => event.key === 'Escape' && event.stopPropagation(),
+      },
+    });
+  }
+
+  async #search(text) {
+    // Enter is two events, `search` and `change`.
+    if (text === this.#searched) return;
+    this.#searched = text;
+    this.#results.hidden = text === '';
+    this.#list.hidden = text !== '';
+    if (!text) return;
+    try {
+      const found = await this.#room.messages.search(text);
+      if (text !== this.#searched) return;
+      const none = el('p', { class: 'chat-empty', text: t('chat.search.none') });
+      this.#results.replaceChildren(...(found.length ? found.map((message) => this.#view(message, false)) : [none]));
     } catch (error) {
-      if (!this.#input.value) this.#input.value = text;
+      if (text !== this.#searched) return;
+      this.#searched = null;
+      this.#onError(t(messageKey(error.code)));
+    }
+  }
+
+  #dropped(event) {
+    event.preventDefault();
+    this.#uploads.add(event.dataTransfer?.files ?? []);
+  }
+
+  async #try(work) {
+    try {
+      await work;
+      return true;
+    } catch (error) {
       this.#onError(t('chat.failed', { reason: t(messageKey(error.code)) }));
+      return false;
     }
   }
 }

@@ -40,6 +40,7 @@ export function moderationOf(person, room) {
       ? [one('make-participant', 'moderate.participant', 'set_role', { role: 'participant' })]
       : [one('make-presenter', 'moderate.presenter', 'set_role', { role: 'presenter' })]),
     one('remove', 'moderate.remove', 'remove', {}, true),
+    ...(role === 'device' ? [one('revoke', 'moderate.revoke', 'revoke', {}, true)] : []),
   ];
 }
 

@@ -1,9 +1,14 @@
+import asyncio
+import json
 import os
+from pathlib import Path
 
 import jwt
 import pytest
 
 from sfu.__main__ import COMMANDS, main, parser
+from sfu.store import people
+from sfu.store.store import open_store
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +94,20 @@ def test_token_refuses_an_unknown_source(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_parser_is_reusable() -> None:
     assert parser().parse_args(["config"]).command == "config"
+
+
+def test_a_person_is_exported_and_erased(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = ["--set", f"server.data_dir={tmp_path}"]
+
+    async def meet() -> None:
+        async with open_store("", tmp_path) as store:
+            store.writes.submit(people.joined("PA_1", "r", "ann", "Ann", 1))
+
+    asyncio.run(meet())
+    assert main(["person", "export", "ann", *folder]) == 0
+    exported = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in exported["users"]] == ["Ann"]
+    assert [row["room"] for row in exported["sessions"]] == ["r"]
+    assert main(["person", "erase", "ann", *folder]) == 0
+    assert main(["person", "export", "ann", *folder]) == 0
+    assert not any(json.loads(capsys.readouterr().out).values())

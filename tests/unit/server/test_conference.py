@@ -13,9 +13,9 @@ from stored import FakeStore
 from sfu.config import Config, LimitsConfig
 from sfu.ids import PublicationId, SubscriptionKey
 from sfu.media.decisions import LayersWanted, PublicationSized, Speakers, SubscriptionState
-from sfu.room import commands
+from sfu.room import acts, commands
 from sfu.room.effects import PublicationOpened
-from sfu.room.model import SessionKey, Wants
+from sfu.room.model import BreakoutId, SessionKey, Wants
 from sfu.room.permissions import Grants
 from sfu.server import data, joining, requests
 from sfu.server.conference import Conference
@@ -117,6 +117,22 @@ async def test_speakers_are_told_to_their_room_when_they_change() -> None:
     assert eve_hears.of("speakers")[1]["speakers"] == []
     world.notice(Speakers(()))
     assert ben_hears.of("speakers")[1]["speakers"] == []
+
+
+async def test_speakers_stay_within_their_breakout_room() -> None:
+    world = World()
+    ann, ann_hears = world.join("Ann")
+    ben, ben_hears = world.join("Ben")
+    _cid, cid_hears = world.join("Cid")
+    world.conference.apply(acts.OpenBreakouts(ann.id, ("One",)))
+    world.conference.apply(acts.AssignBreakout(ann.id, (ben.id,), BreakoutId(1)))
+    loud = world.media.published[world.publish(ben)].key
+    world.notice(Speakers(((loud, 0.8),)))
+    assert [each["participant"] for each in ben_hears.of("speakers")[0]["speakers"]] == [ben.id]
+    assert ann_hears.of("speakers") == cid_hears.of("speakers") == []
+    world.conference.apply(acts.CloseBreakouts(ann.id))
+    world.notice(Speakers(((loud, 0.8),)))
+    assert [each["participant"] for each in cid_hears.of("speakers")[0]["speakers"]] == [ben.id]
 
 
 async def test_a_size_becomes_an_update() -> None:

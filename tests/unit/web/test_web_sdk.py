@@ -74,6 +74,26 @@ async def test_encodings(
     assert bitrates[-1] <= 2_500_000
 
 
+@pytest.mark.parametrize(
+    ("source", "width", "codec", "mode"),
+    [
+        ("camera", 1280, "vp9", "L3T3_KEY"),
+        ("camera", 640, "av1", "L2T3_KEY"),
+        ("camera", 320, "vp9", "L1T3"),
+        ("screen", 1920, "av1", "L1T3"),
+        ("screen", 1920, "h264", None),
+    ],
+)
+async def test_one_stream_is_given_layers(
+    page: Page, source: str, width: int, codec: str, mode: str | None
+) -> None:
+    wanted = {"source": source, "width": width, "height": width * 9 // 16, "codec": codec}
+    body = "const e = m.videoEncodings(a); return [e, m.withoutLayers(e)]"
+    encodings, plain = await run(page, "sdk/encodings.js", body, wanted)
+    assert [each.get("scalabilityMode") for each in encodings] == [mode]
+    assert plain == [{"maxBitrate": encodings[0]["maxBitrate"]}]
+
+
 async def test_opus_is_tuned_by_source(page: Page) -> None:
     section = (
         "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:{mid}\r\n"

@@ -1,0 +1,85 @@
+"""What an upload is and may be called: its sender is believed in neither."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+SNIFFED_BYTES = 4096
+"""The beginning of a file that decides on its type."""
+MAX_NAME_BYTES = 200
+MAX_PIXELS = 40_000_000
+"""Larger pictures get no thumbnail: decoding one would take what a whole call needs."""
+THUMBNAIL = (480, 480)
+
+_MAGIC: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
+    (0, b"\xff\xd8\xff", "image/jpeg"),
+    (0, b"GIF87a", "image/gif"),
+    (0, b"GIF89a", "image/gif"),
+    (8, b"WEBP", "image/webp"),
+    (0, b"%PDF-", "application/pdf"),
+    (0, b"PK\x03\x04", "application/zip"),
+    (0, b"\x1f\x8b", "application/gzip"),
+    (4, b"ftyp", "video/mp4"),
+    (0, b"\x1aE\xdf\xa3", "video/webm"),
+    (0, b"OggS", "audio/ogg"),
+    (0, b"ID3", "audio/mpeg"),
+    (8, b"WAVE", "audio/wav"),
+)
+_RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+
+
+def sniff(beginning: bytes) -> str:
+    """The media type of what begins so; `text/plain` for readable text, else `application/octet-stream`.
+
+    HTML and SVG are text here: nothing that a browser would run keeps its type.
+    """
+    for at, magic, found in _MAGIC:
+        if beginning[at : at + len(magic)] == magic:
+            return found
+    if b"\0" not in beginning:
+        try:
+            # The last character may be cut in two.
+            beginning[:-3].decode() if len(beginning) == SNIFFED_BYTES else beginning.decode()
+        except UnicodeDecodeError:
+            pass
+        else:
+            return "text/plain"
+    return "application/octet-stream"
+
+
+def safe_name(name: str) -> str:
+    """`name` without a path, control or direction characters, hidden or reserved names; never empty."""
+    name = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2]
+    name = "".join(c if unicodedata.category(c)[0] != "C" and c not in '<>:"|?*' else "_" for c in name)
+    name = name.strip(" .")
+    while len(name.encode()) > MAX_NAME_BYTES:
+        stem, dot, ending = name.rpartition(".")
+        name = stem[:-1] + dot + ending if stem and len(ending) < 20 else name[:-1]
+    if not name or _RESERVED.match(name):
+        return f"file_{name}".strip("_") or "file"
+    return name
+
+
+def make_thumbnail(source: Path, target: Path) -> tuple[int, int] | None:
+    """Write a small JPEG of the picture in `source`; its size in pixels, None where it is no picture of use.
+
+    Decodes: run it in a thread.
+    """
+    try:
+        with Image.open(source, formats=("PNG", "JPEG", "GIF", "WEBP")) as picture:
+            size = picture.size
+            if size[0] * size[1] > MAX_PIXELS:
+                return size
+            picture.draft("RGB", THUMBNAIL)
+            small = ImageOps.exif_transpose(picture)
+            small.thumbnail(THUMBNAIL)
+            small.convert("RGB").save(target, "JPEG", quality=82)
+            return size
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
+        target.unlink(missing_ok=True)
+        return None

@@ -1,0 +1,155 @@
+"""Uploads that are under way: each grows by chunks at its end, and becomes a file when it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sfu.config import StorageConfig
+from sfu.errors import RequestError
+from sfu.ids import random_text
+from sfu.server.file_types import SNIFFED_BYTES, make_thumbnail, safe_name, sniff
+from sfu.store import files
+from sfu.store.files import StoredFile
+from sfu.store.store import Store
+
+CHUNK_BYTES = 1_048_576
+"""Most of one request: what is lost when the network drops, and what one request holds in memory."""
+MAX_UPLOADS = 4
+"""Of one person at once."""
+ABANDONED_US = 3_600_000_000
+"""An upload that nobody touched for so long is given up."""
+
+
+@dataclass(slots=True)
+class Upload:
+    """`offset` bytes of `bytes` are here."""
+
+    id: str
+    room: str
+    identity: str
+    name: str
+    bytes: int
+    path: Path
+    touched_us: int
+    offset: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Uploads:
+    """They outlive a lost connection, not the server."""
+
+    def __init__(self, store: Store, config: StorageConfig, rng: random.Random) -> None:
+        self._store = store
+        self._config = config
+        self._rng = rng
+        self._uploads: dict[str, Upload] = {}
+        self._folder = store.folder / "uploads"
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+
+    async def begin(self, room: str, identity: str, name: str, size: int, now_us: int) -> Upload:
+        """Raises `RequestError` `too_large`, `quota_exceeded`, `rate_limited` or `storage_failed`."""
+        if size > self._config.file_bytes:
+            raise RequestError("too_large", f"a file has at most {self._config.file_bytes} bytes")
+        self._give_up(now_us)
+        async with self._store.reading() as connection:
+            in_room, of_person = await files.used(connection, room, identity)
+        mine = [each for each in self._uploads.values() if each.identity == identity]
+        if len(mine) >= MAX_UPLOADS:
+            raise RequestError("rate_limited", "too many uploads at once")
+        coming = sum(each.bytes for each in self._uploads.values() if each.room == room)
+        if in_room + coming + size > self._config.room_bytes:
+            raise RequestError("quota_exceeded", "the room has no place left for files")
+        if of_person + sum(each.bytes for each in mine) + size > self._config.person_bytes:
+            raise RequestError("quota_exceeded", "you have no place left for files")
+        upload_id = "FI_" + random_text(self._rng, 20)
+        path = self._folder / upload_id
+        path.touch(mode=0o600)
+        upload = Upload(upload_id, room, identity, safe_name(name), size, path, now_us)
+        self._uploads[upload_id] = upload
+        return upload
+
+    def find(self, room: str, identity: str, upload: str) -> Upload:
+        """Raises `RequestError` `not_found`, for another's too."""
+        found = self._uploads.get(upload)
+        if found is None or (found.room, found.identity) != (room, identity):
+            raise RequestError("not_found", "no such upload")
+        return found
+
+    async def append(
+        self, upload: Upload, offset: int, chunk: bytes, now_us: int, now_ms: int
+    ) -> StoredFile | None:
+        """Add a chunk at `offset`; the file, durable, when it was the last one.
+
+        Raises `RequestError` `bad_offset` where the upload ends elsewhere, `too_large` past its end,
+        `storage_failed`.
+        """
+        async with upload.lock:
+            if offset != upload.offset or upload.id not in self._uploads:
+                raise RequestError("bad_offset", f"the upload has {upload.offset} bytes")
+            if offset + len(chunk) > upload.bytes:
+                raise RequestError("too_large", "more than was announced")
+            await asyncio.to_thread(_append, upload.path, offset, chunk)
+            upload.offset += len(chunk)
+            upload.touched_us = now_us
+            if upload.offset < upload.bytes:
+                return None
+            file = await asyncio.to_thread(_finish, upload, self._store.folder, now_ms)
+            stored = asyncio.get_running_loop().create_future()
+
+            def done(error: RequestError | None) -> None:
+                if error is None:
+                    stored.set_result(None)
+                else:
+                    stored.set_exception(error)
+
+            self._store.writes.submit(files.added(file), done)
+            await asyncio.shield(stored)
+            del self._uploads[upload.id]
+            return file
+
+    def _give_up(self, now_us: int) -> None:
+        for upload in list(self._uploads.values()):
+            if now_us - upload.touched_us > ABANDONED_US and not upload.lock.locked():
+                del self._uploads[upload.id]
+                upload.path.unlink(missing_ok=True)
+
+
+def _append(path: Path, offset: int, chunk: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(chunk)
+
+
+def _finish(upload: Upload, folder: Path, now_ms: int) -> StoredFile:
+    """Put the content into its place, on disk before its row is."""
+    with upload.path.open("rb") as file:
+        kind = sniff(file.read(SNIFFED_BYTES))
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    target = files.content(folder, sha256)
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    upload.path.replace(target)
+    directory = os.open(target.parent, os.O_RDONLY)
+    os.fsync(directory)
+    os.close(directory)
+    size = make_thumbnail(target, files.thumbnail(folder, sha256)) if kind.startswith("image/") else None
+    return StoredFile(
+        id=upload.id,
+        room=upload.room,
+        identity=upload.identity,
+        name=upload.name,
+        type=kind,
+        bytes=upload.bytes,
+        sha256=sha256,
+        width=size[0] if size else None,
+        height=size[1] if size else None,
+        created_ms=now_ms,
+    )

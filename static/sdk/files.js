@@ -1,0 +1,94 @@
+import { SfuError } from './errors.js';
+
+const RETRIES_MS = [500, 1000, 2000, 4000, 8000];
+
+/** @typedef {{id: string, name: string, type: string, bytes: number, width: number | null}} FileInfo */
+
+/** The files of a room: uploads that go on after a loss, downloads with the participant's secret. */
+export class Files {
+  #base;
+  #credential;
+
+  /**
+   * @param {string} url of the server's WebSocket
+   * @param {string} room
+   * @param {() => string} credential `participant:secret` as `joined` gave them
+   */
+  constructor(url, room, credential) {
+    const root = url.replace(/^ws/, 'http').replace(/\/signal$/, '');
+    this.#base = `${root}/api/v1/rooms/${encodeURIComponent(room)}/files`;
+    this.#credential = credential;
+  }
+
+  /**
+   * @param {Blob & {name?: string}} file
+   * @param {{onProgress?: (sent: number) => void, signal?: AbortSignal}} [options]
+   * @returns {Promise<FileInfo>}
+   */
+  async upload(file, { onProgress = () => undefined, signal } = {}) {
+    const name = file.name || 'file';
+    const begun = await this.#json('', { method: 'POST', body: JSON.stringify({ name, bytes: file.size }), signal });
+    let offset = 0;
+    let failures = 0;
+    for (;;) {
+      try {
+        const body = file.slice(offset, offset + begun.chunk_bytes);
+        const answer = await this.#json(`/${begun.id}?offset=${offset}`, { method: 'PATCH', body, signal });
+        offset = answer.offset;
+        failures = 0;
+        onProgress(offset);
+        if (answer.file) return answer.file;
+      } catch (error) {
+        const again = error.code === 'disconnected' || error.code === 'bad_offset';
+        if (!again || failures >= RETRIES_MS.length) throw error;
+        await new Promise((resolve) => setTimeout(resolve, RETRIES_MS[failures]));
+        failures += 1;
+        offset = await this.#offset(begun.id, offset, signal);
+      }
+    }
+  }
+
+  /** @param {string} id @returns {Promise<FileInfo>} */
+  async info(id) {
+    return (await this.#json(`/${id}/info`)).file;
+  }
+
+  /** @param {string} id @returns {Promise<Blob>} */
+  async content(id) {
+    return (await this.#fetch(`/${id}`)).blob();
+  }
+
+  /** @param {string} id @returns {Promise<Blob>} a small picture */
+  async thumbnail(id) {
+    return (await this.#fetch(`/${id}/thumbnail`)).blob();
+  }
+
+  /** How far the server is: where it cannot be asked just now, what was known. */
+  async #offset(id, known, signal) {
+    try {
+      return (await this.#json(`/${id}/upload`, { signal })).offset;
+    } catch (error) {
+      if (error.code === 'disconnected') return known;
+      throw error;
+    }
+  }
+
+  async #json(path, options) {
+    return (await this.#fetch(path, options)).json();
+  }
+
+  async #fetch(path, options = {}) {
+    let answer;
+    try {
+      answer = await fetch(this.#base + path, {
+        ...options,
+        headers: { Authorization: `Participant ${this.#credential()}` },
+      });
+    } catch (error) {
+      throw new SfuError(options.signal?.aborted ? 'cancelled' : 'disconnected', String(error));
+    }
+    if (answer.ok) return answer;
+    const { error = {} } = await answer.json().catch(() => ({}));
+    throw new SfuError(error.code ?? 'internal', error.message);
+  }
+}

@@ -1,0 +1,125 @@
+"""The chat panel as people use it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from pathlib import Path
+
+from browser import Caller, Pages
+from PIL import Image
+from playwright.async_api import FilePayload, Locator, expect
+from server_process import ServerProcess, running
+
+
+async def chatting(pages: Pages, url: str, room: str, *names: str) -> list[Caller]:
+    callers = []
+    for name in names:
+        caller = await pages.new()
+        await caller.join(url, room, name)
+        await caller.find("toggle-chat").click()
+        callers.append(caller)
+    return callers
+
+
+async def say(who: Caller, text: str) -> None:
+    await who.find("chat-input").fill(text)
+    await who.find("chat-send").click()
+    await message(who, text).wait_for()
+
+
+def message(who: Caller, text: str) -> Locator:
+    return who.find("chat-message").filter(has_text=text)
+
+
+async def test_edit_delete_react_and_mention(pages: Pages, server: ServerProcess, room: str) -> None:
+    alice, bob = await chatting(pages, server.url, room, "Alice", "Bob")
+    await alice.find("chat-input").fill("hi")
+    await bob.find("chat-typing").filter(has_text="Alice").wait_for()
+    await say(alice, "the frist")
+    await message(bob, "the frist").wait_for()
+
+    await message(alice, "the frist").hover()
+    await message(alice, "the frist").get_by_test_id("chat-edit").click()
+    await expect(alice.find("chat-input")).to_have_value("the frist")
+    await say(alice, "the first")
+    await expect(message(bob, "the first")).to_contain_text("edited")
+    await expect(bob.find("chat-message")).to_have_count(1)
+
+    await message(bob, "the first").get_by_test_id("chat-react").click()
+    await message(bob, "the first").locator('[data-emoji="🎉"]').click()
+    await expect(alice.find("chat-reaction")).to_have_text("🎉 1")
+    await alice.find("chat-reaction").click()
+    await expect(bob.find("chat-reaction")).to_have_text("🎉 2")
+    await expect(bob.find("chat-reaction")).to_have_attribute("aria-pressed", "true")
+
+    await bob.find("chat-input").fill("@Al")
+    await bob.find("chat-suggestions").get_by_text("@Alice").click()
+    await bob.find("chat-input").press("End")
+    await bob.find("chat-input").press_sequentially("look")
+    await bob.find("chat-input").press("Enter")
+    await expect(alice.find("mention")).to_have_text("@Alice")
+    await pages.screenshot(alice, "chat")
+
+    await message(alice, "the first").get_by_test_id("chat-delete").click()
+    await expect(bob.find("chat-message").first).to_contain_text("deleted")
+    await expect(bob.find("chat-reaction")).to_have_count(0)
+
+
+async def test_history_survives_a_reload_and_a_restart(pages: Pages, room: str, tmp_path: Path) -> None:
+    async with running(tmp_path, "room.chat_history=30") as first:
+        (alice,) = await chatting(pages, first.url, room, "Alice")
+        for number in range(1, 121, 40):
+            await say(alice, f"number {number}.")
+            for more in range(number + 1, number + 40):
+                await alice.find("chat-input").fill(f"number {more}.")
+                await alice.find("chat-send").click()
+        await message(alice, "number 120.").wait_for()
+    async with running(tmp_path, "room.chat_history=30") as second:
+        (ben,) = await chatting(pages, second.url, room, "Ben")
+        await message(ben, "number 120.").wait_for()
+        await expect(ben.find("chat-message")).to_have_count(30)
+        await ben.find("chat-list").evaluate("list => { list.scrollTop = 0; }")
+        await expect(ben.find("chat-message")).to_have_count(80)
+        await ben.find("chat-list").evaluate("list => { list.scrollTop = 0; }")
+        await expect(ben.find("chat-message")).to_have_count(120)
+        await expect(ben.find("chat-older")).to_be_hidden()
+        texts = await ben.find("chat-text").all_text_contents()
+        assert texts == [f"number {number}." for number in range(1, 121)]
+
+        await ben.find("chat-search").fill("number 7.")
+        await ben.find("chat-search").press("Enter")
+        await expect(ben.find("chat-results").get_by_test_id("chat-message")).to_have_count(1)
+
+
+async def test_files_are_chosen_dropped_and_saved(pages: Pages, server: ServerProcess, room: str) -> None:
+    alice, bob = await chatting(pages, server.url, room, "Alice", "Bob")
+    out = io.BytesIO()
+    Image.effect_noise((800, 600), 90).save(out, "PNG")
+    picture: FilePayload = {"name": "noise.png", "mimeType": "image/png", "buffer": out.getvalue()}
+    await alice.find("chat-files").set_input_files(picture)
+    await expect(bob.find("chat-picture")).to_have_js_property("naturalWidth", 480)
+    async with bob.page.expect_download() as saving:
+        await bob.find("chat-file-save").click()
+    saved = await saving.value
+    assert saved.suggested_filename == "noise.png"
+    assert await asyncio.to_thread(Path(await saved.path()).read_bytes) == out.getvalue()
+    await alice.find("chat-input").evaluate(
+        """input => {
+          const data = new DataTransfer();
+          data.items.add(new File(['pasted'], 'notes.txt', {type: 'text/html'}));
+          const options = {clipboardData: data, bubbles: true, cancelable: true};
+          input.dispatchEvent(new ClipboardEvent('paste', options));
+        }"""
+    )
+    await bob.find("chat-file-save").filter(has_text="notes.txt").wait_for()
+    await alice.find("chat-panel").evaluate(
+        """panel => {
+          const data = new DataTransfer();
+          data.items.add(new File(['dropped'], 'dropped.txt'));
+          panel.dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true}));
+        }"""
+    )
+    await bob.find("chat-file-save").filter(has_text="dropped.txt").wait_for()
+    await expect(alice.find("chat-progress")).to_have_count(0)
+    await pages.screenshot(bob, "files")
