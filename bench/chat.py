@@ -46,7 +46,8 @@ async def join(http: aiohttp.ClientSession, url: str, name: str) -> aiohttp.Clie
 
 async def listen(url: str, people: int, expected: int, ready: Any, done: Any) -> None:
     """`people` who count what they are told; puts (received, lost, out of order) of each into `done`."""
-    async with aiohttp.ClientSession() as http:
+    # The connector's own limit of 100 counts WebSockets too.
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         sockets: list[aiohttp.ClientWebSocketResponse] = []
 
         async def stay() -> None:
