@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
+NATIVE := $(VENV)/native
+CARGO_TEST := cargo test -q --locked --manifest-path rust/Cargo.toml -p pysfu-plane-core -p pysfu-plane-io
+
 .DEFAULT_GOAL := help
-.PHONY: help run test unit lint fmt types e2e browser bench clean
+.PHONY: help run test unit lint fmt types native rust e2e browser bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -32,6 +35,12 @@ fmt: $(VENV)/dev ## format the code
 types: $(VENV)/dev ## mypy --strict
 	$(BIN)/mypy
 
+native: $(VENV)/dev $(NATIVE) ## build the native media plane; needs cargo
+
+rust: ## the native plane's own tests and style
+	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --check --manifest-path rust/Cargo.toml; fi
+	$(CARGO_TEST)
+
 e2e: $(VENV)/dev browser ## only the tests in a real browser
 	$(BIN)/python -m pytest -m 'e2e or turn'
 
@@ -43,7 +52,7 @@ bench: $(VENV)/dev ## measure; prints tables, writes JSON to artifacts/
 	@for b in bench/*.py; do $(BIN)/python $$b --json artifacts/$$(basename $$b .py).json || exit 1; done
 
 clean: ## remove everything that was made
-	rm -rf $(VENV) build dist *.egg-info artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) rust/target build dist *.egg-info artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -60,3 +69,6 @@ $(VENV)/dev: $(VENV)/bin/python pyproject.toml
 	@echo "Installing with the developer's tools ..."
 	@$(PIP) install -e '.[dev]'
 	@touch $@ $(VENV)/run
+
+$(NATIVE): $(VENV)/bin/python $(shell find rust -name target -prune -o -type f -print)
+	@if bash rust/install.sh $(BIN)/python; then touch $@; else exit 1; fi

@@ -17,6 +17,7 @@ import statistics
 import struct
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from sfu.media.plane import (
     Codec,
     EncodingSsrcs,
     ExtensionIds,
+    MediaPlane,
     PublicationConfig,
     SrtpKeys,
     SubscriptionConfig,
@@ -120,9 +122,11 @@ class Stream:
 class Call:
     """One publisher and its subscribers on a plane, in virtual time."""
 
-    def __init__(self, subscribers: int, sink: Sink) -> None:
+    def __init__(
+        self, subscribers: int, sink: Sink, make_plane: Callable[..., MediaPlane] = PythonPlane
+    ) -> None:
         rng = random.Random(1)
-        self.plane = PythonPlane(sink, rng=rng)
+        self.plane = make_plane(sink, rng=rng)
         self.now_us = 0
         keys = _keys(rng)
         self.stream = Stream(keys)

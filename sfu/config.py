@@ -145,7 +145,7 @@ class MediaConfig:
     """Forwarding."""
 
     plane: str = option(
-        "auto", "media plane: auto, python or rust; auto takes the native one where pysfu-plane is installed"
+        "auto", "media plane: auto, python or rust (an experiment, needs pysfu-plane); auto is python today"
     )
     keyframe_interval_ms: int = option(500, "least time between two keyframe requests for one encoding, ms")
     cache_packets: int = option(1024, "packets of each encoding kept to answer NACKs")

@@ -5,6 +5,7 @@ from sfu_client.errors import ClientError, ClosedError, RefusedError, Unavailabl
 from sfu_client.events import Event, EventStream
 from sfu_client.model import ChatMessage, Participant, Publication
 from sfu_client.publish import LocalPublication
+from sfu_client.quality import Layer, SubscriptionQuality
 from sfu_client.room import Room
 from sfu_client.sources import AudioSource, VideoSource
 from sfu_client.tracks import FrameStream, RemoteTrack
@@ -17,12 +18,14 @@ __all__ = [
     "Event",
     "EventStream",
     "FrameStream",
+    "Layer",
     "LocalPublication",
     "Participant",
     "Publication",
     "RefusedError",
     "RemoteTrack",
     "Room",
+    "SubscriptionQuality",
     "UnavailableError",
     "VideoSource",
     "events",

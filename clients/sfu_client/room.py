@@ -19,6 +19,7 @@ from sfu_client.errors import ClientError, ClosedError
 from sfu_client.events import Event, EventStream
 from sfu_client.model import ChatMessage, Kind, Participant, Publication, Source
 from sfu_client.publish import DEFAULT_VIDEO_BPS, LOSSY, RELIABLE, LocalPublication
+from sfu_client.quality import SubscriptionQuality
 from sfu_client.roster import Roster
 from sfu_client.signalling import Message, signal_url
 from sfu_client.tracks import AnyTrack, RemoteTrack
@@ -328,9 +329,19 @@ class Room:
         message = datagram.pack(header, data.encode() if isinstance(data, str) else data)
         await self._connection.send(RELIABLE if reliable else LOSSY, message)
 
-    async def stats(self) -> Message:
-        """The server's view of this participant's publications and subscriptions."""
-        return await self._connection.request("stats")
+    async def stats(self) -> list[SubscriptionQuality]:
+        """What arrives of each subscription as the server sees it, and why not more.
+
+        Raises `RefusedError`, `UnavailableError`.
+        """
+        reply = await self._connection.request("stats")
+        found = []
+        for publication_id, message in reply["subscriptions"].items():
+            known = self._roster.find(publication_id)
+            if known is not None:
+                participant, publication = known
+                found.append(SubscriptionQuality.parse(publication, participant, message))
+        return found
 
     # --- what the connection reports
 

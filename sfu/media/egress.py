@@ -76,6 +76,8 @@ class Subscription:
         self._temporal = self._temporal_cap = _HIGHEST.temporal
         self._spatial = self._spatial_cap = _HIGHEST.spatial
         """Of the layers within the encoding that flows."""
+        self._former = (-1, self._spatial, self._temporal)
+        """The layers before those, and where in the encoding they ended."""
         known = transport.continuations
         self._next_out = known.pop(config.ssrc, transport.first_seq(config.mid, rng))
         self._rtx_next = known.pop(config.rtx_ssrc or 0, rng.randrange(0x8000))
@@ -204,7 +206,7 @@ class Subscription:
                 payload = run.payload(packet)
                 if payload is None:
                     return
-            if layer is not None and layer.last and not marker and layer.spatial == self._spatial:
+            if layer is not None and layer.last and not marker and layer.spatial == self._top_at(ext_seq):
                 # Of the higher layers, whose last packet bears it, nothing is sent.
                 marker = True
                 run.mark(ext_seq)
@@ -250,9 +252,13 @@ class Subscription:
     def _leaves_out(self, packet: MediaPacket, layer: PacketLayer, newest: bool) -> bool:
         """Layers change where a picture begins: downwards at once, upwards where the codec allows.
 
-        Larger pictures begin with a keyframe, more frames after a layer sync too.
+        Larger pictures begin with a keyframe, more frames after a layer sync too. A late packet belongs to
+        what flowed when it was due: its picture lacks it.
         """
+        if packet.ext_seq < self._former[0]:
+            return layer.temporal > self._former[2] or layer.spatial > self._former[1]
         if newest and layer.first:
+            before = self._spatial, self._temporal
             keyframe = packet.info.keyframe
             if keyframe or self._spatial_cap < self._spatial:
                 self._spatial = self._spatial_cap
@@ -263,7 +269,13 @@ class Subscription:
                 self._temporal = temporal
             elif layer.switch_up and temporal <= self._temporal:
                 self._temporal = cap
+            if before != (self._spatial, self._temporal):
+                self._former = (packet.ext_seq, *before)
         return layer.temporal > self._temporal or layer.spatial > self._spatial
+
+    def _top_at(self, ext_seq: int) -> int:
+        """The highest spatial layer sent of the picture that the packet belongs to."""
+        return self._former[1] if ext_seq < self._former[0] else self._spatial
 
     def _other_run(self, packet: MediaPacket, now_us: int) -> Run | None:
         """The run of a packet that is not of the current one, None where nobody waits for it.
@@ -299,6 +311,7 @@ class Subscription:
         self._runs.append(run)
         self._temporal = self._temporal_cap
         self._spatial = self._spatial_cap
+        self._former = (-1, self._spatial, self._temporal)
         self._report_us = -1
         self._report(run, now_us)
         self.forward(packet, now_us)

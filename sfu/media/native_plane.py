@@ -28,6 +28,7 @@ from sfu.media.plane import (
     Probe,
     PublicationConfig,
     RembReceived,
+    RoutedEgress,
     SrtpKeys,
     SubscriptionConfig,
     SubscriptionStats,
@@ -41,6 +42,8 @@ class NativePlane:
     def __init__(self, egress: Egress, *, rng: random.Random, cache_packets: int = 1024) -> None:
         self._send = egress.send
         self._plane = sfu_plane.Plane(rng.getrandbits(32), partial(rng.randrange, 0x8000), cache_packets)
+        if isinstance(egress, RoutedEgress):
+            egress.follow(self._plane)
 
     def _send_all(self, packets: list[tuple[int, bytes]] | None) -> None:
         if packets is not None:

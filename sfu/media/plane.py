@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
 from sfu.rtp.parameters import Codec as Codec
@@ -250,6 +250,26 @@ class Egress(Protocol):
     """Where a plane's protected packets go. Sending must not block; a full socket drops."""
 
     def send(self, transport: TransportKey, packet: bytes) -> None: ...
+
+
+class Routes(Protocol):
+    """Where a plane that sends over UDP by itself is told where to; without a route it uses `Egress.send`."""
+
+    def set_route(self, transport: int, descriptor: int, host: str, port: int, scope: int) -> None:
+        """Send from the socket `descriptor` (it is duplicated now) to an IP address, its port and scope."""
+
+    def clear_route(self, transport: int) -> None: ...
+
+    def route_bytes(self, transport: int) -> int:
+        """Bytes sent by itself since the transport has a route."""
+
+
+@runtime_checkable
+class RoutedEgress(Egress, Protocol):
+    """An egress that can spare a plane the way through Python."""
+
+    def follow(self, routes: Routes) -> None:
+        """Tell `routes` every transport's path from now on, and every change of it."""
 
 
 class MediaPlane(Protocol):

@@ -136,7 +136,7 @@ class PeerTransport:
             protocol=path.protocol if path else "",
             paths=len(self.agent.paths),
             bytes_received=self.bytes_received,
-            bytes_sent=self.bytes_sent,
+            bytes_sent=self.bytes_sent + self._port.routed_bytes(self.key),
         )
 
     async def close(self) -> None:

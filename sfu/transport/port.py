@@ -19,6 +19,7 @@ from sfu import clock
 from sfu.config import RtcConfig
 from sfu.errors import ParseError
 from sfu.ids import TransportKey
+from sfu.media.plane import Routes
 from sfu.transport import addresses, stun, timestamps
 from sfu.transport.dtls import fingerprint, make_certificate
 from sfu.transport.ice import Credentials, IceAgent
@@ -47,11 +48,12 @@ OnPacket = Callable[[TransportKey, bytes, int, int], None]
 class UdpPath:
     """A remote UDP address on one of our sockets."""
 
-    __slots__ = ("_drop", "_send", "key")
+    __slots__ = ("_drop", "_send", "_socket", "key")
     protocol = "udp"
 
     def __init__(self, sock: socket.socket, address: Any, drop: Callable[[str], None]) -> None:
         self.key = address
+        self._socket = sock
         self._send = sock.sendto
         self._drop = drop
 
@@ -62,6 +64,11 @@ class UdpPath:
     @property
     def port(self) -> int:
         return int(self.key[1])
+
+    def route(self) -> tuple[int, str, int, int]:
+        """Descriptor of the socket, address, port, scope."""
+        host = self.host.partition("%")[0]
+        return self._socket.fileno(), host, self.port, self.key[3] if len(self.key) > 3 else 0
 
     def send(self, data: bytes) -> bool:
         try:
@@ -80,7 +87,7 @@ class UdpPath:
 
 
 class TransportPort:
-    """Made by `open`. Implements `sfu.media.plane.Egress`.
+    """Made by `open`. Implements `sfu.media.plane.RoutedEgress`.
 
     `counters` counts what was dropped, by reason.
     """
@@ -102,6 +109,8 @@ class TransportPort:
         self._peers: dict[TransportKey, PeerTransport] = {}
         self._by_ufrag: dict[str, PeerTransport] = {}
         self._by_address: dict[Any, PeerTransport] = {}
+        self._routes: Routes | None = None
+        self._routed: dict[TransportKey, Path] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
 
@@ -159,6 +168,14 @@ class TransportPort:
         if path is not None and path.send(packet):
             peer.bytes_sent += len(packet)
 
+    def follow(self, routes: Routes) -> None:
+        """Tell a plane that sends by itself where each transport's peer is, as long as that is over UDP."""
+        self._routes = routes
+
+    def routed_bytes(self, transport: TransportKey) -> int:
+        """Bytes that the plane sent to a transport's peer by itself."""
+        return self._routes.route_bytes(transport) if self._routes is not None else 0
+
     def flush(self) -> None:
         """End of a batch of `send`: nothing is held back here."""
 
@@ -191,6 +208,7 @@ class TransportPort:
                 path.close()
         peer.agent.paths.clear()
         peer.agent.selected = None
+        self._route(peer)
 
     def release_later(self, release: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a transport's release beside everything else; `close` waits for it."""
@@ -290,6 +308,7 @@ class TransportPort:
                     verdict.evicted.close()
             if verdict.retired is not None:
                 self._by_ufrag.pop(verdict.retired, None)
+            self._route(peer)
             peer.checked()
         path.send(verdict.answer)
 
@@ -298,9 +317,22 @@ class TransportPort:
         owner = self._by_address.get(path.key)
         if owner is not None and owner is not peer:
             owner.agent.forget(path)
+            self._route(owner)
         self._by_address[path.key] = peer
         if isinstance(path, TcpPath):
             path.proven = True
+
+    def _route(self, peer: PeerTransport) -> None:
+        """Where a peer is may have changed."""
+        routes, path = self._routes, peer.agent.selected
+        if routes is None or path == self._routed.get(peer.key):
+            return
+        if isinstance(path, UdpPath):
+            self._routed[peer.key] = path
+            routes.set_route(peer.key, *path.route())
+        elif self._routed.pop(peer.key, None) is not None:
+            peer.bytes_sent += routes.route_bytes(peer.key)
+            routes.clear_route(peer.key)
 
     def count(self, reason: str) -> None:
         """Note that something was dropped. `reason` is a constant, never a peer's text."""
@@ -402,6 +434,7 @@ class TransportPort:
         peer = self._by_address.pop(path, None)
         if peer is not None:
             peer.agent.forget(path)
+            self._route(peer)
 
     async def _watch(self) -> None:
         while True:

@@ -373,7 +373,8 @@ class Scenario:
             target = rng.choice(
                 (None, Layer(0, 0), Layer(1, 1), Layer(7, 7), Layer(0, 2), Layer(2, 0), Layer(7, 7))
             )
-            each(lambda plane: plane.set_target(key, target))
+            at_once = rng.random() < 0.3
+            each(lambda plane: plane.set_target(key, target, at_once=at_once))
         elif chance < 0.4:
             muted = rng.random() < 0.3
             each(lambda plane: plane.set_muted(publisher.key, muted))

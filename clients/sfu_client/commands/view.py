@@ -28,6 +28,7 @@ HELP = "watch a room's picture in a window, or write snapshots, a file or raw fr
 logger = logging.getLogger(__name__)
 
 AGAIN_S = 0.5
+STATS_S = 2.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--every", metavar="SECONDS", type=common.seconds, default=1.0, help="time between snapshots"
     )
     parser.add_argument("--output", metavar="FILE", type=Path, help="write a .mp4, .mkv or .webm file")
+    parser.add_argument(
+        "--stats", action="store_true", help="say every two seconds what arrives, and why not more"
+    )
     parser.add_argument("--raw", metavar="FILE", help="write raw BGR frames to this file, '-' for stdout")
 
 
@@ -208,21 +212,42 @@ async def _watch(args: argparse.Namespace, sinks: list[Sink]) -> int:
             auto_subscribe=False,
         ) as room:
             logger.info("in room %s, waiting for a picture", room.name)
-            while room.closed is None:
-                try:
-                    async for track in video_tracks(room, args.participant, args.source):
-                        logger.info("watching %s (%s)", track.participant.name, track.source)
-                        async for frame in track:
-                            if not await asyncio.to_thread(_write, sinks, frame):
-                                return 0
-                        logger.info("%s has ended", track.participant.name)
-                except ClientError as error:
-                    logger.info("%s", error)
-                    await asyncio.sleep(AGAIN_S)
-            return common.closed_status(room.closed or ClosedError("left", ""))
+            telling = asyncio.create_task(_tell_stats(room)) if args.stats else None
+            try:
+                return await _show(room, args, sinks)
+            finally:
+                if telling is not None:
+                    telling.cancel()
+                    await asyncio.gather(telling, return_exceptions=True)
     finally:
         for sink in sinks:
             await asyncio.shield(asyncio.to_thread(sink.close))
+
+
+async def _show(room: Room, args: argparse.Namespace, sinks: list[Sink]) -> int:
+    """One picture after another until the room is closed, or a sink wants no more."""
+    while room.closed is None:
+        try:
+            async for track in video_tracks(room, args.participant, args.source):
+                logger.info("watching %s (%s)", track.participant.name, track.source)
+                async for frame in track:
+                    if not await asyncio.to_thread(_write, sinks, frame):
+                        return 0
+                logger.info("%s has ended", track.participant.name)
+        except ClientError as error:
+            logger.info("%s", error)
+            await asyncio.sleep(AGAIN_S)
+    return common.closed_status(room.closed or ClosedError("left", ""))
+
+
+async def _tell_stats(room: Room) -> None:
+    while room.closed is None:
+        try:
+            for quality in await room.stats():
+                common.say(str(quality))
+        except ClientError as error:
+            logger.debug("no statistics: %s", error)
+        await asyncio.sleep(STATS_S)
 
 
 def _write(sinks: list[Sink], frame: VideoFrame) -> bool:

@@ -74,9 +74,9 @@ impl Plane {
         }
     }
 
-    /// Packets that are to be sent, in order. Clear it when they are.
-    pub fn out(&mut self) -> &mut Outbox {
-        &mut self.hub.out
+    /// Packets that are to be sent, in order, and the counters for those that cannot be. Clear it when they are.
+    pub fn out(&mut self) -> (&mut Outbox, &mut Counters) {
+        (&mut self.hub.out, &mut self.hub.counters)
     }
 
     // --- transports ----------------------------------------------------------------------------

@@ -3,10 +3,16 @@
 
 mod values;
 
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use pysfu_plane_core::parameters::{Layer, PublicationKey, SubscriptionKey, TransportKey};
 use pysfu_plane_core::plane::Plane as CorePlane;
+use pysfu_plane_io::Routes;
 
 use values::{
     PyEvent, PyKeys, PyLayer, PyProbe, PyPublication, PySubscription, Sent, encoding_stats, event,
@@ -20,6 +26,7 @@ type Packets = Vec<(TransportKey, Py<PyBytes>)>;
 #[pyclass(module = "sfu_plane")]
 struct Plane {
     plane: CorePlane,
+    routes: Routes,
     draw: Py<PyAny>,
 }
 
@@ -28,7 +35,35 @@ impl Plane {
     /// `ssrc` is the server's own; `draw()` gives a random number below 2^15.
     #[new]
     fn new(ssrc: u32, draw: Py<PyAny>, cache_packets: usize) -> Self {
-        Self { plane: CorePlane::new(ssrc, cache_packets), draw }
+        Self { plane: CorePlane::new(ssrc, cache_packets), routes: Routes::default(), draw }
+    }
+
+    /// Send a transport's datagrams from here: from the socket `descriptor` (which is duplicated) to an IP
+    /// address, its port, and for IPv6 its scope.
+    fn set_route(
+        &mut self,
+        transport: TransportKey,
+        descriptor: i32,
+        host: &str,
+        port: u16,
+        scope: u32,
+    ) -> PyResult<()> {
+        let address = match host.parse()? {
+            IpAddr::V4(host) => SocketAddr::V4(SocketAddrV4::new(host, port)),
+            IpAddr::V6(host) => SocketAddr::V6(SocketAddrV6::new(host, port, 0, scope)),
+        };
+        self.routes.set(transport, descriptor, address, || duplicate(descriptor))?;
+        Ok(())
+    }
+
+    /// Leave a transport's datagrams to the caller again.
+    fn clear_route(&mut self, transport: TransportKey) {
+        self.routes.clear(transport);
+    }
+
+    /// Bytes sent from here for a transport.
+    fn route_bytes(&self, transport: TransportKey) -> u64 {
+        self.routes.sent_bytes(transport)
     }
 
     fn open_transport(&mut self, transport: TransportKey, keys: PyKeys) -> PyResult<()> {
@@ -93,15 +128,14 @@ impl Plane {
         transport: TransportKey,
         probe: PyProbe,
         now_us: i64,
-    ) -> Option<Packets> {
-        self.plane.send_probe(transport, probe.into(), now_us);
-        self.take(py)
+    ) -> PyResult<Option<Packets>> {
+        let probe = probe.into();
+        Ok(self.run(py, |plane| plane.send_probe(transport, probe, now_us))?.1)
     }
 
     /// When to call again, None while nothing waits, and what is to be sent.
-    fn pump(&mut self, py: Python<'_>, now_us: i64) -> (Option<i64>, Option<Packets>) {
-        let next_us = self.plane.pump(now_us);
-        (next_us, self.take(py))
+    fn pump(&mut self, py: Python<'_>, now_us: i64) -> PyResult<(Option<i64>, Option<Packets>)> {
+        self.run(py, |plane| plane.pump(now_us))
     }
 
     fn request_keyframe(
@@ -109,9 +143,8 @@ impl Plane {
         py: Python<'_>,
         publication: PublicationKey,
         rid: &str,
-    ) -> Option<Packets> {
-        self.plane.request_keyframe(publication, rid);
-        self.take(py)
+    ) -> PyResult<Option<Packets>> {
+        Ok(self.run(py, |plane| plane.request_keyframe(publication, rid))?.1)
     }
 
     /// Spatial and temporal number, rid and bits per second of each layer that flows, lowest first.
@@ -127,14 +160,12 @@ impl Plane {
         packet: &[u8],
         now_us: i64,
         arrival_us: i64,
-    ) -> Option<Packets> {
-        self.plane.receive(transport, packet, now_us, arrival_us);
-        self.take(py)
+    ) -> PyResult<Option<Packets>> {
+        Ok(self.run(py, |plane| plane.receive(transport, packet, now_us, arrival_us))?.1)
     }
 
-    fn tick(&mut self, py: Python<'_>, now_us: i64) -> Option<Packets> {
-        self.plane.tick(now_us);
-        self.take(py)
+    fn tick(&mut self, py: Python<'_>, now_us: i64) -> PyResult<Option<Packets>> {
+        Ok(self.run(py, |plane| plane.tick(now_us))?.1)
     }
 
     /// The name of each event's class and its fields.
@@ -173,17 +204,44 @@ impl Plane {
 }
 
 impl Plane {
-    fn take(&mut self, py: Python<'_>) -> Option<Packets> {
-        let out = self.plane.out();
+    /// Do something that may send; with it comes what is left to send. It is over in microseconds, and giving
+    /// the interpreter away meanwhile would cost more: another thread keeps it for up to 5 ms.
+    ///
+    /// A fault of ours (a panic) costs what is being done, not the process: it becomes a `RuntimeError`.
+    fn run<T>(
+        &mut self,
+        py: Python<'_>,
+        act: impl FnOnce(&mut CorePlane) -> T,
+    ) -> PyResult<(T, Option<Packets>)> {
+        let (plane, routes) = (&mut self.plane, &mut self.routes);
+        let done = catch_unwind(AssertUnwindSafe(|| act(plane)));
+        let (out, counters) = plane.out();
+        if done.is_err() {
+            // A packet may have been left half made.
+            out.clear();
+            counters.drop("plane-fault");
+        }
+        routes.send(out, counters);
+        let done = done.map_err(|_| PyRuntimeError::new_err("the native media plane failed"))?;
         if out.envelopes.is_empty() {
-            return None;
+            out.clear();
+            return Ok((done, None));
         }
         let packet =
             |sent: &Sent| (sent.transport, PyBytes::new(py, &out.bytes[sent.start..sent.end]).unbind());
         let packets = out.envelopes.iter().map(packet).collect();
         out.clear();
-        Some(packets)
+        Ok((done, Some(packets)))
     }
+}
+
+/// A descriptor of our own for a socket that somebody else keeps open meanwhile.
+fn duplicate(descriptor: i32) -> std::io::Result<OwnedFd> {
+    if descriptor < 0 {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: the caller's socket is open during this call, as `set_route` demands.
+    unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()
 }
 
 #[pymodule]

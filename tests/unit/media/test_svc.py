@@ -194,6 +194,24 @@ def test_reordered_packets_find_their_place(mode: dict[str, object]) -> None:
     assert decoded.pictures == [(0, 1)] * 12
 
 
+@pytest.mark.parametrize("top", [1, 2])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_late_packet_of_a_layer_just_left_completes_its_picture(mode: dict[str, object], top: int) -> None:
+    stage, camera, viewer = made(**mode)  # type: ignore[arg-type]
+    stage.plane.set_target(viewer.key, Layer(top, 7))
+    show(stage, camera, 4, key=True)
+    packets = camera.frame()
+    late = packets.pop(2 * top + 1)
+    for packet in packets:
+        stage.publish(packet)
+    stage.plane.set_target(viewer.key, Layer(0, 7))
+    show(stage, camera, 2)
+    stage.publish(late)
+    first = viewer.seqs[0]
+    viewer.media.sort(key=lambda packet: (packet.seq - first) & 0xFFFF)
+    assert watched(viewer).pictures == [tuple(range(top + 1))] * 5 + [(0,)] * 2
+
+
 def test_sizes_are_told_for_each_layer() -> None:
     stage, camera, _ = made()
     show(stage, camera, 1, key=True)
