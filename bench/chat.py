@@ -31,7 +31,8 @@ from sfu.store.messages import StoredMessage
 from sfu.store.store import open_store
 
 LIMITS = ("limits.messages_per_s=100000", "limits.message_burst=100000", "limits.sessions_per_address=10000")
-DEADLINE_S = 120
+DEADLINE_S = 300
+PING_S = 5
 BATCH = 5_000
 
 
@@ -45,8 +46,20 @@ async def join(http: aiohttp.ClientSession, url: str, name: str) -> aiohttp.Clie
 
 async def listen(url: str, people: int, expected: int, ready: Any, done: Any) -> None:
     """`people` who count what they are told; puts (received, lost, out of order) of each into `done`."""
-    async with aiohttp.ClientSession() as http:
-        sockets = [await join(http, url, f"listener {number}") for number in range(people)]
+    # The connector's own limit of 100 counts WebSockets too.
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+        sockets: list[aiohttp.ClientWebSocketResponse] = []
+
+        async def stay() -> None:
+            """Who is silent for long is disconnected."""
+            while True:
+                await asyncio.sleep(PING_S)
+                for socket in list(sockets):
+                    await socket.send_json({"type": "ping"})
+
+        staying = asyncio.create_task(stay())
+        for number in range(people):
+            sockets.append(await join(http, url, f"listener {number}"))
         ready.put(people)
 
         async def count(socket: aiohttp.ClientWebSocketResponse) -> tuple[int, int]:
@@ -61,6 +74,7 @@ async def listen(url: str, people: int, expected: int, ready: Any, done: Any) ->
             return received, disorder
 
         counted = await asyncio.gather(*(count(socket) for socket in sockets), return_exceptions=True)
+        staying.cancel()
         for each in counted:
             done.put(each if isinstance(each, tuple) else (0, 0))
 

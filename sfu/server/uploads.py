@@ -109,9 +109,10 @@ class Uploads:
                 else:
                     stored.set_exception(error)
 
-            self._store.writes.submit(files.added(file), done)
-            await asyncio.shield(stored)
+            # Whole, it is no upload any more; where its row cannot be stored, it begins anew.
             del self._uploads[upload.id]
+            self._store.writes.submit(files.added(file), done)
+            await stored
             return file
 
     def _give_up(self, now_us: int) -> None:

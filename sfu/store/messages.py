@@ -45,7 +45,12 @@ _INSERT = insert(messages)
 _CHANGE = (
     update(messages)
     .where(messages.c.room == bindparam("of_room"), messages.c.id == bindparam("of_id"))
-    .values({name: bindparam(f"new_{name}") for name in ("rev", "text", "mentions", "edited_ms", "deleted")})
+    .values(
+        {
+            name: bindparam(f"new_{name}")
+            for name in ("rev", "text", "mentions", "file", "edited_ms", "deleted")
+        }
+    )
 )
 _UNREACT = delete(reactions).where(
     reactions.c.room == bindparam("of_room"),
@@ -110,6 +115,7 @@ def _change(message: StoredMessage) -> Step:
         "new_rev": message.rev,
         "new_text": message.text,
         "new_mentions": list(message.mentions),
+        "new_file": message.file,
         "new_edited_ms": message.edited_ms,
         "new_deleted": message.deleted,
     }

@@ -10,6 +10,8 @@ from server_process import ServerProcess
 from test_bandwidth import settles, watch
 
 THUMBNAIL, LARGE = {"width": 360, "height": 320}, {"width": 1400, "height": 900}
+PATIENCE_S = 40
+"""A machine that is busy encoding is slow to bring a browser's largest encoding back."""
 _OUTBOUND = """
 async () => {
   const found = {};
@@ -41,7 +43,7 @@ async def sends(caller: Caller, rids: str) -> None:
         now = await caller.page.evaluate(_OUTBOUND)
         return {rid for rid, (_, frames) in now.items() if frames > before[rid][1]} == set(rids)
 
-    await until(as_told, f"encodings {rids or 'none'}")
+    await until(as_told, f"encodings {rids or 'none'}", PATIENCE_S)
 
 
 async def test_a_thumbnail_costs_the_lowest_layer_and_a_large_tile_brings_all_back(
@@ -50,20 +52,20 @@ async def test_a_thumbnail_costs_the_lowest_layer_and_a_large_tile_brings_all_ba
     speaker, viewer = await pages.new(), await pages.new(viewport=LARGE)
     await speaker.join(server.url, room, "Speaker")
     await watch(viewer, server, room, "Viewer")
-    await settles(viewer, 1280)
+    await settles(viewer, 1280, PATIENCE_S)
     await sends(speaker, "qhf")
     await viewer.page.set_viewport_size(THUMBNAIL)  # type: ignore[arg-type]
     await sends(speaker, "q")
-    await settles(viewer, 320)
+    await settles(viewer, 320, PATIENCE_S)
     await viewer.page.set_viewport_size(LARGE)  # type: ignore[arg-type]
-    await settles(viewer, 1280)
+    await settles(viewer, 1280, PATIENCE_S)
     await sends(speaker, "qhf")
     # Nobody looks: nothing is sent, and nobody takes the publication for gone.
     await viewer.page.evaluate(_HIDE, "hidden")
     await sends(speaker, "")
     assert await viewer.tile("Speaker").count() == 1
     await viewer.page.evaluate(_HIDE, "visible")
-    await settles(viewer, 1280)
+    await settles(viewer, 1280, PATIENCE_S)
 
 
 async def test_who_comes_late_to_what_was_paused_sees_at_once(
@@ -73,7 +75,4 @@ async def test_who_comes_late_to_what_was_paused_sees_at_once(
     await speaker.join(server.url, room, "Speaker")
     await sends(speaker, "")
     await watch(viewer, server, room, "Viewer")
-    loop = asyncio.get_running_loop()
-    began = loop.time()
     await viewer.sees("Speaker")
-    print(f"a moving picture after {loop.time() - began:.2f} s")

@@ -15,18 +15,22 @@ from signalling import Clients, Signal, clients, local_config
 
 from sfu.config import LimitsConfig, RoomConfig
 from sfu.errors import RequestError
-from sfu.server import data, requests
+from sfu.server import act_requests, data, requests
 from sfu.server.validation import parse_object
 
 TYPES = (
     "join", "offer", "answer", "candidate", "restart_ice", "mute", "unpublish", "subscribe", "unsubscribe",
     "chat", "chat_edit", "chat_delete", "chat_react", "chat_read", "chat_typing", "chat_history",
-    "chat_search", "stats", "ping", "leave",
+    "chat_search", "stats", "ping", "leave", "board", "revoke", *act_requests.PARSERS,
 )  # fmt: skip
 MEMBERS = (
     "version", "room", "name", "token", "wants", "client", "resume", "sdp", "media", "seq", "transport",
     "candidate", "publication", "publications", "muted", "priority", "width", "height", "paused", "text",
     "to", "t", "reason", "id", "message", "emoji", "on", "before", "after", "limit", "chat_after",
+    "role", "template", "participant", "participants", "grants", "source", "locked", "lobby", "waiting",
+    "names",
+    "breakout", "raised", "question", "voted", "answered", "answer", "options", "multiple", "poll", "choices",
+    "reaction", "stroke", "color", "points",
 )  # fmt: skip
 
 values = st.recursive(

@@ -125,7 +125,7 @@ async def test_the_python_client_rests_while_nobody_watches_and_begins_with_a_ke
             await until(lambda: not publication.watched)
 
             async def received() -> int:
-                (encoding,) = (await camera.stats())["publications"][publication.id]
+                (encoding,) = (await camera._connection.request("stats"))["publications"][publication.id]
                 return int(encoding["packets"])
 
             # What was under way arrives; then nothing does.
@@ -148,7 +148,7 @@ async def test_the_python_client_sends_of_simulcast_what_is_watched() -> None:
             publication = await camera.publish(Picture(size=(640, 360)), simulcast=True)
 
             async def packets() -> dict[str, int]:
-                encodings = (await camera.stats())["publications"][publication.id]
+                encodings = (await camera._connection.request("stats"))["publications"][publication.id]
                 return {"h": 0, "f": 0} | {each["rid"]: int(each["packets"]) for each in encodings}
 
             (viewer,) = await join(those, ["Viewer"])

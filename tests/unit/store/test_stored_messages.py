@@ -64,12 +64,12 @@ async def test_private_messages_are_for_two(store: Store) -> None:
 
 
 async def test_changes_have_their_own_order(store: Store) -> None:
-    await filled(store, 3)
-    edited = replace(message(1), rev=4, text="other", edited_ms=5_000, mentions=("ben",))
+    await written(store, *(messages.added(message(number, file="FI_1")) for number in (1, 2, 3)))
+    edited = replace(message(1, file="FI_1"), rev=4, text="other", edited_ms=5_000, mentions=("ben",))
     deleted = replace(message(2), rev=5, text="", deleted=True)
     await written(store, messages.changed(edited), messages.changed(deleted))
     async with store.reading() as connection:
-        assert await messages.latest(connection, "r", 3) == [message(3), edited, deleted]
+        assert await messages.latest(connection, "r", 3) == [message(3, file="FI_1"), edited, deleted]
         assert ids(await messages.latest(connection, "r", 2)) == [1, 2]
         assert await messages.head(connection, "r") == 5
         assert await messages.search(connection, "r", "ann", "message 2", limit=10) == []
