@@ -99,14 +99,14 @@ def survive(parser: Parser, data: bytes) -> Any:
 
 @pytest.mark.parametrize("name", PARSERS)
 @given(data=st.binary(max_size=200))
-@settings(max_examples=150, deadline=500)
+@settings(max_examples=150)
 def test_any_bytes(name: str, data: bytes) -> None:
     survive(PARSERS[name], data)
 
 
 @pytest.mark.parametrize("name", PAYLOADS)
 @given(data=st.binary(max_size=60), picture_id=st.integers(0, 0xFFFF), tl0=st.integers(0, 0xFFFF))
-@settings(max_examples=150, deadline=500)
+@settings(max_examples=150)
 def test_whatever_is_accepted_can_be_rewritten(name: str, data: bytes, picture_id: int, tl0: int) -> None:
     info = survive(partial(payload.inspect, name), data)
     if info is not None:
@@ -123,7 +123,7 @@ def test_whatever_is_accepted_can_be_rewritten(name: str, data: bytes, picture_i
 @given(
     st.binary(min_size=1, max_size=200), st.sampled_from([200, 201, 202, 203, 205, 206]), st.integers(0, 31)
 )
-@settings(max_examples=400, deadline=500)
+@settings(max_examples=400)
 def test_any_body_under_a_valid_rtcp_header(body: bytes, packet_type: int, count: int) -> None:
     body += bytes(-len(body) % 4)
     head = bytes((0x80 | count, packet_type)) + (len(body) // 4).to_bytes(2, "big")

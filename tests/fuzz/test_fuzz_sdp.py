@@ -113,34 +113,31 @@ def negotiate(text: str) -> None:
     assert len(planned.media) == len(result.media)
 
 
-@settings(deadline=None)
 @given(descriptions)
 def test_parse_reads_back_what_format_writes(description: SessionDescription) -> None:
     assert model.parse(model.format(description)) == description
 
 
-@settings(deadline=None)
 @given(st.text(max_size=400))
 def test_arbitrary_text_is_refused(text: str) -> None:
     with contextlib.suppress(ParseError):
         model.parse(text)
 
 
-@settings(deadline=None)
 @given(st.lists(lines, max_size=40))
 def test_shuffled_lines_are_answered_or_refused(found: list[str]) -> None:
     with contextlib.suppress(ParseError):
         negotiate("\r\n".join(["v=0", "o=- 1 1 IN IP4 0.0.0.0", *found]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(mutations(OFFERS))
 def test_mutated_offers_are_answered_or_refused(text: str) -> None:
     with contextlib.suppress(ParseError):
         negotiate(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(mutations(REPLIES))
 def test_mutated_answers_are_taken_or_refused(text: str) -> None:
     session = SubscribeSession(7)

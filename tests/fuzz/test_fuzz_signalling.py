@@ -112,7 +112,7 @@ async def alive(witness: Signal) -> bool:
     return (await witness.request("ping", t=1))["type"] == "pong"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(texts, min_size=1, max_size=15))
 def test_garbage_never_stops_another_session(caplog: pytest.LogCaptureFixture, sequence: list[str]) -> None:
     async def scenario() -> Any:

@@ -246,12 +246,12 @@ async def test_a_recording_plays_with_picture_and_sound(
     with av.open(str(path)) as container:
         sound = list(container.decode(audio=0))
     assert {(frame.width, frame.height) for frame in pictures} == {(320, 240)}
-    assert pictures[-1].time - pictures[0].time > 1
+    assert pictures[-1].time - pictures[0].time > 0.5
     assert max(float(np.abs(block.to_ndarray()).max()) for block in sound) > 0.1
-    assert abs(sound[-1].time - pictures[-1].time) < 0.5
+    assert abs(sound[-1].time - pictures[-1].time) < 1
     gaps = np.diff([frame.time for frame in pictures])
     assert gaps.min() > 0
-    assert gaps.max() < 0.5
+    assert gaps.max() < 1
 
 
 @pytest.mark.parametrize("text", ["1280", "0x0", "1281x720", "axb", "99999x99999"])

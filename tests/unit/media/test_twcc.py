@@ -121,7 +121,7 @@ def test_arrivals_too_far_apart_for_one_report_go_into_two() -> None:
     assert len(reports) == 2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(0, 0xFFFF), st.integers(0, 3))
 def test_sender_and_receiver_agree_on_every_packet(seed: int, first: int, reordering: int) -> None:
     rng = random.Random(seed)

@@ -71,7 +71,7 @@ def test_what_does_not_fit_is_refused(data: bytes, reason: str) -> None:
 
 
 @given(st.binary(max_size=80), st.integers(0x80, 0xBF))
-@settings(max_examples=400, deadline=500)
+@settings(max_examples=400)
 def test_any_bytes_parse_or_are_refused(data: bytes, first: int) -> None:
     for candidate in (data, bytes((first,)) + data):
         with contextlib.suppress(ParseError):
