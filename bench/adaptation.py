@@ -30,9 +30,8 @@ from rich.table import Table
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).parents[1] / "clients")]
 
 from browser import LAUNCH_ARGUMENTS, Caller, Pages, until
-from emulator import Link
 from server_process import ServerProcess, running
-from shaper import Shaper, shaped
+from shaper import Shaper, access_line, shaped
 
 SAMPLE_S = 0.25
 SETTLE_S = 10
@@ -134,29 +133,13 @@ def rate_bps(samples: Sequence[Sample]) -> float:
     return (last.bytes - first.bytes) * 8 / (last.at_s - first.at_s)
 
 
-def line(capacity_bps: int) -> Link:
-    """An access line with 20 ms of delay and a queue of 200 ms, 30 kB at least."""
-    queue_bytes = max(30_000, capacity_bps // 40)
-    return Link(seed=1, capacity_bps=capacity_bps, queue_bytes=queue_bytes, delay_us=20_000)
-
-
-async def watch(viewer: Caller, server: ServerProcess, room: str) -> None:
-    """Join without camera and microphone, in a window wide enough for the largest layer."""
-    await viewer.open(f"{server.url}/r/{room}")
-    await viewer.find("prejoin-name").fill("Viewer")
-    await viewer.find("prejoin-camera").click()
-    await viewer.find("prejoin-mic").click()
-    await viewer.find("prejoin-join").click()
-    await viewer.find("leave").wait_for()
-
-
 @contextlib.asynccontextmanager
 async def viewing(
     pages: Pages, server: ServerProcess, room: str, capacity_bps: int
 ) -> AsyncIterator[tuple[Caller, Shaper]]:
     viewer = await pages.new(viewport={"width": 1400, "height": 900})
-    async with shaped(viewer.page, server.rtc_port, line(capacity_bps)) as shaper:
-        await watch(viewer, server, room)
+    async with shaped(viewer.page, server.rtc_port, access_line(capacity_bps)) as shaper:
+        await viewer.watch(server.url, room, "Viewer")
         yield viewer, shaper
 
 
@@ -222,7 +205,7 @@ async def top_layer(pages: Pages, server: ServerProcess, rounds: int) -> dict[st
         await speaker.open(f"{server.url}/r/{room}")
         await speaker.find("prejoin-name").fill("Speaker")
         viewer = await pages.new(viewport={"width": 1400, "height": 900})
-        await watch(viewer, server, room)
+        await viewer.watch(server.url, room, "Viewer")
         loop = asyncio.get_running_loop()
         start_s = loop.time()
         await speaker.find("prejoin-join").click()
@@ -244,8 +227,7 @@ async () => {
   const frames = {};
   for (const pc of window.__connections)
     for (const r of (await pc.getStats()).values())
-      if (r.type === 'remote-inbound-rtp' || r.type !== 'outbound-rtp' || r.kind !== 'video') continue;
-      else frames[r.rid ?? ''] = r.framesSent ?? 0;
+      if (r.type === 'outbound-rtp' && r.kind === 'video') frames[r.rid ?? ''] = r.framesSent ?? 0;
   return frames;
 }
 """

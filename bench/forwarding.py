@@ -81,11 +81,11 @@ class Sink:
         self._receiver.close()
 
 
-def _keys(rng: random.Random) -> SrtpKeys:
+def make_keys(rng: random.Random) -> SrtpKeys:
     return SrtpKeys(profile="AEAD_AES_128_GCM", receive=rng.randbytes(28), send=rng.randbytes(28))
 
 
-def _session(key: bytes) -> pylibsrtp.Session:
+def srtp_session(key: bytes) -> pylibsrtp.Session:
     policy = pylibsrtp.Policy(
         key=key,
         ssrc_type=pylibsrtp.Policy.SSRC_ANY_OUTBOUND,
@@ -98,7 +98,7 @@ class Stream:
     """A publisher's protected packets, made before the clock runs: frames of ten, the first a keyframe."""
 
     def __init__(self, keys: SrtpKeys) -> None:
-        self._session = _session(keys.receive)
+        self._session = srtp_session(keys.receive)
         self._number = 0
         self._body = random.Random(2).randbytes(PAYLOAD_BYTES)
 
@@ -128,7 +128,7 @@ class Call:
         rng = random.Random(1)
         self.plane = make_plane(sink, rng=rng)
         self.now_us = 0
-        keys = _keys(rng)
+        keys = make_keys(rng)
         self.stream = Stream(keys)
         self.plane.open_transport(PUBLISHER, keys)
         self.plane.open_publication(
@@ -146,7 +146,7 @@ class Call:
         )
         for number in range(subscribers):
             transport = TransportKey(10 + number)
-            self.plane.open_transport(transport, _keys(rng))
+            self.plane.open_transport(transport, make_keys(rng))
             self.plane.open_subscription(
                 SubscriptionKey(10 + number),
                 SubscriptionConfig(
@@ -183,7 +183,7 @@ class Floor:
     def __init__(self, subscribers: int, sink: Sink) -> None:
         rng = random.Random(1)
         self._sink = sink
-        self._streams = [SrtpSender(_keys(rng)).stream(number) for number in range(subscribers)]
+        self._streams = [SrtpSender(make_keys(rng)).stream(number) for number in range(subscribers)]
         self._sent = 0
         self._header = bytes(28)
         self._payload = rng.randbytes(PAYLOAD_BYTES + 4)
@@ -206,7 +206,7 @@ class LibsrtpFloor:
     def __init__(self, subscribers: int, sink: Sink) -> None:
         rng = random.Random(1)
         self._sink = sink
-        self._sessions = [_session(_keys(rng).send) for _ in range(subscribers)]
+        self._sessions = [srtp_session(make_keys(rng).send) for _ in range(subscribers)]
         self._sent = 0
         self._payload = rng.randbytes(PAYLOAD_BYTES + 20)
 

@@ -16,12 +16,13 @@ import sys
 import time
 from pathlib import Path
 
+import pylibsrtp
 from rich.console import Console
 from rich.table import Table
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
-from forwarding import PUBLICATION, PUBLISHER, Sink, _keys, _session
+from forwarding import PUBLICATION, PUBLISHER, Sink, make_keys, srtp_session
 
 from sfu.ids import SubscriptionKey, TransportKey
 from sfu.media.decisions import LayersWanted, Wish
@@ -43,7 +44,7 @@ MTU_BYTES = 1150
 class Camera:
     """Protected VP8 packets of one encoding; a keyframe when asked for one."""
 
-    def __init__(self, rid: str, ssrc: int, session: object) -> None:
+    def __init__(self, rid: str, ssrc: int, session: pylibsrtp.Session) -> None:
         self.rid, self.ssrc = rid, ssrc
         self.width, self.height, self.bps = ENCODINGS[rid]
         self.wants_key = True
@@ -70,7 +71,7 @@ class Camera:
             elif first:
                 payload += b"\xb1"
             payload += bytes(min(MTU_BYTES, size - part * MTU_BYTES))
-            packets.append(bytes(self._session.protect(head + extension + payload)))  # type: ignore[attr-defined]
+            packets.append(bytes(self._session.protect(head + extension + payload)))
             self._seq += 1
         self.sent_bytes += sum(map(len, packets))
         return packets
@@ -81,8 +82,8 @@ def measure() -> dict[str, object]:
     sink = Sink()
     plane = PythonPlane(sink, rng=rng)
     policy = Policy(plane, 500_000)
-    keys = _keys(rng)
-    session = _session(keys.receive)
+    keys = make_keys(rng)
+    session = srtp_session(keys.receive)
     cameras = {rid: Camera(rid, 1 + number, session) for number, rid in enumerate(ENCODINGS)}
     plane.open_transport(PUBLISHER, keys)
     plane.open_publication(
@@ -101,7 +102,7 @@ def measure() -> dict[str, object]:
     policy.add_publication(PUBLICATION, "video", source="camera", rids=tuple(ENCODINGS))
     for number in range(SUBSCRIBERS):
         transport, key = TransportKey(10 + number), SubscriptionKey(10 + number)
-        plane.open_transport(transport, _keys(rng))
+        plane.open_transport(transport, make_keys(rng))
         plane.open_subscription(
             key,
             SubscriptionConfig(

@@ -88,6 +88,15 @@ class Caller:
         await self.find("prejoin-join").click()
         await self.find("leave").wait_for()
 
+    async def watch(self, url: str, room: str, name: str) -> None:
+        """The same without camera and microphone."""
+        await self.open(f"{url}/r/{room}")
+        await self.find("prejoin-name").fill(name)
+        await self.find("prejoin-camera").click()
+        await self.find("prejoin-mic").click()
+        await self.find("prejoin-join").click()
+        await self.find("leave").wait_for()
+
     def tile(self, name: str, source: str = "camera") -> Locator:
         """The tile of the participant called `name`."""
         return self.page.locator(f'[data-testid="tile"][data-source="{source}"]', has_text=name)
@@ -122,6 +131,11 @@ class Caller:
     async def _picture(self, name: str, source: str) -> dict[str, Any] | None:
         look = await self.look(name, source)
         return look if look and look["spread"] > 5 else None
+
+    async def video(self) -> dict[str, Any]:
+        """Statistics of the received video that has brought most."""
+        reports = await self.inbound("video")
+        return max(reports, key=lambda report: report["bytesReceived"], default={})
 
     async def inbound(self, kind: str) -> list[dict[str, Any]]:
         """`inbound-rtp` statistics of what is received now, for one kind, with the codec's MIME type."""

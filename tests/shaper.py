@@ -28,6 +28,12 @@ RTCPeerConnection.prototype.setRemoteDescription = function (description) {
 """
 
 
+def access_line(capacity_bps: int) -> Link:
+    """20 ms of delay and a queue of 200 ms, 30 kB at least."""
+    queue_bytes = max(30_000, capacity_bps // 40)
+    return Link(seed=1, capacity_bps=capacity_bps, queue_bytes=queue_bytes, delay_us=20_000)
+
+
 class _Outside(asyncio.DatagramProtocol):
     """Where the page sends to. Each of its sockets gets one of ours towards the server."""
 

@@ -101,8 +101,7 @@ class EgressTransport:
         """Whether a retransmission is within its share of the estimate: then it is spent, else counted."""
         free_us = max(self._resend_free_us, now_us)
         if free_us - now_us > _RESEND_BURST_US:
-            dropped = self._counters.dropped
-            dropped["rtx-share"] = dropped.get("rtx-share", 0) + 1
+            self._counters.drop("rtx-share")
             return False
         self._resend_free_us = free_us + size_bytes * self._resend_us_per_byte
         return True
@@ -183,7 +182,7 @@ class EgressTransport:
         try:
             self._send(self.key, stream.protect(ext_seq, header, payload))
         except ParseError as error:
-            counters.dropped[error.reason] = counters.dropped.get(error.reason, 0) + 1
+            counters.drop(error.reason)
             return
         counters.forwarded += 1
 
@@ -194,5 +193,4 @@ class EgressTransport:
         try:
             self._send(self.key, self.sender.protect_rtcp(compound))
         except ParseError as error:
-            dropped = self._counters.dropped
-            dropped[error.reason] = dropped.get(error.reason, 0) + 1
+            self._counters.drop(error.reason)

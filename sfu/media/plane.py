@@ -245,6 +245,9 @@ class PlaneCounters:
     forwarded: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
 
+    def drop(self, reason: str) -> None:
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
 
 class Egress(Protocol):
     """Where a plane's protected packets go. Sending must not block; a full socket drops."""

@@ -284,7 +284,7 @@ class PythonPlane:
     ) -> None:
         known = self._transports.get(transport)
         if known is None or known.receiver is None:
-            return self._drop("no-transport")
+            return self._counters.drop("no-transport")
         self._counters.received += 1
         try:
             if is_rtcp(packet):
@@ -294,12 +294,8 @@ class PythonPlane:
                 arrived_us = now_us if arrival_us is None else arrival_us
                 self._receive_rtp(known, known.receiver, packet, now_us, arrived_us)
         except ParseError as error:
-            self._drop(error.reason)
+            self._counters.drop(error.reason)
         return None
-
-    def _drop(self, reason: str) -> None:
-        dropped = self._counters.dropped
-        dropped[reason] = dropped.get(reason, 0) + 1
 
     def _receive_rtp(
         self, transport: _Transport, receiver: SrtpReceiver, datagram: bytes, now_us: int, arrival_us: int

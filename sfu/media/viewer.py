@@ -103,7 +103,8 @@ class Viewer:
         estimator = self.estimator
         self._allocated_us = now_us
         self._allocated_bps = estimator.estimate_bps
-        self.allocation = allocate(self._budget_bps(tuple(wishes.values()), now_us), tuple(wishes.values()))
+        shared = tuple(wishes.values())
+        self.allocation = allocate(self._budget_bps(shared, now_us), shared)
         estimator.set_wanted(self.allocation.wanted_bps)
 
     def _budget_bps(self, wishes: Sequence[Wish[SubscriptionKey]], now_us: int) -> int:

@@ -12,22 +12,6 @@ from server_process import ServerProcess
 LARGE, SMALL = {"width": 1400, "height": 900}, {"width": 460, "height": 420}
 
 
-async def watch(caller: Caller, server: ServerProcess, room: str, name: str) -> None:
-    """Join without camera and microphone."""
-    await caller.open(f"{server.url}/r/{room}")
-    await caller.find("prejoin-name").fill(name)
-    await caller.find("prejoin-camera").click()
-    await caller.find("prejoin-mic").click()
-    await caller.find("prejoin-join").click()
-    await caller.find("leave").wait_for()
-
-
-async def video(caller: Caller) -> dict[str, Any]:
-    """Statistics of the stream that has brought most."""
-    reports = await caller.inbound("video")
-    return max(reports, key=lambda report: report["bytesReceived"], default={})
-
-
 async def sent(caller: Caller) -> dict[str, Any]:
     """Statistics of the video that a publisher sends."""
     found: list[dict[str, Any]] = await caller.page.evaluate(
@@ -49,9 +33,9 @@ async def shows(caller: Caller, narrow: bool, publisher: Caller) -> dict[str, An
     """Wait until the picture is as large as the publisher's, or smaller, and moves."""
 
     async def settled() -> dict[str, Any] | None:
-        before, full = await video(caller), (await sent(publisher)).get("frameWidth", 0)
+        before, full = await caller.video(), (await sent(publisher)).get("frameWidth", 0)
         await asyncio.sleep(1)
-        now = await video(caller)
+        now = await caller.video()
         fits = now.get("frameWidth", 0) <= full // 2 if narrow else now.get("frameWidth") == full
         fits = fits and full >= 640
         moves = now.get("framesDecoded", 0) > before.get("framesDecoded", 0) + 3
@@ -68,17 +52,17 @@ async def test_small_tiles_get_less_of_a_scalable_stream(
     speaker = await pages.new()
     await speaker.join(server.url, room, "Speaker", f"?codec={codec}")
     large, small = await pages.new(viewport=LARGE), await pages.new(viewport=SMALL)
-    await watch(large, server, room, "Large")
-    await watch(small, server, room, "Small")
+    await large.watch(server.url, room, "Large")
+    await small.watch(server.url, room, "Small")
     await shows(large, False, speaker)
     await shows(small, True, speaker)
     assert (await sent(speaker))["scalabilityMode"].startswith("L3")
 
     async def steady() -> bool:
         """Both decode on without a freeze, and one of them from much less."""
-        before = await video(large), await video(small)
+        before = await large.video(), await small.video()
         await asyncio.sleep(5)
-        after = await video(large), await video(small)
+        after = await large.video(), await small.video()
         pairs = list(zip(before, after, strict=True))
         gained = [now["bytesReceived"] - then["bytesReceived"] for then, now in pairs]
         return gained[1] < 0.6 * gained[0] and all(
@@ -98,5 +82,5 @@ async def test_small_tiles_get_less_of_a_scalable_stream(
     await small.sees("Speaker")
     # Who misses what a picture refers to asks for a keyframe, again and again.
     for viewer in (large, small):
-        assert (await video(viewer))["pliCount"] <= 2
+        assert (await viewer.video())["pliCount"] <= 2
     await pages.screenshot(small, f"small-{codec}")

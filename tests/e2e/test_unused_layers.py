@@ -7,7 +7,7 @@ from typing import Any
 
 from browser import Caller, Pages, until
 from server_process import ServerProcess
-from test_bandwidth import settles, watch
+from test_bandwidth import settles
 
 THUMBNAIL, LARGE = {"width": 360, "height": 320}, {"width": 1400, "height": 900}
 PATIENCE_S = 40
@@ -51,7 +51,7 @@ async def test_a_thumbnail_costs_the_lowest_layer_and_a_large_tile_brings_all_ba
 ) -> None:
     speaker, viewer = await pages.new(), await pages.new(viewport=LARGE)
     await speaker.join(server.url, room, "Speaker")
-    await watch(viewer, server, room, "Viewer")
+    await viewer.watch(server.url, room, "Viewer")
     await settles(viewer, 1280, PATIENCE_S)
     await sends(speaker, "qhf")
     await viewer.page.set_viewport_size(THUMBNAIL)  # type: ignore[arg-type]
@@ -74,5 +74,5 @@ async def test_who_comes_late_to_what_was_paused_sees_at_once(
     speaker, viewer = await pages.new(), await pages.new()
     await speaker.join(server.url, room, "Speaker")
     await sends(speaker, "")
-    await watch(viewer, server, room, "Viewer")
+    await viewer.watch(server.url, room, "Viewer")
     await viewer.sees("Speaker")
