@@ -143,17 +143,12 @@ class Subscription:
             self._stop()
             self._wanted = None
             return
-        flowing = publication.flowing
-        if not flowing:
-            # What stopped may go on where it stopped; whoever else begins is chosen then.
-            self._wanted = self._run.encoding if self._run is not None else None
-            return
         wanted = None
-        for encoding in flowing:
+        for encoding in publication.flowing:
             if encoding.spatial <= target.spatial:
                 wanted = encoding
         if wanted is None:
-            # A larger one than policy allows would overrun the path. What is silent may go on.
+            # What stopped may go on where it stopped; a larger one than policy allows would overrun the path.
             self._wanted = self._run.encoding if self._run is not None else None
             return
         limited = wanted.spatial + wanted.top_spatial >= target.spatial
