@@ -50,6 +50,8 @@ pub struct Plane {
     pub(crate) subscriptions: Slab<Subscription>,
     pub(crate) subscription_ids: Ids<SubscriptionKey>,
     pub(crate) turn: usize,
+    /// Whose packet or timer it is that something is done for.
+    pub(crate) at_work: Option<TransportKey>,
     /// Where a datagram is unprotected.
     inbound: Vec<u8>,
     spare: Option<Box<MediaPacket>>,
@@ -69,6 +71,7 @@ impl Plane {
             subscriptions: Slab::new(),
             subscription_ids: IndexMap::default(),
             turn: 0,
+            at_work: None,
             inbound: Vec::new(),
             spare: None,
         }
@@ -77,6 +80,21 @@ impl Plane {
     /// Packets that are to be sent, in order, and the counters for those that cannot be. Clear it when they are.
     pub fn out(&mut self) -> (&mut Outbox, &mut Counters) {
         (&mut self.hub.out, &mut self.hub.counters)
+    }
+
+    /// Whether nothing is open: then there is nothing to do by the clock.
+    pub fn is_idle(&self) -> bool {
+        self.transport_ids.is_empty()
+    }
+
+    /// Whether pacers hold something back.
+    pub fn is_waiting(&self) -> bool {
+        !self.hub.waiting.is_empty()
+    }
+
+    /// Whose packet or timer was last worked on: where that failed by a fault of ours, whose it was.
+    pub fn at_work(&self) -> Option<TransportKey> {
+        self.at_work
     }
 
     // --- transports ----------------------------------------------------------------------------
@@ -327,6 +345,7 @@ impl Plane {
 
     fn pump_one(&mut self, id: usize, now_us: i64) {
         let known = &mut self.transports[id];
+        self.at_work = Some(known.out.key);
         known.out.pump(now_us, &mut self.hub);
         while let Some(size) = known.out.padding_bytes(now_us) {
             let padded = known.subscriptions.values().any(|each| {
@@ -350,6 +369,7 @@ impl Plane {
             return self.hub.counters.drop("no-transport");
         };
         self.hub.counters.received += 1;
+        self.at_work = Some(key);
         let mut data = std::mem::take(&mut self.inbound);
         data.clear();
         data.extend_from_slice(datagram);

@@ -124,6 +124,7 @@ impl Plane {
     pub fn tick(&mut self, now_us: i64) {
         for index in 0..self.publication_ids.len() {
             let id = self.publication_ids[index];
+            self.at_work = Some(self.publications[id].config.transport);
             for place in 0..self.publications[id].by_rid.len() {
                 let encoding = self.publications[id].by_rid[place].1;
                 let publication = &mut self.publications[id];
@@ -136,6 +137,7 @@ impl Plane {
         }
         for index in 0..self.transport_ids.len() {
             let id = self.transport_ids[index];
+            self.at_work = Some(self.transports[id].out.key);
             if !self.transports[id].demux.publications.is_empty() {
                 self.report(id, now_us);
             }
@@ -148,6 +150,7 @@ impl Plane {
             let subscription = &mut self.subscriptions[id];
             let publication = &self.publications[subscription.publication];
             let transport = &mut self.transports[subscription.transport].out;
+            self.at_work = Some(transport.key);
             subscription.settle(publication, transport, now_us, &mut self.hub);
         }
         self.turn = (self.turn + 1) % TURNS;
@@ -155,6 +158,7 @@ impl Plane {
             let subscription = &mut self.subscriptions[*id];
             let publication = &self.publications[subscription.publication];
             let transport = &mut self.transports[subscription.transport].out;
+            self.at_work = Some(transport.key);
             subscription.tick(publication, transport, now_us, &mut self.hub);
         }
     }
