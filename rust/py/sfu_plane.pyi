@@ -10,7 +10,7 @@ _Packets = list[tuple[int, bytes]]
 
 @final
 class Plane:
-    """Everything that happens per packet. Methods that may send return what they would send, until `start`."""
+    """Everything that happens per packet. Until `start`, methods that may send return what they would."""
 
     def __new__(cls, ssrc: int, draw: Callable[[], int], cache_packets: int) -> Plane: ...
     def start(self, groups: Sequence[Sequence[int]]) -> int: ...

@@ -256,14 +256,14 @@ class Egress(Protocol):
 
 
 Upward = tuple[int, str, int, int, bytes, int, int]
-"""A datagram that is not media of a known peer: which group member's socket it came to, host, port and scope it
-came from, its bytes, when it was read, and how many microseconds before that it came."""
+"""A datagram that is not media of a known peer: the number of the bound address that it came to; host, port
+and scope that it came from; its bytes; when it was read, and how many microseconds before that it came."""
 
 
 class Routes(Protocol):
     """Where a plane that uses UDP by itself is told how; without a route it uses `Egress.send`.
 
-    Once it has been started it receives too: its threads take SRTP from addresses they were told of, and leave
+    Once it has been started it receives too: its threads take SRTP from the addresses it knows, and leave
     everything else to `take_upward`. Addresses are an IP address, a port, and for IPv6 a scope, else 0.
     """
 
