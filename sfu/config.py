@@ -168,6 +168,13 @@ class StorageConfig:
     file_bytes: int = option(26_214_400, "largest file in the chat, bytes")
     room_bytes: int = option(1_073_741_824, "files of one room together, bytes")
     person_bytes: int = option(268_435_456, "files of one person together, bytes")
+    files: str = option(
+        "", "where files lie: empty means beside the database; s3://BUCKET or s3://BUCKET/PREFIX (pysfu[s3])"
+    )
+    s3_endpoint: str = option("", "URL of an S3-compatible store; empty means Amazon's")
+    s3_region: str = option("us-east-1", "region of the bucket")
+    s3_key: str = option("", "access key id; empty means what AWS's own variables, files or roles say")
+    s3_secret: str = option("", "secret access key", secret=True)
     max_waiting: int = option(10_000, "writes that may wait for the disk; past that senders are refused")
 
 
@@ -367,6 +374,7 @@ def _out_of_range(config: Config) -> Iterator[str]:
         yield from templates.faults(name, getattr(config, name))
     if config.storage.retention_days < 0:
         yield "storage.retention_days: must not be below 0"
+    yield from _bucket_faults(config.storage)
     if config.media.plane not in {"auto", "python", "rust"}:
         yield "media.plane: auto, python or rust"
     if config.media.last_n < 0:
@@ -386,6 +394,16 @@ def _auth_faults(auth: AuthConfig) -> Iterator[str]:
     here = url.scheme == "http" and url.hostname in {"127.0.0.1", "::1", "localhost"}
     if auth.jwks_url and not (here or (url.scheme == "https" and url.hostname)):
         yield "auth.jwks_url: https, or http on this machine"
+
+
+def _bucket_faults(storage: StorageConfig) -> Iterator[str]:
+    bucket = storage.files.removeprefix("s3://").partition("/")[0]
+    if storage.files and not (storage.files.startswith("s3://") and bucket):
+        yield "storage.files: s3://BUCKET or s3://BUCKET/PREFIX"
+    if bool(storage.s3_key) != bool(storage.s3_secret):
+        yield "storage.s3_key and storage.s3_secret belong together"
+    if storage.s3_endpoint and urlsplit(storage.s3_endpoint).scheme not in {"http", "https"}:
+        yield "storage.s3_endpoint: an http or https URL"
 
 
 _POSITIVE = (

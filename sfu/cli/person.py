@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import functools
 import json
 import sys
 
 from sfu.cli import options
 from sfu.server.storage import open_storage
-from sfu.store import files, people
+from sfu.store import people
 
 NAME = "person"
 HELP = "export or erase everything stored of one person; the server must not be running"
@@ -24,7 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 async def run(args: argparse.Namespace) -> int:
     """A running server holds the database: it knows messages that an erasure here would not reach."""
-    async with open_storage(options.load(args)) as store:
+    async with open_storage(options.load(args)) as storage:
+        store = storage.store
         if args.action == "export":
             async with store.reading() as connection:
                 found = await people.export(connection, args.identity)
@@ -32,5 +32,5 @@ async def run(args: argparse.Namespace) -> int:
             print()
         else:
             unused = await store.writes.transact(functools.partial(people.erase, identity=args.identity))
-            await asyncio.to_thread(files.remove, store.folder, unused)
+            await storage.contents.remove(unused)
     return 0

@@ -57,11 +57,11 @@ class Server:
         Raises `ConfigError` where the store cannot be used.
         """
         async with contextlib.AsyncExitStack() as stack:
-            store = await stack.enter_async_context(open_storage(config))
-            conference = await Conference.open(config, store)
+            storage = await stack.enter_async_context(open_storage(config))
+            conference = await Conference.open(config, storage.store)
             server = cls(config, conference, timing or Timing())
-            uploads = Uploads(store, config.storage, random.SystemRandom())
-            server._files = Files(store, uploads, server._person)
+            uploads = Uploads(storage, config.storage, random.SystemRandom())
+            server._files = Files(storage, uploads, server._person)
             try:
                 await server._listen(ssl_context)
             except BaseException:

@@ -26,6 +26,7 @@ from sfu.server import act_requests, class_wire, data, joining, requests, settin
 from sfu.server.access import Access
 from sfu.server.attendance import Attendance
 from sfu.server.chat import Answer, Chat
+from sfu.server.events import Events
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
 from sfu.server.speakers import Place, SpeakerLists
@@ -57,6 +58,7 @@ class Conference:
         self._config = config
         self._rooms = Rooms(settings.limits(config), rng, settings.templates(config), config.room.template)
         self.access = Access(config.auth)
+        self.events = Events(rng)
         self._attendance = Attendance(store)
         self._chat = Chat(store, self._rooms, self.apply, config.room.chat_history)
         self._members: dict[ParticipantId, Member] = {}
@@ -290,6 +292,7 @@ class Conference:
         """Apply a command to its room and do what follows. Raises `RequestError`."""
         done = self._rooms.apply(command, _now())
         self._execute(done)
+        self.events.command(command)
         if isinstance(command, (commands.Disconnect, commands.Leave, acts.Remove)):
             self._arm()
         return done
@@ -310,6 +313,7 @@ class Conference:
 
     def _execute(self, done: Iterable[Effect]) -> None:
         for effect in done:
+            self.events.effect(effect)
             match effect:
                 case effects.Announce():
                     self._announce(effect.to, wire.event(effect.event))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -14,10 +13,10 @@ from sfu import clock
 from sfu.errors import RequestError
 from sfu.room.permissions import Grants
 from sfu.server import validation as v
+from sfu.server.storage import Storage
 from sfu.server.uploads import CHUNK_BYTES, Uploads
 from sfu.store import files
 from sfu.store.files import StoredFile
-from sfu.store.store import Store
 
 MAX_NAME = 255
 
@@ -59,8 +58,8 @@ Who = Callable[[web.Request, str], Awaitable[Person]]
 class Files:
     """The routes below `/api/v1/rooms/{room}/files`."""
 
-    def __init__(self, store: Store, uploads: Uploads, who: Who) -> None:
-        self._store = store
+    def __init__(self, storage: Storage, uploads: Uploads, who: Who) -> None:
+        self._store, self._contents = storage.store, storage.contents
         self._uploads = uploads
         self._who = who
 
@@ -117,11 +116,13 @@ class Files:
 
     async def _download(self, request: web.Request, room: str, person: Person) -> web.StreamResponse:
         file = await self._find(request, room)
-        return _attachment(files.content(self._store.folder, file.sha256), file.type, file.name)
+        headers = _attachment(file.type, file.name)
+        return await self._contents.respond(request, file.sha256, small=False, headers=headers)
 
     async def _thumbnail(self, request: web.Request, room: str, person: Person) -> web.StreamResponse:
         file = await self._find(request, room)
-        return _attachment(files.thumbnail(self._store.folder, file.sha256), "image/jpeg", "thumbnail.jpg")
+        headers = _attachment("image/jpeg", "thumbnail.jpg")
+        return await self._contents.respond(request, file.sha256, small=True, headers=headers)
 
     async def _info(self, request: web.Request, room: str, person: Person) -> web.StreamResponse:
         return web.json_response({"file": to_json(await self._find(request, room))})
@@ -148,15 +149,11 @@ def to_json(file: StoredFile) -> dict[str, Any]:
     }
 
 
-def _attachment(path: Path, media_type: str, name: str) -> web.StreamResponse:
-    if not path.is_file():
-        raise RequestError("not_found", "no such content")
+def _attachment(media_type: str, name: str) -> dict[str, str]:
     plain = "".join(c if (c.isascii() and c.isalnum()) or c in "._- " else "_" for c in name)
     # Both forms: old programs read the first, all others the second. Spec: RFC 6266 section 4.3.
     disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
-    response = web.FileResponse(path, headers={**_NEVER_RUN, "Content-Disposition": disposition})
-    response.content_type = media_type
-    return response
+    return {**_NEVER_RUN, "Content-Disposition": disposition, "Content-Type": media_type}
 
 
 async def _text(request: web.Request) -> str:

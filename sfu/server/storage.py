@@ -8,12 +8,14 @@ import functools
 import logging
 import os
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from sfu import clock
 from sfu.config import Config
 from sfu.errors import RequestError
-from sfu.store import files, people, retention
+from sfu.server.contents import Contents, open_contents
+from sfu.store import people, retention
 from sfu.store.store import TEMPORARY, Store, open_store
 
 log = logging.getLogger(__name__)
@@ -32,29 +34,41 @@ def data_dir(config: Config) -> Path:
     return path
 
 
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The database, and the contents of the files that it knows."""
+
+    store: Store
+    contents: Contents
+
+
 @contextlib.asynccontextmanager
-async def open_storage(config: Config) -> AsyncIterator[Store]:
-    """The configured store, with its retention job beside it. Raises `ConfigError`: it cannot be used."""
+async def open_storage(config: Config) -> AsyncIterator[Storage]:
+    """What is configured, with its retention job beside it. Raises `ConfigError`: it cannot be used."""
     url = config.storage.url
     folder = None if url == TEMPORARY else data_dir(config)
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(url, folder, config.storage.max_waiting))
         if dead := await store.writes.transact(people.close_dead_sessions):
             log.warning("%d sessions had no end: the server was killed", dead)
-        clearing = asyncio.create_task(_clear_out(store, config.storage.retention_days))
+        contents = await stack.enter_async_context(open_contents(config.storage, store.folder))
+        storage = Storage(store, contents)
+        clearing = asyncio.create_task(_clear_out(storage, config.storage.retention_days))
         try:
-            yield store
+            yield storage
         finally:
             clearing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await clearing
 
 
-async def _clear_out(store: Store, days: int) -> None:
+async def _clear_out(storage: Storage, days: int) -> None:
     while days:
         before_ms = clock.wall_ms() - days * DAY_MS
         # A failure is logged by the store; the next round is soon enough.
         with contextlib.suppress(RequestError):
-            unused = await store.writes.transact(functools.partial(retention.expire, before_ms=before_ms))
-            await asyncio.to_thread(files.remove, store.folder, unused)
+            unused = await storage.store.writes.transact(
+                functools.partial(retention.expire, before_ms=before_ms)
+            )
+            await storage.contents.remove(unused)
         await asyncio.sleep(RETENTION_EVERY_S)

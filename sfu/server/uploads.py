@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import random
 import shutil
 from dataclasses import dataclass, field
@@ -14,9 +13,9 @@ from sfu.config import StorageConfig
 from sfu.errors import RequestError
 from sfu.ids import random_text
 from sfu.server.file_types import SNIFFED_BYTES, make_thumbnail, safe_name, sniff
+from sfu.server.storage import Storage
 from sfu.store import files
 from sfu.store.files import StoredFile
-from sfu.store.store import Store
 
 CHUNK_BYTES = 1_048_576
 """Most of one request: what is lost when the network drops, and what one request holds in memory."""
@@ -44,12 +43,12 @@ class Upload:
 class Uploads:
     """They outlive a lost connection, not the server."""
 
-    def __init__(self, store: Store, config: StorageConfig, rng: random.Random) -> None:
-        self._store = store
+    def __init__(self, storage: Storage, config: StorageConfig, rng: random.Random) -> None:
+        self._store, self._contents = storage.store, storage.contents
         self._config = config
         self._rng = rng
         self._uploads: dict[str, Upload] = {}
-        self._folder = store.folder / "uploads"
+        self._folder = storage.store.folder / "uploads"
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
 
@@ -100,7 +99,10 @@ class Uploads:
             upload.touched_us = now_us
             if upload.offset < upload.bytes:
                 return None
-            file = await asyncio.to_thread(_finish, upload, self._store.folder, now_ms)
+            small = upload.path.with_suffix(".jpg")
+            file = await asyncio.to_thread(_look, upload, small, now_ms)
+            # On disk, or in the bucket, before its row is.
+            await self._contents.keep(file.sha256, upload.path, small if small.is_file() else None)
             stored = asyncio.get_running_loop().create_future()
 
             def done(error: RequestError | None) -> None:
@@ -120,6 +122,7 @@ class Uploads:
             if now_us - upload.touched_us > ABANDONED_US and not upload.lock.locked():
                 del self._uploads[upload.id]
                 upload.path.unlink(missing_ok=True)
+                upload.path.with_suffix(".jpg").unlink(missing_ok=True)
 
 
 def _append(path: Path, offset: int, chunk: bytes) -> None:
@@ -128,20 +131,13 @@ def _append(path: Path, offset: int, chunk: bytes) -> None:
         file.write(chunk)
 
 
-def _finish(upload: Upload, folder: Path, now_ms: int) -> StoredFile:
-    """Put the content into its place, on disk before its row is."""
+def _look(upload: Upload, small: Path, now_ms: int) -> StoredFile:
+    """What came; of a picture there is a thumbnail in `small` then."""
     with upload.path.open("rb") as file:
         kind = sniff(file.read(SNIFFED_BYTES))
         file.seek(0)
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
-    target = files.content(folder, sha256)
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    upload.path.replace(target)
-    directory = os.open(target.parent, os.O_RDONLY)
-    os.fsync(directory)
-    os.close(directory)
-    size = make_thumbnail(target, files.thumbnail(folder, sha256)) if kind.startswith("image/") else None
+    size = make_thumbnail(upload.path, small) if kind.startswith("image/") else None
     return StoredFile(
         id=upload.id,
         room=upload.room,

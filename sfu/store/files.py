@@ -1,10 +1,8 @@
-"""Files: one row for each upload, one content for each hash, in a folder beside the database."""
+"""Files: one row for each upload, one content for each hash; `sfu/server/contents.py` keeps the contents."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -49,20 +47,3 @@ async def used(connection: AsyncConnection, room: str, identity: str) -> tuple[i
     in_room = await connection.scalar(select(total).where(files.c.room == room))
     of_person = await connection.scalar(select(total).where(files.c.identity == identity))
     return int(in_room or 0), int(of_person or 0)
-
-
-def content(folder: Path, sha256: str) -> Path:
-    """Where the content of that hash lies. Spread over folders: none grows too long to list."""
-    return folder / "files" / sha256[:2] / sha256
-
-
-def thumbnail(folder: Path, sha256: str) -> Path:
-    """Where its small picture lies, if it has one."""
-    return content(folder, sha256).with_suffix(".jpg")
-
-
-def remove(folder: Path, hashes: Iterable[str]) -> None:
-    """Delete contents that no file has any more."""
-    for sha256 in hashes:
-        content(folder, sha256).unlink(missing_ok=True)
-        thumbnail(folder, sha256).unlink(missing_ok=True)
