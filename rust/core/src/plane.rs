@@ -42,7 +42,7 @@ pub(crate) struct Transport {
 pub struct Plane {
     pub(crate) hub: Hub,
     pub(crate) ssrc: u32,
-    cache_packets: usize,
+    pub(crate) cache_packets: usize,
     pub(crate) transports: Slab<Transport>,
     pub(crate) transport_ids: Ids<TransportKey>,
     pub(crate) publications: Slab<Publication>,
@@ -84,7 +84,7 @@ impl Plane {
 
     /// Whether nothing is open: then there is nothing to do by the clock.
     pub fn is_idle(&self) -> bool {
-        self.transport_ids.is_empty()
+        self.transport_ids.is_empty() && self.publication_ids.is_empty()
     }
 
     /// Whether pacers hold something back.
@@ -401,10 +401,14 @@ impl Plane {
                 resolved.ok_or(ParseError("unknown-ssrc"))?
             }
         };
+        let publication = &self.publications[route.publication];
+        if publication.mirrored {
+            self.hub.copies.packet(publication, &route, data, arrival_us);
+        }
         self.receive_media(&route, &rtp, data, (now_us, arrival_us))
     }
 
-    fn receive_media(
+    pub(crate) fn receive_media(
         &mut self,
         route: &Route,
         rtp: &RtpPacket,
@@ -436,7 +440,9 @@ impl Plane {
             if !route.rtx {
                 receiving.stats.active = true;
                 let (rid, ssrc) = (receiving.stats.rid.clone(), receiving.stats.ssrc);
-                self.hub.events.push(Event::EncodingStarted { publication: publication.key, rid, ssrc });
+                if !publication.mirror {
+                    self.hub.events.push(Event::EncodingStarted { publication: publication.key, rid, ssrc });
+                }
                 self.reconsider(route.publication);
             }
         } else if packet_of(&received, receiving).is_some_and(|packet| packet.info.width != 0) {
@@ -474,7 +480,7 @@ impl Plane {
         if let Some(before) = publication.encoding_of(&route.rid) {
             publication.encodings[before].stats.active = false;
         }
-        let cached = if publication.config.kind == Kind::Video { self.cache_packets } else { AUDIO_CACHED };
+        let cached = cached(publication.config.kind, self.cache_packets);
         let id = publication.add_encoding(Encoding::new(route.rid.clone(), ssrc, clock_rate, cached));
         let (of_it, all) = (publication.subscriptions.clone(), &self.subscriptions);
         publication.forget_encodings(|encoding| of_it.iter().any(|each| all[*each].needs(encoding)));
@@ -500,7 +506,7 @@ impl Plane {
             if publication.audio_packets == 0 {
                 continue;
             }
-            if !publication.muted {
+            if !publication.muted && !publication.mirror {
                 let (level, packets) = (publication.loudest, publication.audio_packets);
                 events.push(Event::AudioLevel { publication: publication.key, level, packets });
             }
@@ -530,4 +536,9 @@ fn packet_of<'a>(received: &'a Received, encoding: &'a Encoding) -> Option<&'a M
         Received::Cached(ext_seq) => encoding.cache.get(*ext_seq),
         Received::Loose(packet) => Some(packet),
     }
+}
+
+/// How many packets of each encoding are kept.
+pub(crate) fn cached(kind: Kind, of_video: usize) -> usize {
+    if kind == Kind::Video { of_video } else { AUDIO_CACHED }
 }

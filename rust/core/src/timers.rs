@@ -3,6 +3,7 @@
 use crate::demux::PublicationId;
 use crate::error::Parsed;
 use crate::hub::Event;
+use crate::mirror::Copied;
 use crate::parameters::Kind;
 use crate::plane::Plane;
 use crate::reception::SenderClock;
@@ -39,7 +40,13 @@ impl Plane {
             Rtcp::SenderReport { ssrc, ntp, rtp_ts, reports } => {
                 if let Some((publication, encoding)) = self.encoding_of(id, ssrc).filter(|_| ntp != 0) {
                     let reception = &mut self.publications[publication].encodings[encoding].reception;
-                    reception.sender_report = Some(SenderClock { ntp, rtp_ts, arrival_us: now_us });
+                    let clock = SenderClock { ntp, rtp_ts, arrival_us: now_us };
+                    reception.sender_report = Some(clock);
+                    let publication = &self.publications[publication];
+                    if publication.mirrored {
+                        let rid = publication.encodings[encoding].stats.rid.clone();
+                        self.hub.copies.word(publication, Copied::Clock { rid, clock });
+                    }
                 }
                 self.receive_blocks(id, &reports, now_us);
             }
@@ -109,13 +116,18 @@ impl Plane {
         }
     }
 
-    fn ended(&mut self, id: PublicationId, encoding: usize) {
+    pub(crate) fn ended(&mut self, id: PublicationId, encoding: usize) {
         let publication = &mut self.publications[id];
         let encoding = &mut publication.encodings[encoding];
         encoding.stats.active = false;
         encoding.nack.clear();
         let rid = encoding.stats.rid.clone();
-        self.hub.events.push(Event::EncodingStopped { publication: publication.key, rid });
+        if publication.mirrored {
+            self.hub.copies.word(publication, Copied::Ended { rid: rid.clone() });
+        }
+        if !publication.mirror {
+            self.hub.events.push(Event::EncodingStopped { publication: publication.key, rid });
+        }
     }
 
     // --- timers --------------------------------------------------------------------------------
@@ -129,9 +141,13 @@ impl Plane {
                 let encoding = self.publications[id].by_rid[place].1;
                 let publication = &mut self.publications[id];
                 publication.encodings[encoding].measure(now_us);
-                if publication.encodings[encoding].stats.active && publication.is_stalled(encoding, now_us) {
+                let stalled = || publication.is_stalled(encoding, now_us);
+                if !publication.mirror && publication.encodings[encoding].stats.active && stalled() {
                     self.ended(id, encoding);
                 }
+            }
+            if self.publications[id].mirror {
+                self.watch_mirror(id, now_us);
             }
             self.reconsider(id);
         }

@@ -1,5 +1,6 @@
 //! The plane with its sockets and threads, as control sees it.
 
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -20,6 +21,9 @@ use crate::routes::Socket;
 use crate::shared::{Desk, Directory, EARLY, Link, Shared, Wake};
 use crate::upward::{Datagram, Upward};
 use crate::worker::Worker;
+
+/// More do not help, and the lanes of a set are bits of a number.
+pub const THREADS: usize = 64;
 
 /// Before `start` everything happens within the calls, and what has no route is left to the caller; after it
 /// worker threads receive, forward and keep the time, and what has no route goes up.
@@ -58,7 +62,10 @@ impl Engine {
     /// `numbers` are those by which routes name the first group's sockets. Fails where threads run or anything
     /// is open already.
     pub fn start(&mut self, groups: Vec<Vec<OwnedFd>>, numbers: &[RawFd]) -> io::Result<RawFd> {
-        if self.is_running() || groups.is_empty() || !self.shared.directory.read().links.is_empty() {
+        if self.is_running()
+            || !(1..=THREADS).contains(&groups.len())
+            || !self.shared.directory.read().links.is_empty()
+        {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let mut desks = Vec::new();
@@ -156,10 +163,10 @@ impl Engine {
         socket: impl FnOnce() -> Result<OwnedFd, E>,
     ) -> Result<(), E> {
         let mut sockets = self.sockets.lock();
-        if !sockets.contains_key(&number) {
-            sockets.insert(number, (Arc::new(Socket::from(socket()?)), usize::MAX));
-        }
-        let (socket, place) = &sockets[&number];
+        let (socket, place) = match sockets.entry(number) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert((Arc::new(Socket::from(socket()?)), usize::MAX)),
+        };
         let link = self.link(transport);
         let mut turn = self.lane(link.lane);
         turn.state.routes.set(transport, socket.clone(), *place, to, link.sent_bytes.clone());
@@ -251,7 +258,7 @@ impl Engine {
     }
 
     /// The turn of whoever has no worker's sockets, as soon as the lane is free.
-    fn lane(&self, number: usize) -> Turn<'_> {
+    pub(crate) fn lane(&self, number: usize) -> Turn<'_> {
         self.shared.lanes[number].turn(&self.shared, self.shared.sockets())
     }
 

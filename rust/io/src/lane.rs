@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
-use pysfu_plane_core::parameters::TransportKey;
+use pysfu_plane_core::mirror::{Copied, Copies};
+use pysfu_plane_core::parameters::{PublicationKey, TransportKey};
 use pysfu_plane_core::plane::Plane;
+use rustc_hash::FxHashMap;
 
 use crate::mmsg::now_us;
 use crate::routes::{Routes, Socket};
@@ -24,9 +26,17 @@ const PUMP_US: i64 = 5_000;
 /// Nothing is due.
 pub const NEVER_US: i64 = i64::MAX;
 
+/// What waits for a lane.
+pub enum What {
+    /// A datagram of this transport's peer.
+    Datagram(TransportKey),
+    /// Something of a publication that is received in another lane.
+    Copied(PublicationKey, Copied),
+}
+
 /// Something that waits, whose bytes lie in the inbox.
 struct Item {
-    transport: TransportKey,
+    what: What,
     start: usize,
     end: usize,
     arrival_us: i64,
@@ -48,6 +58,8 @@ impl Inbox {
 pub struct State {
     pub plane: Plane,
     pub routes: Routes,
+    /// The lanes that have a mirror of a publication of this one.
+    pub mirrors: FxHashMap<PublicationKey, Vec<usize>>,
     /// Memory for the inbox that the next one is swapped with.
     emptied: Inbox,
     next_tick_us: i64,
@@ -67,6 +79,7 @@ impl Lane {
         let state = State {
             plane,
             routes: Routes::default(),
+            mirrors: FxHashMap::default(),
             emptied: Inbox::default(),
             next_tick_us: 0,
             next_pump_us: NEVER_US,
@@ -74,8 +87,8 @@ impl Lane {
         Self { number, state: Mutex::new(state), inbox: Mutex::default(), due_us: AtomicI64::new(NEVER_US) }
     }
 
-    /// Leave a datagram to whoever works on the lane. False where there is no room.
-    pub fn put(&self, transport: TransportKey, data: &[u8], arrival_us: i64) -> bool {
+    /// Leave something to whoever works on the lane. False where there is no room.
+    pub fn put(&self, what: What, data: &[u8], arrival_us: i64) -> bool {
         let mut inbox = self.inbox.lock();
         if inbox.items.len() >= WAITING || inbox.bytes.len() + data.len() > WAITING_BYTES {
             return false;
@@ -83,7 +96,7 @@ impl Lane {
         let start = inbox.bytes.len();
         inbox.bytes.extend_from_slice(data);
         let end = inbox.bytes.len();
-        inbox.items.push(Item { transport, start, end, arrival_us });
+        inbox.items.push(Item { what, start, end, arrival_us });
         true
     }
 
@@ -147,9 +160,14 @@ impl Turn<'_> {
     /// One datagram of a transport's peer.
     pub fn receive(&mut self, transport: TransportKey, data: &[u8], now_us: i64, arrival_us: i64) {
         self.guarded(|plane| plane.receive(transport, data, now_us, arrival_us));
+        self.breathe();
+    }
+
+    /// Send what has been made where that is much, and let whoever waits for the lane have it between: control
+    /// must not wait for a whole batch.
+    fn breathe(&mut self) {
         if self.state.plane.out().0.envelopes.len() >= MADE {
             self.flush();
-            // Whoever waits for the lane gets it between: control must not wait for a whole batch.
             MutexGuard::bump(&mut self.state);
         }
     }
@@ -160,7 +178,15 @@ impl Turn<'_> {
         std::mem::swap(&mut *self.lane.inbox.lock(), &mut taken);
         let now_us = now_us();
         for item in &taken.items {
-            self.receive(item.transport, &taken.bytes[item.start..item.end], now_us, item.arrival_us);
+            let data = &taken.bytes[item.start..item.end];
+            match &item.what {
+                What::Datagram(transport) => self.receive(*transport, data, now_us, item.arrival_us),
+                What::Copied(publication, what) => {
+                    let times = (now_us, item.arrival_us);
+                    self.guarded(|plane| plane.accept(*publication, what, data, times));
+                    self.breathe();
+                }
+            }
         }
         taken.clear();
         self.state.emptied = taken;
@@ -185,9 +211,13 @@ impl Turn<'_> {
         self.state.next_pump_us = if waits { now_us + PUMP_US } else { NEVER_US };
     }
 
-    /// Send what has been made.
+    /// Send what has been made, and tell the mirrors what came.
     pub fn flush(&mut self) {
-        let State { plane, routes, .. } = &mut *self.state;
+        let State { plane, routes, mirrors, .. } = &mut *self.state;
+        let copies = plane.copies();
+        if !copies.list.is_empty() {
+            tell_mirrors(self.shared, copies, mirrors);
+        }
         let (out, counters) = plane.out();
         routes.send(out, counters, self.own);
     }
@@ -212,5 +242,23 @@ impl Turn<'_> {
         {
             desk.wake.signal();
         }
+    }
+}
+
+/// Leave to the lanes with mirrors what those are to know, and wake the threads that see to them.
+fn tell_mirrors(shared: &Shared, copies: &mut Copies, mirrors: &FxHashMap<PublicationKey, Vec<usize>>) {
+    let mut told = 0u64;
+    for copy in &copies.list {
+        for lane in mirrors.get(&copy.publication).into_iter().flatten() {
+            let what = What::Copied(copy.publication, copy.what.clone());
+            if !shared.lanes[*lane].put(what, &copies.bytes[copy.start..copy.end], copy.arrival_us) {
+                shared.count("lane-queue-full");
+            }
+            told |= 1 << lane;
+        }
+    }
+    copies.clear();
+    for lane in (0..shared.lanes.len()).filter(|lane| told & 1 << lane != 0) {
+        shared.wake(lane);
     }
 }

@@ -160,7 +160,7 @@ fn arrival_ns(header: &libc::msghdr) -> i64 {
         if (level, kind) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) {
             // SAFETY: this kind of message holds a timespec, perhaps not aligned.
             let stamp = unsafe { libc::CMSG_DATA(message).cast::<libc::timespec>().read_unaligned() };
-            return stamp.tv_sec as i64 * 1_000_000_000 + stamp.tv_nsec as i64;
+            return stamp.tv_sec * 1_000_000_000 + stamp.tv_nsec;
         }
         // SAFETY: as above.
         message = unsafe { libc::CMSG_NXTHDR(header, message) };
@@ -169,7 +169,7 @@ fn arrival_ns(header: &libc::msghdr) -> i64 {
 }
 
 fn nanoseconds(time: rustix::time::Timespec) -> i64 {
-    time.tv_sec * 1_000_000_000 + time.tv_nsec as i64
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 
 /// The monotonic clock in microseconds, as Python's `sfu.clock.now_us` reads it.

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
-use crate::lane::NEVER_US;
+use crate::lane::{NEVER_US, What};
 use crate::mmsg::{BATCH, Inbound, now_us};
 use crate::shared::{EARLY, Link, OPEN, Shared};
 use crate::upward::Datagram;
@@ -98,7 +98,7 @@ impl Worker {
             } else {
                 for (index, link) in some.iter() {
                     let arrival_us = now_us - self.batch.age_us(*index);
-                    if !lane.put(link.key, self.batch.data(*index), arrival_us) {
+                    if !lane.put(What::Datagram(link.key), self.batch.data(*index), arrival_us) {
                         shared.count("lane-queue-full");
                     }
                 }
