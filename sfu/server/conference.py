@@ -93,6 +93,7 @@ class Conference:
         self.going_away()
         await self._chat.close()
         self._attendance.close()
+        self.events.close()
         if self._timer is not None:
             self._timer.cancel()
         await self.media.close()

@@ -17,7 +17,7 @@ from sfu.ids import ParticipantId, RoomName, random_text
 from sfu.room import acts, commands, effects
 from sfu.room.commands import Command
 from sfu.room.effects import Effect
-from sfu.room.model import ChatMessage, ParticipantView
+from sfu.room.model import ChatMessage, LeaveReason, ParticipantView
 from sfu.server import wire
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,7 @@ class Events:
         self._numbers = itertools.count(1)
         self._listeners: list[Listener] = []
         self._people: dict[ParticipantId, _Person] = {}
+        self._rooms: dict[RoomName, None] = {}
 
     def listen(self, listener: Listener) -> None:
         """Tell `listener` everything from now on."""
@@ -103,15 +104,15 @@ class Events:
         """What the room core wants done has happened."""
         match effect:
             case effects.RoomOpened(room):
+                self._rooms[room] = None
                 self.emit("room_started", room, {})
             case effects.RoomClosed(room):
+                self._rooms.pop(room, None)
                 self.emit("room_ended", room, {})
             case effects.Welcome() if not effect.resumed:
                 self._joined(effect.room, effect.participant)
             case effects.ParticipantClosed():
-                person = self._people.pop(effect.participant)
-                data = {**_of(effect.participant, person), "reason": effect.reason}
-                self.emit("participant_left", person.room, data)
+                self._left(effect.participant, effect.reason)
             case effects.PublicationOpened(publication):
                 person = self._people[publication.participant]
                 data = {**_of(publication.participant, person), "publication": wire.publication(publication)}
@@ -120,6 +121,14 @@ class Events:
                 person = self._people[effect.participant]
                 data = {**_of(effect.participant, person), "publication": effect.publication}
                 self.emit("unpublished", person.room, data)
+
+    def close(self) -> None:
+        """The server stops: everybody leaves, every room ends."""
+        for participant in list(self._people):
+            self._left(participant, "shutdown")
+        for room in self._rooms:
+            self.emit("room_ended", room, {})
+        self._rooms.clear()
 
     def command(self, command: Command) -> None:
         """A participant's command has been carried out."""
@@ -143,6 +152,11 @@ class Events:
         person = _Person(room, participant.identity, participant.name, participant.role)
         self._people[participant.id] = person
         self.emit("participant_joined", room, _of(participant.id, person))
+
+    def _left(self, participant: ParticipantId, reason: LeaveReason) -> None:
+        person = self._people.pop(participant, None)
+        if person is not None:
+            self.emit("participant_left", person.room, {**_of(participant, person), "reason": reason})
 
     def _act(self, by: ParticipantId, kind: EventType, data: Mapping[str, Any]) -> None:
         person = self._people.get(by)
