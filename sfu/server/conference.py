@@ -16,11 +16,10 @@ from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationKey, RoomName, SubscriptionKey
 from sfu.media.decisions import LayersWanted, Notice, PublicationSized, Speakers, SubscriptionState
 from sfu.room import acts, commands, effects
-from sfu.room.attendance import Visit
 from sfu.room.commands import Command
 from sfu.room.effects import Effect
-from sfu.room.model import Instant, LeaveReason, RoomSummary, SessionKey
-from sfu.room.permissions import Grants
+from sfu.room.model import Instant, LeaveReason, Participant, SessionKey
+from sfu.room.permissions import Grants, Role
 from sfu.room.registry import Rooms
 from sfu.server import act_requests, class_wire, data, joining, requests, settings, tokens, wire
 from sfu.server.access import Access
@@ -56,11 +55,11 @@ class Conference:
 
     def __init__(self, config: Config, rng: random.Random, store: Store) -> None:
         self._config = config
-        self._rooms = Rooms(settings.limits(config), rng, settings.templates(config), config.room.template)
+        self.core = Rooms(settings.limits(config), rng, settings.templates(config), config.room.template)
         self.access = Access(config.auth)
         self.events = Events(rng)
         self._attendance = Attendance(store)
-        self._chat = Chat(store, self._rooms, self.apply, config.room.chat_history)
+        self.chat = Chat(store, self.core, self.apply, config.room.chat_history)
         self._members: dict[ParticipantId, Member] = {}
         self._subscriptions: dict[SubscriptionKey, Member] = {}
         self._speakers = SpeakerLists(self._tell_speakers)
@@ -91,7 +90,7 @@ class Conference:
     async def close(self) -> None:
         """Release everything."""
         self.going_away()
-        await self._chat.close()
+        await self.chat.close()
         self._attendance.close()
         self.events.close()
         if self._timer is not None:
@@ -120,15 +119,15 @@ class Conference:
         command = joining.command(channel.key, request, claims)
         if isinstance(command, commands.Resume):
             return self._enter(channel, request, command, claims)
-        chat_read = await self._chat.read_position(command.room, command.identity)
-        async with self._chat.opening(command.room) as history:
+        chat_read = await self.chat.read_position(command.room, command.identity)
+        async with self.chat.opening(command.room) as history:
             command = replace(command, chat=history, chat_read=chat_read)
             return self._enter(channel, request, command, claims)
 
     def _enter(
         self, channel: Channel, request: requests.Join, command: Command, claims: Claims | None
     ) -> tuple[Member | None, Json]:
-        done = self._rooms.apply(command, _now())
+        done = self.core.apply(command, _now())
         welcome = next((effect for effect in done if isinstance(effect, effects.Welcome)), None)
         if welcome is None:
             self._waiting[channel.key] = (channel, claims)
@@ -215,7 +214,7 @@ class Conference:
             case requests.Stats():
                 return self._stats(member)
             case requests.GetBoard():
-                room = self._rooms.room_of(member.id)
+                room = self.core.room_of(member.id)
                 strokes = room.board.strokes if room else ()
                 return {"type": "board", "strokes": [class_wire.stroke(each) for each in strokes]}
             case requests.Revoke():
@@ -228,7 +227,7 @@ class Conference:
                 # The session's affair, or nobody's.
                 pass
             case _:
-                self._chat.request(member.id, member.room, request, answer)
+                self.chat.request(member.id, member.room, request, answer)
                 return None
         return {"type": "ok"}
 
@@ -241,46 +240,43 @@ class Conference:
         assert found is not None
         self.access.revocations.add(found.jti)
 
-    def visits(self, room: RoomName) -> tuple[Visit, ...]:
-        """Who was in the room, and when. Raises `RequestError` `not_found`."""
-        return self._rooms.room(room).attendance.visits()
+    def authenticate(self, room: RoomName, participant: ParticipantId, secret: str) -> Participant | None:
+        """The participant of the room that shows its secret; None where either is wrong."""
+        found = self.core.room_of(participant)
+        return found.authenticate(participant, secret) if found and found.name == room else None
 
-    def identity_of(self, room: RoomName, participant: ParticipantId, secret: str) -> str | None:
-        """Who a participant that shows its secret is; None where either is wrong."""
-        found = self._rooms.room_of(participant)
-        member = found.authenticate(participant, secret) if found and found.name == room else None
-        return member.identity if member is not None else None
+    async def open_room(self, room: RoomName, *, template: str | None, empty_us: int) -> None:
+        """Open a room for those who will come. Raises `RequestError` `bad_state` where it is open."""
+        async with self.chat.opening(room) as history:
+            self.apply(commands.OpenRoom(room=room, template=template, empty_us=empty_us, chat=history))
+        self._arm()
 
     def room_stats(self, room: RoomName) -> list[Json]:
         """What each participant sends and gets, and why. Raises `RequestError` `not_found`."""
-        self._rooms.room(room)
+        self.core.room(room)
         found = []
         for member in self._members.values():
-            participant = self._rooms.participant(member.id)
+            participant = self.core.participant(member.id)
             if participant is not None and member.room == room:
                 found.append({"participant": member.id, "name": participant.name, **self._stats_of(member)})
         return found
 
-    def grants_of(self, room: RoomName, participant: ParticipantId, secret: str) -> Grants | None:
-        """The rights of a participant that shows its secret; None where either is wrong."""
-        found = self._rooms.room_of(participant)
-        member = found.authenticate(participant, secret) if found and found.name == room else None
-        return member.grants if member is not None else None
+    def claimed(self, claims: Claims) -> tuple[Role, Grants]:
+        """The role and the rights that a token gives in its room as it is, or as it would be opened."""
+        template = self.core.template(RoomName(claims.room), claims.template)
+        role = claims.role or template.entry
+        return role, claims.grants.applied(template.roles[role])
 
-    def claimed(self, claims: Claims) -> Grants:
-        """The rights that a token gives in its room as it is now. Raises `RequestError` `not_found`."""
-        template = self._rooms.room(RoomName(claims.room)).template
-        return claims.grants.applied(template.roles[claims.role or template.entry])
-
-    def rooms(self) -> list[RoomSummary]:
-        """Every room with its counts."""
-        return self._rooms.summaries()
+    def token_id(self, participant: ParticipantId) -> str:
+        """The id of the token it came with, empty without."""
+        member = self._members.get(participant)
+        return member.jti if member is not None else ""
 
     def counts(self) -> Json:
         """Of the whole server."""
         sessions = sum(member.channel is not None for member in self._members.values())
         return {
-            "rooms": len(self._rooms.summaries()),
+            "rooms": len(self.core.summaries()),
             "participants": len(self._members),
             "sessions": sessions,
             "publications": len(self.media.published),
@@ -291,7 +287,7 @@ class Conference:
 
     def apply(self, command: Command) -> list[Effect]:
         """Apply a command to its room and do what follows. Raises `RequestError`."""
-        done = self._rooms.apply(command, _now())
+        done = self.core.apply(command, _now())
         self._execute(done)
         self.events.command(command)
         if isinstance(command, (commands.Disconnect, commands.Leave, acts.Remove)):
@@ -303,13 +299,13 @@ class Conference:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline_us = self._rooms.deadline_us()
+        deadline_us = self.core.deadline_us()
         if deadline_us is not None:
             delay_s = max(0, deadline_us - clock.now_us()) / 1_000_000
             self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
 
     def _tick(self) -> None:
-        self._execute(self._rooms.tick(_now()))
+        self._execute(self.core.tick(_now()))
         self._arm()
 
     def _execute(self, done: Iterable[Effect]) -> None:
@@ -360,15 +356,15 @@ class Conference:
 
     def _mute(self, effect: effects.PublicationMuted) -> None:
         self.media.set_muted(effect.publication, effect.muted)
-        publication = self._rooms.publication(effect.publication)
-        room = self._rooms.room_of(publication.participant) if publication else None
+        publication = self.core.publication(effect.publication)
+        room = self.core.room_of(publication.participant) if publication else None
         for participant in room.participants if room else ():
             if member := self._members.get(participant):
                 member.subscribe.set_muted(effect.publication, effect.muted)
 
     def _open_subscription(self, effect: effects.SubscriptionOpened) -> None:
         subscription = effect.subscription
-        publication = self._rooms.publication(subscription.publication)
+        publication = self.core.publication(subscription.publication)
         if publication is not None:
             member = self._members[subscription.subscriber]
             key = member.subscribe.subscribe(subscription, publication.kind, muted=publication.muted)
@@ -418,7 +414,7 @@ class Conference:
         self._announce(there, message)
 
     def _place(self, member: Member) -> Place:
-        participant = self._rooms.participant(member.id)
+        participant = self.core.participant(member.id)
         return member.room, participant.breakout if participant else None
 
     # --- data channels -------------------------------------------------------------------------
@@ -442,7 +438,7 @@ class Conference:
             "sent_at_ms": clock.wall_ms(),
         }
         packed = data.pack(header, received.payload)
-        room = self._rooms.room_of(member.id)
+        room = self.core.room_of(member.id)
         for participant in room.participants if room else ():
             addressed = received.to is None or participant in received.to
             if participant != member.id and addressed and room and room.together(member.id, participant):
@@ -460,7 +456,7 @@ class Conference:
             media=self.media,
             owner=self,
             apply=self.apply,
-            refusal=lambda source, kind, beside: self._rooms.refusal(participant, source, kind, beside),
+            refusal=lambda source, kind, beside: self.core.refusal(participant, source, kind, beside),
         )
         self._members[participant] = member
         return member
@@ -480,7 +476,7 @@ class Conference:
         return {"type": "stats", **self._stats_of(member)}
 
     def _stats_of(self, member: Member) -> Json:
-        participant = self._rooms.participant(member.id)
+        participant = self.core.participant(member.id)
         publications = {
             publication: [asdict(encoding) for encoding in self.media.publication_stats(publication)]
             for publication in (participant.publications if participant else ())
