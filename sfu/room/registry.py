@@ -165,7 +165,7 @@ class Rooms:
         if len(self._rooms) >= self._limits.max_rooms:
             raise RequestError("too_many_rooms", "the server has no place for another room")
         template = self._templates.get(command.template or self._template, MEETING)
-        room = Room(command.room, template, self._limits, self._rng, now, command.chat)
+        room = Room(command.room, template, self._limits, self._rng, now, command.chat, command.work)
         done = room.join(command, now)
         self._rooms[room.name] = room
         return [RoomOpened(room.name), *done]

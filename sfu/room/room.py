@@ -19,6 +19,7 @@ from sfu.room.class_events import (
     RoomUpdated,
     Spotlight,
 )
+from sfu.room.class_records import ClassHistory
 from sfu.room.effects import Announce, Effect, Event
 from sfu.room.hands import Hands
 from sfu.room.lobby import Lobby, Waiting
@@ -53,6 +54,7 @@ class Room:
         rng: random.Random,
         now: Instant,
         chat: ChatHistory,
+        work: ClassHistory,
     ) -> None:
         self.name = name
         self.template = template
@@ -62,10 +64,10 @@ class Room:
         self.spotlight: Spotlight | None = None
         self.lobby = Lobby(on=template.lobby)
         self.breakouts = Breakouts()
-        self.hands = Hands()
-        self.questions = Questions()
-        self.polls = Polls()
-        self.board = Board()
+        self.hands = Hands(work.turns)
+        self.questions = Questions(work.questions)
+        self.polls = Polls(work.polls)
+        self.board = Board(work.strokes)
         self.attendance = Attendance()
         self._limits = limits
         self._rng = rng

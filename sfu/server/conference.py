@@ -26,6 +26,7 @@ from sfu.server import act_requests, class_wire, data, joining, requests, settin
 from sfu.server.access import Access
 from sfu.server.attendance import Attendance
 from sfu.server.chat import Answer, Chat
+from sfu.server.lasting import Lasting
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
 from sfu.server.speakers import Place, SpeakerLists
@@ -58,6 +59,7 @@ class Conference:
         self._rooms = Rooms(settings.limits(config), rng, settings.templates(config), config.room.template)
         self.access = Access(config.auth)
         self._attendance = Attendance(store)
+        self._lasting = Lasting(store)
         self._chat = Chat(store, self._rooms, self.apply, config.room.chat_history)
         self._members: dict[ParticipantId, Member] = {}
         self._subscriptions: dict[SubscriptionKey, Member] = {}
@@ -90,6 +92,7 @@ class Conference:
         """Release everything."""
         self.going_away()
         await self._chat.close()
+        self._lasting.close()
         self._attendance.close()
         if self._timer is not None:
             self._timer.cancel()
@@ -120,6 +123,8 @@ class Conference:
         chat_read = await self._chat.read_position(command.room, command.identity)
         async with self._chat.opening(command.room) as history:
             command = replace(command, chat=history, chat_read=chat_read)
+            if self._rooms.open_room(command.room) is None:
+                command = replace(command, work=await self._lasting.history(command.room))
             return self._enter(channel, request, command, claims)
 
     def _enter(
@@ -220,7 +225,7 @@ class Conference:
             case act_requests.InRoom():
                 if not member.acts.take(1, clock.now_us()):
                     raise RequestError("rate_limited", "too many acts a second")
-                self.apply(request.by(member.id))
+                return self._lasting.act(request.by(member.id), self.apply, answer)
             case requests.Join() | requests.Candidate() | requests.Ping() | requests.Leave():
                 # The session's affair, or nobody's.
                 pass
@@ -336,6 +341,8 @@ class Conference:
                     channel.close(effect.code, "you were not let in")
                 case effects.Granted():
                     self._members[effect.participant].grants = effect.grants
+                case effects.ClassToStore():
+                    self._lasting.keep(effect.room, effect.change)
                 case (
                     effects.WaitingBegun()
                     | effects.SessionReplaced()
