@@ -36,6 +36,7 @@ from sfu.room.effects import Announce, ClassToStore, Effect
 from sfu.room.model import Instant, Participant
 from sfu.room.moderation import moderate
 from sfu.room.polls import Poll
+from sfu.room.recording import set_recording
 from sfu.room.room import Room
 from sfu.room.views import waiting_for
 
@@ -61,6 +62,8 @@ def act(room: Room, member: Participant, wanted: acts.Act, now: Instant) -> list
             return room.tell(Reacted(member.id, wanted.reaction))
         case acts.Draw() | acts.Erase() | acts.ClearBoard():
             return _draw(room, member, wanted)
+        case acts.SetRecording():
+            return set_recording(room, member, wanted)
         case _:
             raise AssertionError(wanted)
 

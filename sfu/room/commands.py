@@ -18,7 +18,7 @@ class Join:
 
     `role` is None for who brings none, `grants` what differs from the role's defaults, `template` the wish
     of who may open a room. `guarded` is false where nobody needs a token: who comes into a room without an
-    owner owns it then.
+    owner owns it then, unless `formerly`, its role at an earlier time, says that it did not make the room.
     `chat` and `work` are what the store has of the room's chat and class, for a room that is not open yet;
     `chat_read` how far this identity has read, `chat_after` which change of it the client saw last.
     """
@@ -31,6 +31,7 @@ class Join:
     grants: GrantChanges = field(default_factory=GrantChanges)
     template: str | None = None
     guarded: bool = True
+    formerly: Role | None = None
     wants: Wants = field(default_factory=Wants)
     chat_after: int | None = None
     chat_read: int = 0

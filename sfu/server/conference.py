@@ -29,6 +29,7 @@ from sfu.server.chat import Answer, Chat
 from sfu.server.lasting import Lasting
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
+from sfu.server.passes import Passes
 from sfu.server.speakers import Place, SpeakerLists
 from sfu.server.tokens import Claims
 from sfu.server.wire import Json
@@ -60,6 +61,7 @@ class Conference:
         self.access = Access(config.auth)
         self._attendance = Attendance(store)
         self._lasting = Lasting(store)
+        self._passes = Passes(store.folder, clock.wall_ms() / 1000)
         self._chat = Chat(store, self._rooms, self.apply, config.room.chat_history)
         self._members: dict[ParticipantId, Member] = {}
         self._subscriptions: dict[SubscriptionKey, Member] = {}
@@ -117,7 +119,10 @@ class Conference:
         """
         if request.version != VERSION:
             raise RequestError("bad_request", f"this server speaks version {VERSION}")
-        command = joining.command(channel.key, request, claims)
+        now_s = clock.wall_ms() / 1000
+        former = self._passes.read(request.pass_, request.room, now_s) if claims is None else None
+        returning = self._passes.returning(now_s)
+        command = joining.command(channel.key, request, claims, former, returning=returning)
         if isinstance(command, commands.Resume):
             return self._enter(channel, request, command, claims)
         chat_read = await self._chat.read_position(command.room, command.identity)
@@ -468,10 +473,14 @@ class Conference:
         return member
 
     def _joined(self, member: Member, welcome: effects.Welcome) -> Json:
+        kept = {}
+        if not self.access.guarded:
+            kept["pass"] = self._passes.give(welcome.participant, welcome.room, clock.wall_ms() / 1000)
         return {
             "type": "joined",
             "version": VERSION,
             **wire.welcome(welcome),
+            **kept,
             "ice_servers": member.ice_servers(),
             "grace_s": self._config.room.grace_s,
             "max_publications": self._config.room.max_publications,

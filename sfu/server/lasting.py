@@ -162,9 +162,7 @@ class Lasting:
         try:
             self._store.writes.submit(steps, done)
         except RequestError as error:
-            log.warning(
-                "a class could not be stored: too many writes wait", extra={"room": room}
-            )
+            log.warning("a class could not be stored: too many writes wait", extra={"room": room})
             if done is not None:
                 done(error)
 
