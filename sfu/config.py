@@ -7,6 +7,7 @@ everything runs.
 
 from __future__ import annotations
 
+import base64
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -179,6 +180,22 @@ class StorageConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WebhooksConfig:
+    """Posts that tell other programs what happens in rooms."""
+
+    urls: tuple[str, ...] = option((), "where every event is posted to", secret=True)
+    secret: str = option(
+        "", "what the posts are signed with (Standard Webhooks: text, or whsec_ and Base64)", secret=True
+    )
+    events: tuple[str, ...] = option((), "types of event that are posted; empty means all")
+    timeout_s: float = option(10.0, "seconds a receiver may take to answer")
+    max_waiting: int = option(
+        10_000, "events that may wait for one receiver; past that the oldest are dropped"
+    )
+    max_age_s: float = option(86_400.0, "seconds after which an event that nobody took is dropped")
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogConfig:
     """Logging to standard error."""
 
@@ -204,6 +221,7 @@ class Config:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     media: MediaConfig = field(default_factory=MediaConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
+    webhooks: WebhooksConfig = field(default_factory=WebhooksConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
 
@@ -375,6 +393,7 @@ def _out_of_range(config: Config) -> Iterator[str]:
     if config.storage.retention_days < 0:
         yield "storage.retention_days: must not be below 0"
     yield from _bucket_faults(config.storage)
+    yield from _webhook_faults(config.webhooks)
     if config.media.plane not in {"auto", "python", "rust"}:
         yield "media.plane: auto, python or rust"
     if config.media.last_n < 0:
@@ -406,6 +425,17 @@ def _bucket_faults(storage: StorageConfig) -> Iterator[str]:
         yield "storage.s3_endpoint: an http or https URL"
 
 
+def _webhook_faults(webhooks: WebhooksConfig) -> Iterator[str]:
+    for url in map(urlsplit, webhooks.urls):
+        if url.scheme not in {"http", "https"} or not url.hostname:
+            yield "webhooks.urls: each is an http or https URL"
+    if webhooks.secret.startswith("whsec_"):
+        try:
+            base64.b64decode(webhooks.secret.removeprefix("whsec_"), validate=True)
+        except ValueError:
+            yield "webhooks.secret: what follows whsec_ is not Base64"
+
+
 _POSITIVE = (
     "auth.jwks_ttl_s", "auth.max_failures", "auth.lockout_s", "limits.acts_per_s", "limits.acts_burst",
     "rtc.consent_timeout_s", "rtc.receive_buffer_bytes", "rtc.send_buffer_bytes", "ice.turn_ttl_s",
@@ -415,6 +445,7 @@ _POSITIVE = (
     "limits.sessions_per_address",
     "storage.max_waiting", "storage.file_bytes", "storage.room_bytes", "storage.person_bytes",
     "media.keyframe_interval_ms", "media.cache_packets",
+    "webhooks.timeout_s", "webhooks.max_waiting", "webhooks.max_age_s",
 )  # fmt: skip
 
 

@@ -56,10 +56,13 @@ class Packets(list[tuple[TransportKey, bytes, int]]):
 
 
 @contextlib.asynccontextmanager
-async def open_port(packets: Packets | None = None, **settings: Any) -> AsyncIterator[TransportPort]:
+async def open_port(
+    packets: Packets | None = None, *, threads: int = 1, **settings: Any
+) -> AsyncIterator[TransportPort]:
     """A port on loopback with a free number."""
     config = RtcConfig(**({"port": 0, "bind": ("127.0.0.1",)} | settings))
-    port = await TransportPort.open(config, (packets if packets is not None else Packets()).take)
+    on_packet = (packets if packets is not None else Packets()).take
+    port = await TransportPort.open(config, on_packet, threads=threads)
     try:
         yield port
     finally:

@@ -53,6 +53,9 @@ class NativePlane:
 
     # --- transports, publications, subscriptions -------------------------------------------------
 
+    def place_transport(self, transport: TransportKey, room: int) -> None:
+        self._plane.place_transport(transport, room)
+
     def open_transport(self, transport: TransportKey, keys: SrtpKeys) -> None:
         self._plane.open_transport(transport, keys)
 

@@ -255,16 +255,48 @@ class Egress(Protocol):
     def send(self, transport: TransportKey, packet: bytes) -> None: ...
 
 
+Upward = tuple[int, str, int, int, bytes, int, int]
+"""A datagram that is not media of a known peer: the number of the bound address that it came to; host, port
+and scope that it came from; its bytes; when it was read, and how many microseconds before that it came."""
+
+
 class Routes(Protocol):
-    """Where a plane that sends over UDP by itself is told where to; without a route it uses `Egress.send`."""
+    """Where a plane that uses UDP by itself is told how; without a route it uses `Egress.send`.
+
+    Once it has been started it receives too: its threads take SRTP from the addresses it knows, and leave
+    everything else to `take_upward`. Addresses are an IP address, a port, and for IPv6 a scope, else 0.
+    """
+
+    def start(self, groups: Sequence[Sequence[int]]) -> int:
+        """Begin, with one thread for each group; every group has a socket for each bound address.
+
+        Descriptors are duplicated now. Returns one that is readable while `take_upward` has something.
+        """
+
+    def stop(self) -> None:
+        """End the threads."""
+
+    def learn(self, transport: int, host: str, port: int, scope: int) -> None:
+        """What comes from this address is this transport's from now on."""
+
+    def unlearn(self, host: str, port: int, scope: int) -> None: ...
 
     def set_route(self, transport: int, descriptor: int, host: str, port: int, scope: int) -> None:
-        """Send from the socket `descriptor` (it is duplicated now) to an IP address, its port and scope."""
+        """Send from the socket `descriptor`, one of those it was started with (else it is duplicated now)."""
 
     def clear_route(self, transport: int) -> None: ...
 
+    def forget(self, transport: int) -> None:
+        """Nothing more is told of a transport."""
+
     def route_bytes(self, transport: int) -> int:
         """Bytes sent by itself since the transport has a route."""
+
+    def received_bytes(self, transport: int) -> int:
+        """Bytes of media received by itself."""
+
+    def take_upward(self, most: int) -> tuple[list[Upward], list[tuple[int, bytes]]]:
+        """`most` datagrams at most, and all packets for transports that have no route, in order."""
 
 
 @runtime_checkable
@@ -277,6 +309,13 @@ class RoutedEgress(Egress, Protocol):
 
 class MediaPlane(Protocol):
     """See the module's text. No method blocks or raises for what a peer sent; unknown keys are ignored."""
+
+    def place_transport(self, transport: TransportKey, room: int) -> None:
+        """Tell that a transport is of a room (a number above 0), before anything else about the transport.
+
+        A plane that works in parallel keeps what is of one room together while that is small, and what fails
+        by a fault of its own fails by rooms.
+        """
 
     def open_transport(self, transport: TransportKey, keys: SrtpKeys) -> None:
         """Start protecting and unprotecting. Publications and subscriptions may come before."""

@@ -104,6 +104,9 @@ class PythonPlane:
 
     # --- transports ----------------------------------------------------------------------------
 
+    def place_transport(self, transport: TransportKey, room: int) -> None:
+        """See `MediaPlane`. Everything is in one place here."""
+
     def open_transport(self, transport: TransportKey, keys: SrtpKeys) -> None:
         known = self._transport(transport)
         if known.keys == keys:

@@ -24,6 +24,7 @@ from sfu.server.listen import listen
 from sfu.server.session import CLOSE_TIMEOUT_S, Session, Timing
 from sfu.server.storage import open_storage
 from sfu.server.uploads import Uploads
+from sfu.server.webhooks import open_webhooks
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,9 @@ class Server:
         """
         async with contextlib.AsyncExitStack() as stack:
             storage = await stack.enter_async_context(open_storage(config))
+            webhooks = await stack.enter_async_context(open_webhooks(config.webhooks, storage.store))
             conference = await Conference.open(config, storage.store)
+            conference.events.listen(webhooks.listen)
             server = cls(config, conference, timing or Timing())
             uploads = Uploads(storage, config.storage, random.SystemRandom())
             server._files = Files(storage, uploads, server._person)

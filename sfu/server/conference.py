@@ -26,6 +26,7 @@ from sfu.server import act_requests, class_wire, data, joining, requests, settin
 from sfu.server.access import Access
 from sfu.server.attendance import Attendance
 from sfu.server.chat import Answer, Chat
+from sfu.server.events import Events
 from sfu.server.lasting import Lasting
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
@@ -59,6 +60,7 @@ class Conference:
         self._config = config
         self._rooms = Rooms(settings.limits(config), rng, settings.templates(config), config.room.template)
         self.access = Access(config.auth)
+        self.events = Events(rng)
         self._attendance = Attendance(store)
         self._lasting = Lasting(store)
         self._passes = Passes(store.folder, clock.wall_ms() / 1000)
@@ -96,6 +98,7 @@ class Conference:
         await self._chat.close()
         self._lasting.close()
         self._attendance.close()
+        self.events.close()
         if self._timer is not None:
             self._timer.cancel()
         await self.media.close()
@@ -300,6 +303,7 @@ class Conference:
         """Apply a command to its room and do what follows. Raises `RequestError`."""
         done = self._rooms.apply(command, _now())
         self._execute(done)
+        self.events.command(command)
         if isinstance(command, (commands.Disconnect, commands.Leave, acts.Remove)):
             self._arm()
         return done
@@ -320,6 +324,7 @@ class Conference:
 
     def _execute(self, done: Iterable[Effect]) -> None:
         for effect in done:
+            self.events.effect(effect)
             match effect:
                 case effects.Announce():
                     self._announce(effect.to, wire.event(effect.event))

@@ -219,3 +219,13 @@ audit = Table(
     Column("action", String(64), nullable=False),
     Column("detail", JSON, nullable=False),
 )
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("url", String(2048), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)

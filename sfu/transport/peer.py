@@ -130,13 +130,14 @@ class PeerTransport:
 
     def stats(self) -> TransportStats:
         path = self.agent.selected
+        lifted_sent, lifted_received = self._port.lifted_bytes(self.key)
         return TransportStats(
             state=self.state,
             remote_address=f"{path.host}:{path.port}" if path else "",
             protocol=path.protocol if path else "",
             paths=len(self.agent.paths),
-            bytes_received=self.bytes_received,
-            bytes_sent=self.bytes_sent + self._port.routed_bytes(self.key),
+            bytes_received=self.bytes_received + lifted_received,
+            bytes_sent=self.bytes_sent + lifted_sent,
         )
 
     async def close(self) -> None:

@@ -23,6 +23,7 @@ from sfu.media.plane import Routes
 from sfu.transport import addresses, stun, timestamps
 from sfu.transport.dtls import fingerprint, make_certificate
 from sfu.transport.ice import Credentials, IceAgent
+from sfu.transport.lifted import LiftedPaths
 from sfu.transport.path import Path
 from sfu.transport.peer import PeerTransport, TransportObserver, new_credentials
 from sfu.transport.tcp import TcpPath
@@ -92,7 +93,9 @@ class TransportPort:
     `counters` counts what was dropped, by reason.
     """
 
-    def __init__(self, config: RtcConfig, on_packet: OnPacket, on_drained: Callable[[], None] | None) -> None:
+    def __init__(
+        self, config: RtcConfig, on_packet: OnPacket, on_drained: Callable[[], None] | None, threads: int
+    ) -> None:
         self.certificate: RTCCertificate = make_certificate()
         self.local_fingerprint = fingerprint(self.certificate)
         self.counters: Counter[str] = Counter()
@@ -109,21 +112,27 @@ class TransportPort:
         self._peers: dict[TransportKey, PeerTransport] = {}
         self._by_ufrag: dict[str, PeerTransport] = {}
         self._by_address: dict[Any, PeerTransport] = {}
-        self._routes: Routes | None = None
-        self._routed: dict[TransportKey, Path] = {}
+        self._threads = threads
+        self._lifted: LiftedPaths | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(
-        cls, config: RtcConfig, on_packet: OnPacket, on_drained: Callable[[], None] | None = None
+        cls,
+        config: RtcConfig,
+        on_packet: OnPacket,
+        on_drained: Callable[[], None] | None = None,
+        *,
+        threads: int = 1,
     ) -> TransportPort:
         """Bind every configured address. Raises `OSError` where the port is taken.
 
         `on_packet(key, datagram, now_us, arrival_us)` gets every SRTP and SRTCP datagram from a proven
-        address, `on_drained()` follows each batch.
+        address that no plane takes by itself, `on_drained()` follows each batch. `threads` is how many a
+        plane that does shall use.
         """
-        port = cls(config, on_packet, on_drained)
+        port = cls(config, on_packet, on_drained, threads)
         try:
             await port._occupy()
             await port._announce()
@@ -169,12 +178,20 @@ class TransportPort:
             peer.bytes_sent += len(packet)
 
     def follow(self, routes: Routes) -> None:
-        """Tell a plane that sends by itself where each transport's peer is, as long as that is over UDP."""
-        self._routes = routes
+        """Leave UDP to a plane that uses it by itself, and tell it where each transport's peer is.
 
-    def routed_bytes(self, transport: TransportKey) -> int:
-        """Bytes that the plane sent to a transport's peer by itself."""
-        return self._routes.route_bytes(transport) if self._routes is not None else 0
+        Raises `OSError` where there are no sockets for all its threads.
+        """
+        lifted = LiftedPaths(routes, self._came_up, self.send)
+        lifted.start(self._sockets, self._threads)
+        self._lifted = lifted
+
+    def lifted_bytes(self, transport: TransportKey) -> tuple[int, int]:
+        """Bytes that the plane sent to, and received from, a transport's peer by itself."""
+        if self._lifted is None:
+            return 0, 0
+        routes = self._lifted.routes
+        return routes.route_bytes(transport), routes.received_bytes(transport)
 
     def flush(self) -> None:
         """End of a batch of `send`: nothing is held back here."""
@@ -203,12 +220,14 @@ class TransportPort:
                 self._by_ufrag.pop(credentials.ufrag, None)
         for path in peer.agent.paths:
             if self._by_address.get(path.key) is peer:
-                del self._by_address[path.key]
+                self._disown(path)
             if isinstance(path, TcpPath):
                 path.close()
         peer.agent.paths.clear()
         peer.agent.selected = None
         self._route(peer)
+        if self._lifted is not None:
+            self._lifted.routes.forget(peer.key)
 
     def release_later(self, release: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a transport's release beside everything else; `close` waits for it."""
@@ -248,6 +267,15 @@ class TransportPort:
                 break
         if self._on_drained is not None:
             self._on_drained()
+
+    def _came_up(self, place: int, address: Any, data: bytes, read_us: int, arrival_us: int) -> None:
+        """What a plane that receives by itself leaves to us; of media that what comes before the keys."""
+        if data and 127 < data[0] < 192:
+            peer = self._by_address.get(address)
+            if peer is not None:
+                self.deliver(peer, data, read_us, arrival_us)
+        else:
+            self._other(UdpPath(self._sockets[place], address, self.count), data, read_us)
 
     def _framed(self, path: TcpPath, data: bytes) -> None:
         """One frame of a TCP connection."""
@@ -303,7 +331,7 @@ class TransportPort:
         if verdict.proven:
             self._learn(peer, path)
             if verdict.evicted is not None:
-                self._by_address.pop(verdict.evicted.key, None)
+                self._disown(verdict.evicted)
                 if isinstance(verdict.evicted, TcpPath):
                     verdict.evicted.close()
             if verdict.retired is not None:
@@ -321,18 +349,20 @@ class TransportPort:
         self._by_address[path.key] = peer
         if isinstance(path, TcpPath):
             path.proven = True
+        elif self._lifted is not None and owner is not peer and isinstance(path, UdpPath):
+            self._lifted.learn(peer.key, path)
+
+    def _disown(self, path: Path) -> None:
+        """What comes over `path` is nobody's."""
+        self._by_address.pop(path.key, None)
+        if self._lifted is not None and isinstance(path, UdpPath):
+            self._lifted.unlearn(path)
 
     def _route(self, peer: PeerTransport) -> None:
         """Where a peer is may have changed."""
-        routes, path = self._routes, peer.agent.selected
-        if routes is None or path == self._routed.get(peer.key):
-            return
-        if isinstance(path, UdpPath):
-            self._routed[peer.key] = path
-            routes.set_route(peer.key, *path.route())
-        elif self._routed.pop(peer.key, None) is not None:
-            peer.bytes_sent += routes.route_bytes(peer.key)
-            routes.clear_route(peer.key)
+        if self._lifted is not None:
+            path = peer.agent.selected
+            peer.bytes_sent += self._lifted.select(peer.key, path if isinstance(path, UdpPath) else None)
 
     def count(self, reason: str) -> None:
         """Note that something was dropped. `reason` is a constant, never a peer's text."""
@@ -362,6 +392,8 @@ class TransportPort:
                 return
 
     async def _vacate(self) -> None:
+        if self._lifted is not None:
+            self._lifted.stop()
         for server in self._tcp_servers:
             server.close()
         for path in list(self._tcp_paths):

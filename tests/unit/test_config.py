@@ -48,6 +48,8 @@ def test_every_fault_is_reported_at_once() -> None:
         ("auth.keys", "nosecret"),
         ("media.plane", "steam"),
         ("room.max_participants", "0"),
+        ("webhooks.urls", "ftp://example.org"),
+        ("webhooks.secret", "whsec_!"),
         ("storage.files", "ftp://files"),
         ("storage.s3_key", "without its secret"),
         ("storage.s3_endpoint", "store.example.org"),

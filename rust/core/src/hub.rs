@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::ingress::SubscriptionId;
+use crate::mirror::Copies;
 use crate::parameters::{Layer, PublicationKey, SubscriptionKey, TransportKey};
 use crate::twcc::PacketResult;
 
@@ -63,6 +64,7 @@ impl Outbox {
 #[derive(Default)]
 pub struct Hub {
     pub out: Outbox,
+    pub copies: Copies,
     pub counters: Counters,
     pub events: Vec<Event>,
     /// Transports whose pacers have something to do later.

@@ -356,6 +356,10 @@ pub struct Publication {
     pub subscriptions: Vec<SubscriptionId>,
     /// No longer open: it lives until nobody gets it.
     pub closed: bool,
+    /// There are mirrors of it in other planes.
+    pub mirrored: bool,
+    /// It is one, of a publication in another plane.
+    pub mirror: bool,
 }
 
 impl Publication {
@@ -371,6 +375,8 @@ impl Publication {
             audio_packets: 0,
             subscriptions: Vec::new(),
             closed: false,
+            mirrored: false,
+            mirror: false,
         }
     }
 

@@ -8,6 +8,7 @@ pub mod cache;
 pub mod error;
 pub mod extensions;
 pub mod hub;
+pub mod mirror;
 pub mod nack;
 pub mod pacer;
 pub mod packet;

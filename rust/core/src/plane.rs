@@ -42,7 +42,7 @@ pub(crate) struct Transport {
 pub struct Plane {
     pub(crate) hub: Hub,
     pub(crate) ssrc: u32,
-    cache_packets: usize,
+    pub(crate) cache_packets: usize,
     pub(crate) transports: Slab<Transport>,
     pub(crate) transport_ids: Ids<TransportKey>,
     pub(crate) publications: Slab<Publication>,
@@ -50,6 +50,8 @@ pub struct Plane {
     pub(crate) subscriptions: Slab<Subscription>,
     pub(crate) subscription_ids: Ids<SubscriptionKey>,
     pub(crate) turn: usize,
+    /// Whose packet or timer it is that something is done for.
+    pub(crate) at_work: Option<TransportKey>,
     /// Where a datagram is unprotected.
     inbound: Vec<u8>,
     spare: Option<Box<MediaPacket>>,
@@ -69,6 +71,7 @@ impl Plane {
             subscriptions: Slab::new(),
             subscription_ids: IndexMap::default(),
             turn: 0,
+            at_work: None,
             inbound: Vec::new(),
             spare: None,
         }
@@ -77,6 +80,21 @@ impl Plane {
     /// Packets that are to be sent, in order, and the counters for those that cannot be. Clear it when they are.
     pub fn out(&mut self) -> (&mut Outbox, &mut Counters) {
         (&mut self.hub.out, &mut self.hub.counters)
+    }
+
+    /// Whether nothing is open: then there is nothing to do by the clock.
+    pub fn is_idle(&self) -> bool {
+        self.transport_ids.is_empty() && self.publication_ids.is_empty()
+    }
+
+    /// Whether pacers hold something back.
+    pub fn is_waiting(&self) -> bool {
+        !self.hub.waiting.is_empty()
+    }
+
+    /// Whose packet or timer was last worked on: where that failed by a fault of ours, whose it was.
+    pub fn at_work(&self) -> Option<TransportKey> {
+        self.at_work
     }
 
     // --- transports ----------------------------------------------------------------------------
@@ -327,6 +345,7 @@ impl Plane {
 
     fn pump_one(&mut self, id: usize, now_us: i64) {
         let known = &mut self.transports[id];
+        self.at_work = Some(known.out.key);
         known.out.pump(now_us, &mut self.hub);
         while let Some(size) = known.out.padding_bytes(now_us) {
             let padded = known.subscriptions.values().any(|each| {
@@ -350,6 +369,7 @@ impl Plane {
             return self.hub.counters.drop("no-transport");
         };
         self.hub.counters.received += 1;
+        self.at_work = Some(key);
         let mut data = std::mem::take(&mut self.inbound);
         data.clear();
         data.extend_from_slice(datagram);
@@ -381,10 +401,14 @@ impl Plane {
                 resolved.ok_or(ParseError("unknown-ssrc"))?
             }
         };
+        let publication = &self.publications[route.publication];
+        if publication.mirrored {
+            self.hub.copies.packet(publication, &route, data, arrival_us);
+        }
         self.receive_media(&route, &rtp, data, (now_us, arrival_us))
     }
 
-    fn receive_media(
+    pub(crate) fn receive_media(
         &mut self,
         route: &Route,
         rtp: &RtpPacket,
@@ -416,7 +440,9 @@ impl Plane {
             if !route.rtx {
                 receiving.stats.active = true;
                 let (rid, ssrc) = (receiving.stats.rid.clone(), receiving.stats.ssrc);
-                self.hub.events.push(Event::EncodingStarted { publication: publication.key, rid, ssrc });
+                if !publication.mirror {
+                    self.hub.events.push(Event::EncodingStarted { publication: publication.key, rid, ssrc });
+                }
                 self.reconsider(route.publication);
             }
         } else if packet_of(&received, receiving).is_some_and(|packet| packet.info.width != 0) {
@@ -454,7 +480,7 @@ impl Plane {
         if let Some(before) = publication.encoding_of(&route.rid) {
             publication.encodings[before].stats.active = false;
         }
-        let cached = if publication.config.kind == Kind::Video { self.cache_packets } else { AUDIO_CACHED };
+        let cached = cached(publication.config.kind, self.cache_packets);
         let id = publication.add_encoding(Encoding::new(route.rid.clone(), ssrc, clock_rate, cached));
         let (of_it, all) = (publication.subscriptions.clone(), &self.subscriptions);
         publication.forget_encodings(|encoding| of_it.iter().any(|each| all[*each].needs(encoding)));
@@ -480,7 +506,7 @@ impl Plane {
             if publication.audio_packets == 0 {
                 continue;
             }
-            if !publication.muted {
+            if !publication.muted && !publication.mirror {
                 let (level, packets) = (publication.loudest, publication.audio_packets);
                 events.push(Event::AudioLevel { publication: publication.key, level, packets });
             }
@@ -510,4 +536,9 @@ fn packet_of<'a>(received: &'a Received, encoding: &'a Encoding) -> Option<&'a M
         Received::Cached(ext_seq) => encoding.cache.get(*ext_seq),
         Received::Loose(packet) => Some(packet),
     }
+}
+
+/// How many packets of each encoding are kept.
+pub(crate) fn cached(kind: Kind, of_video: usize) -> usize {
+    if kind == Kind::Video { of_video } else { AUDIO_CACHED }
 }

@@ -3,6 +3,7 @@
 use crate::demux::PublicationId;
 use crate::error::Parsed;
 use crate::hub::Event;
+use crate::mirror::Copied;
 use crate::parameters::Kind;
 use crate::plane::Plane;
 use crate::reception::SenderClock;
@@ -39,7 +40,13 @@ impl Plane {
             Rtcp::SenderReport { ssrc, ntp, rtp_ts, reports } => {
                 if let Some((publication, encoding)) = self.encoding_of(id, ssrc).filter(|_| ntp != 0) {
                     let reception = &mut self.publications[publication].encodings[encoding].reception;
-                    reception.sender_report = Some(SenderClock { ntp, rtp_ts, arrival_us: now_us });
+                    let clock = SenderClock { ntp, rtp_ts, arrival_us: now_us };
+                    reception.sender_report = Some(clock);
+                    let publication = &self.publications[publication];
+                    if publication.mirrored {
+                        let rid = publication.encodings[encoding].stats.rid.clone();
+                        self.hub.copies.word(publication, Copied::Clock { rid, clock });
+                    }
                 }
                 self.receive_blocks(id, &reports, now_us);
             }
@@ -109,13 +116,18 @@ impl Plane {
         }
     }
 
-    fn ended(&mut self, id: PublicationId, encoding: usize) {
+    pub(crate) fn ended(&mut self, id: PublicationId, encoding: usize) {
         let publication = &mut self.publications[id];
         let encoding = &mut publication.encodings[encoding];
         encoding.stats.active = false;
         encoding.nack.clear();
         let rid = encoding.stats.rid.clone();
-        self.hub.events.push(Event::EncodingStopped { publication: publication.key, rid });
+        if publication.mirrored {
+            self.hub.copies.word(publication, Copied::Ended { rid: rid.clone() });
+        }
+        if !publication.mirror {
+            self.hub.events.push(Event::EncodingStopped { publication: publication.key, rid });
+        }
     }
 
     // --- timers --------------------------------------------------------------------------------
@@ -124,18 +136,24 @@ impl Plane {
     pub fn tick(&mut self, now_us: i64) {
         for index in 0..self.publication_ids.len() {
             let id = self.publication_ids[index];
+            self.at_work = Some(self.publications[id].config.transport);
             for place in 0..self.publications[id].by_rid.len() {
                 let encoding = self.publications[id].by_rid[place].1;
                 let publication = &mut self.publications[id];
                 publication.encodings[encoding].measure(now_us);
-                if publication.encodings[encoding].stats.active && publication.is_stalled(encoding, now_us) {
+                let stalled = || publication.is_stalled(encoding, now_us);
+                if !publication.mirror && publication.encodings[encoding].stats.active && stalled() {
                     self.ended(id, encoding);
                 }
+            }
+            if self.publications[id].mirror {
+                self.watch_mirror(id, now_us);
             }
             self.reconsider(id);
         }
         for index in 0..self.transport_ids.len() {
             let id = self.transport_ids[index];
+            self.at_work = Some(self.transports[id].out.key);
             if !self.transports[id].demux.publications.is_empty() {
                 self.report(id, now_us);
             }
@@ -148,6 +166,7 @@ impl Plane {
             let subscription = &mut self.subscriptions[id];
             let publication = &self.publications[subscription.publication];
             let transport = &mut self.transports[subscription.transport].out;
+            self.at_work = Some(transport.key);
             subscription.settle(publication, transport, now_us, &mut self.hub);
         }
         self.turn = (self.turn + 1) % TURNS;
@@ -155,6 +174,7 @@ impl Plane {
             let subscription = &mut self.subscriptions[*id];
             let publication = &self.publications[subscription.publication];
             let transport = &mut self.transports[subscription.transport].out;
+            self.at_work = Some(transport.key);
             subscription.tick(publication, transport, now_us, &mut self.hub);
         }
     }

@@ -6,10 +6,11 @@
 
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use pysfu_plane_core::hub::{Counters, Outbox};
 use pysfu_plane_core::srtp::{Profile, SrtpReceiver, SrtpSender};
-use pysfu_plane_io::Routes;
+use pysfu_plane_io::{Routes, Socket};
 use rustix::time::{ClockId, clock_gettime};
 
 /// With the extensions that a subscriber gets: transport-wide number, send time, MID.
@@ -41,11 +42,12 @@ fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1).map(|argument| argument.parse().unwrap_or(1));
     let mut next = || arguments.next().unwrap_or(1u64);
     let (subscribers, payload_bytes, count, rounds) = (next(), next() as usize, next(), next());
-    let (sink, socket) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+    let sink = UdpSocket::bind("127.0.0.1:0")?;
+    let socket = Arc::new(Socket::from(OwnedFd::from(UdpSocket::bind("127.0.0.1:0")?)));
     let mut routes = Routes::default();
     let mut senders = Vec::new();
     for number in 0..subscribers {
-        routes.set(number, 1, sink.local_addr()?, || socket.try_clone().map(OwnedFd::from))?;
+        routes.set(number, socket.clone(), 0, sink.local_addr()?, Arc::default());
         senders.extend(SrtpSender::new(Profile::AeadAes128Gcm, &key(number as u8 + 1)));
     }
     let Some(mut receiver) = SrtpReceiver::new(Profile::AeadAes128Gcm, &key(0)) else { return Ok(()) };
@@ -70,7 +72,7 @@ fn main() -> std::io::Result<()> {
                     out.push(subscriber, start);
                 }
             }
-            routes.send(&mut out, &mut counters);
+            routes.send(&mut out, &mut counters, &[]);
             out.clear();
         }
         println!("{:.4}", (cpu_us() - started_us) / (batch.len() as f64 * subscribers as f64));

@@ -5,14 +5,15 @@ mod values;
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use pysfu_plane_core::parameters::{Layer, PublicationKey, SubscriptionKey, TransportKey};
 use pysfu_plane_core::plane::Plane as CorePlane;
-use pysfu_plane_io::Routes;
+use pysfu_plane_io::{Datagram, Engine, Fault};
 
 use values::{
     PyEvent, PyKeys, PyLayer, PyProbe, PyPublication, PySubscription, Sent, encoding_stats, event,
@@ -21,12 +22,14 @@ use values::{
 
 /// What is to be sent: transport and datagram, in order.
 type Packets = Vec<(TransportKey, Py<PyBytes>)>;
+/// A datagram that is not media: place of the address it came to, host, port and scope it came from, its bytes,
+/// when it was read, and how long before that it came.
+type Upward = (usize, String, u16, u32, Py<PyBytes>, i64, i64);
 
-/// Everything that happens per packet. Methods that may send return what they would send.
+/// Everything that happens per packet. Methods that may send return what they would send, until `start`.
 #[pyclass(module = "sfu_plane")]
 struct Plane {
-    plane: CorePlane,
-    routes: Routes,
+    engine: Engine,
     draw: Py<PyAny>,
 }
 
@@ -34,143 +37,231 @@ struct Plane {
 impl Plane {
     /// `ssrc` is the server's own; `draw()` gives a random number below 2^15.
     #[new]
-    fn new(ssrc: u32, draw: Py<PyAny>, cache_packets: usize) -> Self {
-        Self { plane: CorePlane::new(ssrc, cache_packets), routes: Routes::default(), draw }
+    fn new(ssrc: u32, draw: Py<PyAny>, cache_packets: usize) -> PyResult<Self> {
+        Ok(Self { engine: Engine::new(ssrc, cache_packets)?, draw })
     }
 
-    /// Send a transport's datagrams from here: from the socket `descriptor` (which is duplicated) to an IP
-    /// address, its port, and for IPv6 its scope.
+    // --- sockets and threads -------------------------------------------------------------------
+
+    /// Receive and send from now on, with one thread for each group of sockets (of descriptors, which are
+    /// duplicated); each group has one socket for each bound address. Returns a descriptor that is readable
+    /// while `take_upward` has something.
+    fn start(&mut self, groups: Vec<Vec<i32>>) -> PyResult<i32> {
+        let first = groups.first().cloned().unwrap_or_default();
+        let groups = groups
+            .into_iter()
+            .map(|group| group.into_iter().map(duplicate).collect())
+            .collect::<std::io::Result<Vec<Vec<OwnedFd>>>>()?;
+        Ok(self.engine.start(groups, &first)?)
+    }
+
+    /// End the threads.
+    fn stop(&mut self, py: Python<'_>) {
+        py.detach(|| self.engine.stop());
+    }
+
+    /// Tell the room of a transport before anything else about it; 0 is none.
+    fn place_transport(&self, transport: TransportKey, room: u64) {
+        self.engine.place(transport, room);
+    }
+
+    /// Send a transport's datagrams from here: from the socket `descriptor` (which is duplicated where it is not
+    /// known) to an IP address, its port, and for IPv6 its scope.
     fn set_route(
-        &mut self,
+        &self,
+        py: Python<'_>,
         transport: TransportKey,
         descriptor: i32,
         host: &str,
         port: u16,
         scope: u32,
     ) -> PyResult<()> {
-        let address = match host.parse()? {
-            IpAddr::V4(host) => SocketAddr::V4(SocketAddrV4::new(host, port)),
-            IpAddr::V6(host) => SocketAddr::V6(SocketAddrV6::new(host, port, 0, scope)),
-        };
-        self.routes.set(transport, descriptor, address, || duplicate(descriptor))?;
+        let to = address(host, port, scope)?;
+        py.detach(|| self.engine.set_route(transport, descriptor, to, || duplicate(descriptor)))?;
         Ok(())
     }
 
     /// Leave a transport's datagrams to the caller again.
-    fn clear_route(&mut self, transport: TransportKey) {
-        self.routes.clear(transport);
+    fn clear_route(&self, py: Python<'_>, transport: TransportKey) {
+        py.detach(|| self.engine.clear_route(transport));
     }
 
     /// Bytes sent from here for a transport.
     fn route_bytes(&self, transport: TransportKey) -> u64 {
-        self.routes.sent_bytes(transport)
+        self.engine.bytes(transport).0
     }
 
-    fn open_transport(&mut self, transport: TransportKey, keys: PyKeys) -> PyResult<()> {
-        self.plane.open_transport(transport, keys.try_into()?);
+    /// Bytes of media received here from a transport's addresses.
+    fn received_bytes(&self, transport: TransportKey) -> u64 {
+        self.engine.bytes(transport).1
+    }
+
+    /// What comes from this address is of this transport's peer.
+    fn learn(&self, transport: TransportKey, host: &str, port: u16, scope: u32) -> PyResult<()> {
+        self.engine.learn(transport, address(host, port, scope)?);
         Ok(())
     }
 
-    fn close_transport(&mut self, transport: TransportKey) {
-        self.plane.close_transport(transport);
-    }
-
-    fn open_publication(&mut self, publication: PublicationKey, config: PyPublication) -> PyResult<()> {
-        self.plane.open_publication(publication, config.try_into()?);
+    /// What comes from this address is nobody's.
+    fn unlearn(&self, host: &str, port: u16, scope: u32) -> PyResult<()> {
+        self.engine.unlearn(address(host, port, scope)?);
         Ok(())
     }
 
-    fn close_publication(&mut self, publication: PublicationKey) {
-        self.plane.close_publication(publication);
+    /// Nothing more is told of a transport.
+    fn forget(&self, py: Python<'_>, transport: TransportKey) {
+        py.detach(|| self.engine.forget(transport));
     }
 
-    fn set_muted(&mut self, publication: PublicationKey, muted: bool) {
-        self.plane.set_muted(publication, muted);
+    /// `most` datagrams at most that are not media of a known peer, and all packets that have no route.
+    fn take_upward(&self, py: Python<'_>, most: usize) -> (Vec<Upward>, Packets) {
+        let (datagrams, packets) = self.engine.take_upward(most);
+        let of = |Datagram { place, from, data, read_us, age_us }: Datagram| {
+            let scope = if let SocketAddr::V6(v6) = from { v6.scope_id() } else { 0 };
+            let data = PyBytes::new(py, &data).unbind();
+            (place, from.ip().to_string(), from.port(), scope, data, read_us, age_us)
+        };
+        let packets = packets.into_iter();
+        let packets = packets.map(|(transport, packet)| (transport, PyBytes::new(py, &packet).unbind()));
+        (datagrams.into_iter().map(of).collect(), packets.collect())
+    }
+
+    // --- transports, publications, subscriptions -----------------------------------------------
+
+    fn open_transport(&self, py: Python<'_>, transport: TransportKey, keys: PyKeys) -> PyResult<()> {
+        let keys = keys.try_into()?;
+        py.detach(|| self.engine.open_transport(transport, keys)).map_err(fault)
+    }
+
+    fn close_transport(&self, py: Python<'_>, transport: TransportKey) -> PyResult<()> {
+        py.detach(|| self.engine.close_transport(transport)).map_err(fault)
+    }
+
+    fn open_publication(
+        &self,
+        py: Python<'_>,
+        publication: PublicationKey,
+        config: PyPublication,
+    ) -> PyResult<()> {
+        let config = config.try_into()?;
+        py.detach(|| self.engine.open_publication(publication, config)).map_err(fault)
+    }
+
+    fn close_publication(&self, py: Python<'_>, publication: PublicationKey) -> PyResult<()> {
+        py.detach(|| self.engine.close_publication(publication)).map_err(fault)
+    }
+
+    fn set_muted(&self, py: Python<'_>, publication: PublicationKey, muted: bool) -> PyResult<()> {
+        py.detach(|| self.engine.set_muted(publication, muted)).map_err(fault)
     }
 
     fn open_subscription(
-        &mut self,
+        &self,
         py: Python<'_>,
         subscription: SubscriptionKey,
         config: PySubscription,
     ) -> PyResult<()> {
-        let mut failed = None;
+        let failed = Mutex::new(None);
         let draw = || {
-            self.draw.call0(py).and_then(|number| number.extract(py)).unwrap_or_else(|error| {
-                failed = Some(error);
+            Python::attach(|py| self.draw.call0(py)?.extract(py)).unwrap_or_else(|error: PyErr| {
+                *failed.lock() = Some(error);
                 0
             })
         };
-        self.plane.open_subscription(subscription, config.into(), draw);
-        failed.map_or(Ok(()), Err)
+        let config = config.into();
+        py.detach(|| self.engine.open_subscription(subscription, config, draw)).map_err(fault)?;
+        failed.into_inner().map_or(Ok(()), Err)
     }
 
-    fn close_subscription(&mut self, subscription: SubscriptionKey) {
-        self.plane.close_subscription(subscription);
+    fn close_subscription(&self, py: Python<'_>, subscription: SubscriptionKey) -> PyResult<()> {
+        py.detach(|| self.engine.close_subscription(subscription)).map_err(fault)
     }
 
-    fn set_target(&mut self, subscription: SubscriptionKey, target: Option<PyLayer>, at_once: bool) {
+    fn set_target(
+        &self,
+        py: Python<'_>,
+        subscription: SubscriptionKey,
+        target: Option<PyLayer>,
+        at_once: bool,
+    ) -> PyResult<()> {
         let target = target.map(|layer| Layer { spatial: layer.spatial, temporal: layer.temporal });
-        self.plane.set_target(subscription, target, at_once);
+        let lane = self.engine.lane_of_subscription(subscription);
+        self.on_lane(py, lane, |plane| plane.set_target(subscription, target, at_once))
     }
 
-    fn set_estimate(&mut self, transport: TransportKey, estimate_bps: i64) {
-        self.plane.set_estimate(transport, estimate_bps);
+    fn set_estimate(&self, py: Python<'_>, transport: TransportKey, estimate_bps: i64) -> PyResult<()> {
+        let lane = self.engine.lane_of_transport(transport);
+        self.on_lane(py, lane, |plane| plane.set_estimate(transport, estimate_bps))
     }
 
-    fn sent_bytes(&self, transport: TransportKey) -> i64 {
-        self.plane.sent_bytes(transport)
+    fn sent_bytes(&self, py: Python<'_>, transport: TransportKey) -> PyResult<i64> {
+        let lane = self.engine.lane_of_transport(transport);
+        self.on_lane(py, lane, |plane| plane.sent_bytes(transport))
     }
 
     fn send_probe(
-        &mut self,
+        &self,
         py: Python<'_>,
         transport: TransportKey,
         probe: PyProbe,
         now_us: i64,
     ) -> PyResult<Option<Packets>> {
         let probe = probe.into();
-        Ok(self.run(py, |plane| plane.send_probe(transport, probe, now_us))?.1)
+        let lane = self.engine.lane_of_transport(transport);
+        Ok(self.run(py, lane, |plane| plane.send_probe(transport, probe, now_us))?.1)
     }
 
-    /// When to call again, None while nothing waits, and what is to be sent.
-    fn pump(&mut self, py: Python<'_>, now_us: i64) -> PyResult<(Option<i64>, Option<Packets>)> {
-        self.run(py, |plane| plane.pump(now_us))
+    /// When to call again, None while nothing waits, and what is to be sent. Threads do it by themselves.
+    fn pump(&self, py: Python<'_>, now_us: i64) -> PyResult<(Option<i64>, Option<Packets>)> {
+        if self.engine.is_running() {
+            return Ok((None, None));
+        }
+        self.run(py, 0, |plane| plane.pump(now_us))
     }
 
     fn request_keyframe(
-        &mut self,
+        &self,
         py: Python<'_>,
         publication: PublicationKey,
         rid: &str,
     ) -> PyResult<Option<Packets>> {
-        Ok(self.run(py, |plane| plane.request_keyframe(publication, rid))?.1)
+        let lane = self.engine.lane_of_publication(publication);
+        Ok(self.run(py, lane, |plane| plane.request_keyframe(publication, rid))?.1)
     }
 
     /// Spatial and temporal number, rid and bits per second of each layer that flows, lowest first.
-    fn layers(&self, publication: PublicationKey) -> Vec<(i64, i64, String, i64)> {
-        let layers = self.plane.layers(publication).into_iter();
-        layers.map(|(layer, rid, rate)| (layer.spatial, layer.temporal, rid.to_string(), rate)).collect()
+    fn layers(&self, py: Python<'_>, publication: PublicationKey) -> PyResult<Vec<(i64, i64, String, i64)>> {
+        let lane = self.engine.lane_of_publication(publication);
+        let layers = self.on_lane(py, lane, |plane| plane.layers(publication))?.into_iter();
+        let of = |(layer, rid, rate): (Layer, Arc<str>, i64)| {
+            (layer.spatial, layer.temporal, rid.to_string(), rate)
+        };
+        Ok(layers.map(of).collect())
     }
 
     fn receive(
-        &mut self,
+        &self,
         py: Python<'_>,
         transport: TransportKey,
         packet: &[u8],
         now_us: i64,
         arrival_us: i64,
     ) -> PyResult<Option<Packets>> {
-        Ok(self.run(py, |plane| plane.receive(transport, packet, now_us, arrival_us))?.1)
+        let lane = self.engine.lane_of_transport(transport);
+        Ok(self.run(py, lane, |plane| plane.receive(transport, packet, now_us, arrival_us))?.1)
     }
 
-    fn tick(&mut self, py: Python<'_>, now_us: i64) -> PyResult<Option<Packets>> {
-        Ok(self.run(py, |plane| plane.tick(now_us))?.1)
+    /// Threads do it by themselves.
+    fn tick(&self, py: Python<'_>, now_us: i64) -> PyResult<Option<Packets>> {
+        if self.engine.is_running() {
+            return Ok(None);
+        }
+        Ok(self.run(py, 0, |plane| plane.tick(now_us))?.1)
     }
 
     /// The name of each event's class and its fields.
-    fn poll_events(&mut self) -> Vec<PyEvent> {
-        self.plane.poll_events().into_iter().map(event).collect()
+    fn poll_events(&self, py: Python<'_>) -> Vec<PyEvent> {
+        py.detach(|| self.engine.poll_events()).into_iter().map(event).collect()
     }
 
     /// The fields of each known encoding's statistics.
@@ -179,7 +270,9 @@ impl Plane {
         py: Python<'py>,
         publication: PublicationKey,
     ) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        self.plane.publication_stats(publication).iter().map(|stats| encoding_stats(py, stats)).collect()
+        let lane = self.engine.lane_of_publication(publication);
+        let stats = self.on_lane(py, lane, |plane| plane.publication_stats(publication))?;
+        stats.iter().map(|stats| encoding_stats(py, stats)).collect()
     }
 
     /// The fields of a subscription's statistics, None for an unknown one.
@@ -188,13 +281,14 @@ impl Plane {
         py: Python<'py>,
         subscription: SubscriptionKey,
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let stats = self.plane.subscription_stats(subscription);
-        stats.map(|stats| subscription_stats(py, stats)).transpose()
+        let lane = self.engine.lane_of_subscription(subscription);
+        let stats = self.on_lane(py, lane, |plane| plane.subscription_stats(subscription).cloned())?;
+        stats.map(|stats| subscription_stats(py, &stats)).transpose()
     }
 
     /// Packets received and forwarded, and how many were dropped for what reason.
     fn counters<'py>(&self, py: Python<'py>) -> PyResult<(u64, u64, Bound<'py, PyDict>)> {
-        let counters = self.plane.counters();
+        let counters = py.detach(|| self.engine.counters());
         let dropped = PyDict::new(py);
         for (reason, count) in &counters.dropped {
             dropped.set_item(reason, count)?;
@@ -204,35 +298,52 @@ impl Plane {
 }
 
 impl Plane {
-    /// Do something that may send; with it comes what is left to send. It is over in microseconds, and giving
-    /// the interpreter away meanwhile would cost more: another thread keeps it for up to 5 ms.
+    /// Do something with one lane's plane. Where the lane is free it is over in microseconds, and giving the
+    /// interpreter away meanwhile would cost more: another thread keeps it for up to 5 ms.
     ///
     /// A fault of ours (a panic) costs what is being done, not the process: it becomes a `RuntimeError`.
-    fn run<T>(
-        &mut self,
+    fn on_lane<T: Send>(
+        &self,
         py: Python<'_>,
-        act: impl FnOnce(&mut CorePlane) -> T,
-    ) -> PyResult<(T, Option<Packets>)> {
-        let (plane, routes) = (&mut self.plane, &mut self.routes);
-        let done = catch_unwind(AssertUnwindSafe(|| act(plane)));
-        let (out, counters) = plane.out();
-        if done.is_err() {
-            // A packet may have been left half made.
-            out.clear();
-            counters.drop("plane-fault");
-        }
-        routes.send(out, counters);
-        let done = done.map_err(|_| PyRuntimeError::new_err("the native media plane failed"))?;
-        if out.envelopes.is_empty() {
-            out.clear();
-            return Ok((done, None));
-        }
-        let packet =
-            |sent: &Sent| (sent.transport, PyBytes::new(py, &out.bytes[sent.start..sent.end]).unbind());
-        let packets = out.envelopes.iter().map(packet).collect();
-        out.clear();
-        Ok((done, Some(packets)))
+        lane: usize,
+        act: impl FnOnce(&mut CorePlane) -> T + Send,
+    ) -> PyResult<T> {
+        let done = match self.engine.try_control(lane, act) {
+            Ok(done) => done,
+            Err(act) => py.detach(|| self.engine.control(lane, act)),
+        };
+        done.map_err(fault)
     }
+
+    /// Do something that may send; with it comes what is left to send.
+    fn run<T: Send>(
+        &self,
+        py: Python<'_>,
+        lane: usize,
+        act: impl FnOnce(&mut CorePlane) -> T + Send,
+    ) -> PyResult<(T, Option<Packets>)> {
+        let done = self.on_lane(py, lane, act);
+        if self.engine.is_running() {
+            return Ok((done?, None));
+        }
+        let packets = self.engine.left(|out| {
+            let packet =
+                |sent: &Sent| (sent.transport, PyBytes::new(py, &out.bytes[sent.start..sent.end]).unbind());
+            (!out.envelopes.is_empty()).then(|| out.envelopes.iter().map(packet).collect())
+        });
+        Ok((done?, packets))
+    }
+}
+
+fn fault(_: Fault) -> PyErr {
+    PyRuntimeError::new_err("the native media plane failed")
+}
+
+fn address(host: &str, port: u16, scope: u32) -> PyResult<SocketAddr> {
+    Ok(match host.parse()? {
+        IpAddr::V4(host) => SocketAddr::V4(SocketAddrV4::new(host, port)),
+        IpAddr::V6(host) => SocketAddr::V6(SocketAddrV6::new(host, port, 0, scope)),
+    })
 }
 
 /// A descriptor of our own for a socket that somebody else keeps open meanwhile.
@@ -240,7 +351,7 @@ fn duplicate(descriptor: i32) -> std::io::Result<OwnedFd> {
     if descriptor < 0 {
         return Err(std::io::ErrorKind::InvalidInput.into());
     }
-    // SAFETY: the caller's socket is open during this call, as `set_route` demands.
+    // SAFETY: the caller's socket is open during this call, as `start` and `set_route` demand.
     unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()
 }
 

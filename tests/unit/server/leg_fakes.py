@@ -107,6 +107,9 @@ class FakeMedia:
     def set_muted(self, publication: PublicationId, muted: bool) -> None:
         self.calls.append(("set_muted", publication, muted))
 
+    def unpublish(self, publication: PublicationId) -> None:
+        del self.published[publication]
+
     def add(self, publication: str, kind: str = "video") -> PublicationId:
         """Something to subscribe to."""
         name, clock_rate, rtx = ("vp8", 90000, 97) if kind == "video" else ("opus", 48000, None)

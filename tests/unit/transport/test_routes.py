@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import random
 import socket
+from collections.abc import Sequence
 
 import pytest
 from plane_harness import Camera, Stage
 from transport_client import Observer, connect, new_client, open_port
 
+from sfu import clock
 from sfu.ids import TransportKey
-from sfu.media.plane import Egress, Routes
+from sfu.media.plane import Egress, Routes, Upward
 
 
 class Table:
@@ -18,6 +22,42 @@ class Table:
 
     def __init__(self) -> None:
         self.known: dict[int, tuple[int, str, int, int]] = {}
+        self.learnt: dict[tuple[str, int, int], int] = {}
+        self.groups: list[list[socket.socket]] = []
+        self.upward: list[Upward] = []
+        self.bell = socket.socketpair()
+
+    def start(self, groups: Sequence[Sequence[int]]) -> int:
+        self.groups = [[socket.socket(fileno=os.dup(each)) for each in group] for group in groups]
+        asyncio.get_running_loop().add_reader(self.groups[0][0], self.read)
+        return self.bell[0].fileno()
+
+    def read(self) -> None:
+        data, (host, port) = self.groups[0][0].recvfrom(2048)
+        self.upward.append((0, host, port, 0, data, clock.now_us(), 0))
+        self.bell[1].send(b".")
+
+    def take_upward(self, most: int) -> tuple[list[Upward], list[tuple[int, bytes]]]:
+        self.bell[0].recv(64)
+        taken, self.upward = self.upward, []
+        return taken, []
+
+    def stop(self) -> None:
+        asyncio.get_running_loop().remove_reader(self.groups[0][0])
+        for sock in (*self.bell, *(sock for group in self.groups for sock in group)):
+            sock.close()
+
+    def learn(self, transport: int, host: str, port: int, scope: int) -> None:
+        self.learnt[host, port, scope] = transport
+
+    def unlearn(self, host: str, port: int, scope: int) -> None:
+        del self.learnt[host, port, scope]
+
+    def forget(self, transport: int) -> None:
+        assert transport not in self.learnt.values()
+
+    def received_bytes(self, transport: int) -> int:
+        return 0
 
     def set_route(self, transport: int, descriptor: int, host: str, port: int, scope: int) -> None:
         self.known[transport] = (descriptor, host, port, scope)
@@ -40,8 +80,9 @@ async def test_a_route_lasts_as_long_as_the_transport() -> None:
         assert transport.stats().remote_address == f"{host}:{number}"
         assert (descriptor > 0, scope) == (True, 0)
         assert transport.stats().bytes_sent > 1_000_000
+        assert table.learnt == {(host, number, 0): transport.key}
         await transport.close()
-        assert table.known == {}
+        assert (table.known, table.learnt) == ({}, {})
         await client.close()
 
 

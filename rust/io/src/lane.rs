@@ -1,0 +1,264 @@
+//! A lane: one plane, which one thread at a time works on, and what waits for it meanwhile.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+use pysfu_plane_core::mirror::{Copied, Copies};
+use pysfu_plane_core::parameters::{PublicationKey, TransportKey};
+use pysfu_plane_core::plane::Plane;
+use rustc_hash::FxHashMap;
+
+use crate::mmsg::now_us;
+use crate::routes::{Routes, Socket};
+use crate::shared::Shared;
+
+/// Datagrams that wait for a lane at most, and their bytes.
+const WAITING: usize = 4096;
+const WAITING_BYTES: usize = 8 << 20;
+/// Packets made before they are sent: a run of one destination may span datagrams, and nobody waits for long.
+const MADE: usize = 256;
+/// The plane's timers: RTCP, NACKs and feedback are due within this.
+pub const TICK_US: i64 = 20_000;
+/// Beat of the pacers while something waits in them.
+const PUMP_US: i64 = 5_000;
+/// Nothing is due.
+pub const NEVER_US: i64 = i64::MAX;
+
+/// What waits for a lane.
+pub enum What {
+    /// A datagram of this transport's peer.
+    Datagram(TransportKey),
+    /// Something of a publication that is received in another lane.
+    Copied(PublicationKey, Copied),
+}
+
+/// Something that waits, whose bytes lie in the inbox.
+struct Item {
+    what: What,
+    start: usize,
+    end: usize,
+    arrival_us: i64,
+}
+
+#[derive(Default)]
+struct Inbox {
+    items: Vec<Item>,
+    bytes: Vec<u8>,
+}
+
+impl Inbox {
+    fn clear(&mut self) {
+        self.items.clear();
+        self.bytes.clear();
+    }
+}
+
+pub struct State {
+    pub plane: Plane,
+    pub routes: Routes,
+    /// The lanes that have a mirror of a publication of this one.
+    pub mirrors: FxHashMap<PublicationKey, Vec<usize>>,
+    /// Memory for the inbox that the next one is swapped with.
+    emptied: Inbox,
+    next_tick_us: i64,
+    next_pump_us: i64,
+}
+
+pub struct Lane {
+    pub number: usize,
+    state: Mutex<State>,
+    inbox: Mutex<Inbox>,
+    /// When its worker has something to do for it by the clock.
+    pub due_us: AtomicI64,
+}
+
+impl Lane {
+    pub fn new(number: usize, plane: Plane) -> Self {
+        let state = State {
+            plane,
+            routes: Routes::default(),
+            mirrors: FxHashMap::default(),
+            emptied: Inbox::default(),
+            next_tick_us: 0,
+            next_pump_us: NEVER_US,
+        };
+        Self { number, state: Mutex::new(state), inbox: Mutex::default(), due_us: AtomicI64::new(NEVER_US) }
+    }
+
+    /// Leave something to whoever works on the lane. False where there is no room.
+    pub fn put(&self, what: What, data: &[u8], arrival_us: i64) -> bool {
+        let mut inbox = self.inbox.lock();
+        if inbox.items.len() >= WAITING || inbox.bytes.len() + data.len() > WAITING_BYTES {
+            return false;
+        }
+        let start = inbox.bytes.len();
+        inbox.bytes.extend_from_slice(data);
+        let end = inbox.bytes.len();
+        inbox.items.push(Item { what, start, end, arrival_us });
+        true
+    }
+
+    pub fn has_waiting(&self) -> bool {
+        !self.inbox.lock().items.is_empty()
+    }
+
+    /// Work on it now, or not at all. `own` are the thread's sockets.
+    pub fn try_turn<'a>(&'a self, shared: &'a Shared, own: &'a [Arc<Socket>]) -> Option<Turn<'a>> {
+        self.state.try_lock().map(|state| Turn { shared, lane: self, own, state })
+    }
+
+    /// Work on it as soon as it is free.
+    pub fn turn<'a>(&'a self, shared: &'a Shared, own: &'a [Arc<Socket>]) -> Turn<'a> {
+        Turn { shared, lane: self, own, state: self.state.lock() }
+    }
+
+    /// Do what waits, unless somebody else is about it.
+    ///
+    /// Whoever fails to get the lane has put something into its inbox before; whoever leaves it looks there
+    /// afterwards. So nothing is left behind.
+    pub fn serve(&self, shared: &Shared, own: &[Arc<Socket>]) {
+        while self.has_waiting() {
+            let Some(mut turn) = self.try_turn(shared, own) else { return };
+            turn.take_waiting();
+            turn.end();
+        }
+    }
+}
+
+/// One thread's work on a lane.
+pub struct Turn<'a> {
+    shared: &'a Shared,
+    lane: &'a Lane,
+    own: &'a [Arc<Socket>],
+    pub state: MutexGuard<'a, State>,
+}
+
+impl Turn<'_> {
+    /// The lane's number.
+    pub fn number(&self) -> usize {
+        self.lane.number
+    }
+
+    /// Do something with the plane; what it made is sent at the end of the turn at the latest. None where a
+    /// fault of ours (a panic) came between: the room that was worked on is marked.
+    pub fn guarded<T>(&mut self, act: impl FnOnce(&mut Plane) -> T) -> Option<T> {
+        let plane = &mut self.state.plane;
+        let done = catch_unwind(AssertUnwindSafe(|| act(plane)));
+        match done {
+            Ok(done) => Some(done),
+            Err(_) => {
+                // A packet may have been left half made.
+                plane.out().0.clear();
+                self.shared.fault(plane.at_work());
+                None
+            }
+        }
+    }
+
+    /// One datagram of a transport's peer.
+    pub fn receive(&mut self, transport: TransportKey, data: &[u8], now_us: i64, arrival_us: i64) {
+        self.guarded(|plane| plane.receive(transport, data, now_us, arrival_us));
+        self.breathe();
+    }
+
+    /// Send what has been made where that is much, and let whoever waits for the lane have it between: control
+    /// must not wait for a whole batch.
+    fn breathe(&mut self) {
+        if self.state.plane.out().0.envelopes.len() >= MADE {
+            self.flush();
+            MutexGuard::bump(&mut self.state);
+        }
+    }
+
+    /// Do what waits in the inbox.
+    pub fn take_waiting(&mut self) {
+        let mut taken = std::mem::take(&mut self.state.emptied);
+        std::mem::swap(&mut *self.lane.inbox.lock(), &mut taken);
+        let now_us = now_us();
+        for item in &taken.items {
+            let data = &taken.bytes[item.start..item.end];
+            match &item.what {
+                What::Datagram(transport) => self.receive(*transport, data, now_us, item.arrival_us),
+                What::Copied(publication, what) => {
+                    let times = (now_us, item.arrival_us);
+                    self.guarded(|plane| plane.accept(*publication, what, data, times));
+                    self.breathe();
+                }
+            }
+        }
+        taken.clear();
+        self.state.emptied = taken;
+    }
+
+    /// Tick and pump, as far as they are due.
+    pub fn keep_time(&mut self, now_us: i64) {
+        if now_us >= self.state.next_tick_us {
+            self.guarded(|plane| plane.tick(now_us));
+            self.state.next_tick_us = now_us + TICK_US;
+            self.state.next_pump_us = now_us;
+        }
+        self.pump(now_us);
+    }
+
+    fn pump(&mut self, now_us: i64) {
+        let beating = self.state.next_pump_us != NEVER_US;
+        if (beating && now_us < self.state.next_pump_us) || (!beating && !self.state.plane.is_waiting()) {
+            return;
+        }
+        let waits = self.guarded(|plane| plane.pump(now_us)).flatten().is_some();
+        self.state.next_pump_us = if waits { now_us + PUMP_US } else { NEVER_US };
+    }
+
+    /// Send what has been made, and tell the mirrors what came.
+    pub fn flush(&mut self) {
+        let State { plane, routes, mirrors, .. } = &mut *self.state;
+        let copies = plane.copies();
+        if !copies.list.is_empty() {
+            tell_mirrors(self.shared, copies, mirrors);
+        }
+        let (out, counters) = plane.out();
+        routes.send(out, counters, self.own);
+    }
+
+    /// Send what has been made, and leave the lane. What has no path goes up to the owner of the ports.
+    pub fn end(mut self) {
+        self.pump(now_us());
+        self.flush();
+        let (out, counters) = self.state.plane.out();
+        for envelope in &out.envelopes {
+            if !self.shared.upward.packet(envelope.transport, &out.bytes[envelope.start..envelope.end]) {
+                counters.drop("upward-queue-full");
+            }
+        }
+        out.clear();
+        let idle = self.state.plane.is_idle();
+        let due_us = if idle { NEVER_US } else { self.state.next_tick_us.min(self.state.next_pump_us) };
+        self.lane.due_us.store(due_us, Ordering::SeqCst);
+        drop(self.state);
+        if let Some(desk) = self.shared.desks.get(self.lane.number)
+            && due_us < desk.wake.until_us.load(Ordering::SeqCst)
+        {
+            desk.wake.signal();
+        }
+    }
+}
+
+/// Leave to the lanes with mirrors what those are to know, and wake the threads that see to them.
+fn tell_mirrors(shared: &Shared, copies: &mut Copies, mirrors: &FxHashMap<PublicationKey, Vec<usize>>) {
+    let mut told = 0u64;
+    for copy in &copies.list {
+        for lane in mirrors.get(&copy.publication).into_iter().flatten() {
+            let what = What::Copied(copy.publication, copy.what.clone());
+            if !shared.lanes[*lane].put(what, &copies.bytes[copy.start..copy.end], copy.arrival_us) {
+                shared.count("lane-queue-full");
+            }
+            told |= 1 << lane;
+        }
+    }
+    copies.clear();
+    for lane in (0..shared.lanes.len()).filter(|lane| told & 1 << lane != 0) {
+        shared.wake(lane);
+    }
+}

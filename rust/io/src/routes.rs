@@ -1,0 +1,304 @@
+//! The UDP paths of transports, and sending along them: destination by destination, and what one destination gets
+//! in datagrams of equal size as one message that the kernel cuts (UDP_SEGMENT).
+
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use pysfu_plane_core::hub::{Counters, Envelope, Outbox};
+use pysfu_plane_core::parameters::TransportKey;
+use rustc_hash::FxHashMap;
+use rustix::io::Errno;
+
+use crate::mmsg::{self, BATCH, Message, RawAddress};
+
+/// Of one message: the kernel takes 128, older ones 64.
+const SEGMENTS: usize = 64;
+/// Of one message together, the most that a UDP datagram could have.
+const MESSAGE_BYTES: usize = 65_507;
+/// Larger segments may not fit the path's MTU, which would be an error instead of fragments.
+const SEGMENT_BYTES: usize = 1440;
+/// Datagrams of one batch of messages.
+const SLICES: usize = 256;
+
+/// A socket that datagrams are sent from.
+pub struct Socket {
+    pub descriptor: OwnedFd,
+    /// Whether the kernel and the interface cut messages.
+    cuts: AtomicBool,
+}
+
+impl From<OwnedFd> for Socket {
+    fn from(descriptor: OwnedFd) -> Self {
+        Self { descriptor, cuts: AtomicBool::new(true) }
+    }
+}
+
+/// Where a transport's datagrams go.
+struct Route {
+    socket: Arc<Socket>,
+    /// Which of the addresses the server is bound to.
+    place: usize,
+    address: RawAddress,
+    sent_bytes: Arc<AtomicU64>,
+}
+
+/// The UDP paths of transports. Those without one are left to whoever asks.
+#[derive(Default)]
+pub struct Routes {
+    by_transport: FxHashMap<TransportKey, Route>,
+    /// Transport, start and size of what is being sent, and its place in the outbox.
+    sorted: Vec<(TransportKey, u32, Envelope)>,
+}
+
+impl Routes {
+    /// Send a transport's datagrams to `address`: from `socket`, or from the sender's own socket at `place`.
+    pub fn set(
+        &mut self,
+        transport: TransportKey,
+        socket: Arc<Socket>,
+        place: usize,
+        address: SocketAddr,
+        sent_bytes: Arc<AtomicU64>,
+    ) {
+        let route = Route { socket, place, address: address.into(), sent_bytes };
+        self.by_transport.insert(transport, route);
+    }
+
+    /// Send nothing more for a transport.
+    pub fn clear(&mut self, transport: TransportKey) {
+        self.by_transport.remove(&transport);
+    }
+
+    /// Send everything that has a route; what has none stays in the outbox. What one transport gets keeps its
+    /// order. `own` are the sender's sockets, one for each bound address, empty where it has none.
+    ///
+    /// Nothing blocks: what a full socket does not take is dropped and counted.
+    pub fn send(&mut self, out: &mut Outbox, counters: &mut Counters, own: &[Arc<Socket>]) {
+        if self.by_transport.is_empty() || out.envelopes.is_empty() {
+            return;
+        }
+        let mut sorted = std::mem::take(&mut self.sorted);
+        let mut left = 0;
+        for (index, envelope) in out.envelopes.iter().enumerate() {
+            if self.by_transport.contains_key(&envelope.transport) {
+                sorted.push((envelope.transport, index as u32, *envelope));
+            } else {
+                left += 1;
+            }
+        }
+        sorted.sort_unstable_by_key(|(transport, index, _)| (*transport, *index));
+        let mut rest = sorted.as_slice();
+        while !rest.is_empty() {
+            let sent = self.send_some(rest, &out.bytes, counters, own);
+            rest = &rest[sent..];
+        }
+        sorted.clear();
+        self.sorted = sorted;
+        if left == 0 {
+            out.clear();
+        } else {
+            out.envelopes.retain(|envelope| !self.by_transport.contains_key(&envelope.transport));
+        }
+    }
+
+    /// One batch of messages over one socket. Returns how many datagrams that settles.
+    fn send_some(
+        &self,
+        rest: &[(TransportKey, u32, Envelope)],
+        bytes: &[u8],
+        counters: &mut Counters,
+        own: &[Arc<Socket>],
+    ) -> usize {
+        let Some(first) = self.by_transport.get(&rest[0].0) else { return 1 };
+        let socket = own.get(first.place).unwrap_or(&first.socket);
+        let cuts = socket.cuts.load(Relaxed);
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut messages = [Message { first: 0, count: 0, to: &first.address, segment: 0 }; BATCH];
+        let mut routes = [first; BATCH];
+        let (mut datagrams, mut count) = (0, 0);
+        let mut route = first;
+        let mut of = rest[0].0;
+        while count < BATCH && datagrams < rest.len().min(SLICES) {
+            let (transport, _, _) = rest[datagrams];
+            if transport != of {
+                let Some(next) = self.by_transport.get(&transport) else { break };
+                if !Arc::ptr_eq(own.get(next.place).unwrap_or(&next.socket), socket) {
+                    break;
+                }
+                (route, of) = (next, transport);
+            }
+            let most = if cuts { SLICES - datagrams } else { 1 };
+            let (run, size) = run_of(&rest[datagrams..], most);
+            for (slice, (_, _, envelope)) in slices[datagrams..].iter_mut().zip(&rest[datagrams..][..run]) {
+                *slice = IoSlice::new(&bytes[envelope.start..envelope.end]);
+            }
+            let segment = if run > 1 { size as u16 } else { 0 };
+            messages[count] = Message { first: datagrams, count: run, to: &route.address, segment };
+            routes[count] = route;
+            datagrams += run;
+            count += 1;
+        }
+        let (messages, slices) = (&messages[..count], &slices[..datagrams]);
+        match mmsg::send(socket.descriptor.as_fd(), slices, messages) {
+            Ok(taken) => {
+                for (message, route) in messages[..taken].iter().zip(routes) {
+                    let sizes = slices[message.first..message.first + message.count].iter();
+                    route.sent_bytes.fetch_add(sizes.map(|slice| slice.len() as u64).sum(), Relaxed);
+                }
+                messages[..taken].iter().map(|message| message.count).sum()
+            }
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::INTR) => 0,
+                Some(Errno::AGAIN | Errno::NOBUFS) => {
+                    // Nothing of this batch would fit either.
+                    (0..datagrams).for_each(|_| counters.drop("send-buffer-full"));
+                    datagrams
+                }
+                Some(Errno::IO | Errno::INVAL) if messages[0].segment != 0 => {
+                    socket.cuts.store(false, Relaxed);
+                    0
+                }
+                _ => {
+                    (0..messages[0].count).for_each(|_| counters.drop("send-error"));
+                    messages[0].count
+                }
+            },
+        }
+    }
+}
+
+/// How many of the first datagrams may be one message, `most` at most, and the size of each but the last.
+fn run_of(rest: &[(TransportKey, u32, Envelope)], most: usize) -> (usize, usize) {
+    let size = |envelope: &Envelope| envelope.end - envelope.start;
+    let (transport, _, first) = &rest[0];
+    let segment = size(first);
+    if segment > SEGMENT_BYTES {
+        return (1, segment);
+    }
+    let most = most.min(SEGMENTS).min(MESSAGE_BYTES / segment.max(1));
+    let mut run = 1;
+    for (of, _, next) in rest.iter().take(most).skip(1) {
+        if of != transport || size(next) > segment {
+            break;
+        }
+        run += 1;
+        if size(next) < segment {
+            break;
+        }
+    }
+    (run, segment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    fn outbox(packets: &[(TransportKey, &[u8])]) -> Outbox {
+        let mut out = Outbox::default();
+        for (transport, packet) in packets {
+            let start = out.bytes.len();
+            out.bytes.extend_from_slice(packet);
+            out.push(*transport, start);
+        }
+        out
+    }
+
+    fn receiver() -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket
+    }
+
+    fn socket_of(sender: &UdpSocket) -> Arc<Socket> {
+        Arc::new(Socket::from(OwnedFd::from(sender.try_clone().unwrap())))
+    }
+
+    fn add(routes: &mut Routes, key: TransportKey, socket: &Arc<Socket>, to: SocketAddr) -> Arc<AtomicU64> {
+        let sent = Arc::new(AtomicU64::default());
+        routes.set(key, socket.clone(), 0, to, sent.clone());
+        sent
+    }
+
+    #[test]
+    fn datagrams_go_to_their_own_addresses_in_order_and_others_stay() {
+        let (one, other, sender) = (receiver(), receiver(), receiver());
+        let mut routes = Routes::default();
+        let socket = socket_of(&sender);
+        let to_one = add(&mut routes, 1, &socket, one.local_addr().unwrap());
+        let to_other = add(&mut routes, 2, &socket, other.local_addr().unwrap());
+        let many: Vec<Vec<u8>> = (0..200u8).map(|number| vec![number]).collect();
+        let mut packets: Vec<(TransportKey, &[u8])> = many.iter().map(|packet| (1, &packet[..])).collect();
+        packets.insert(50, (2, b"to the other"));
+        packets.insert(60, (3, b"over TCP"));
+        let mut out = outbox(&packets);
+        let mut counters = Counters::default();
+        routes.send(&mut out, &mut counters, &[]);
+        let mut buffer = [0; 64];
+        for number in 0..200 {
+            assert_eq!(one.recv(&mut buffer).unwrap(), 1);
+            assert_eq!(buffer[0], number);
+        }
+        let size = other.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..size], b"to the other");
+        let left: Vec<TransportKey> = out.envelopes.iter().map(|envelope| envelope.transport).collect();
+        assert_eq!(left, [3]);
+        assert_eq!((to_one.load(Relaxed), to_other.load(Relaxed)), (200, 12));
+        assert!(counters.dropped.is_empty());
+    }
+
+    #[test]
+    fn sizes_come_as_they_were_sent_whether_or_not_the_kernel_cuts() {
+        for cuts in [true, false] {
+            let (one, sender) = (receiver(), receiver());
+            let mut routes = Routes::default();
+            let socket = socket_of(&sender);
+            socket.cuts.store(cuts, Relaxed);
+            add(&mut routes, 1, &socket, one.local_addr().unwrap());
+            let sizes = [1000, 1000, 1000, 300, 1000, 1200, 40, 41, 41, 1500, 1500, 7];
+            let many: Vec<Vec<u8>> = sizes.iter().enumerate().map(|(n, size)| vec![n as u8; *size]).collect();
+            let packets: Vec<(TransportKey, &[u8])> = many.iter().map(|packet| (1, &packet[..])).collect();
+            let mut out = outbox(&packets);
+            let mut counters = Counters::default();
+            routes.send(&mut out, &mut counters, &[]);
+            let mut buffer = [0; 2048];
+            for packet in &many {
+                let size = one.recv(&mut buffer).unwrap();
+                assert_eq!(&buffer[..size], &packet[..]);
+            }
+            assert!(counters.dropped.is_empty());
+            assert!(out.envelopes.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_message_has_no_more_segments_and_bytes_than_the_system_takes() {
+        let envelopes = |size: usize, count: usize| -> Vec<(TransportKey, u32, Envelope)> {
+            let envelope = |n: usize| Envelope { transport: 1, start: n * size, end: (n + 1) * size };
+            (0..count).map(|n| (1, n as u32, envelope(n))).collect()
+        };
+        assert_eq!(run_of(&envelopes(100, 200), 1000).0, SEGMENTS);
+        assert_eq!(run_of(&envelopes(1400, 200), 1000).0, 65_507 / 1400);
+        assert_eq!(run_of(&envelopes(SEGMENT_BYTES + 1, 3), 1000).0, 1);
+        assert_eq!(run_of(&envelopes(100, 200), 1).0, 1);
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_reached_costs_its_own_datagrams_only() {
+        let (one, sender) = (receiver(), receiver());
+        let mut routes = Routes::default();
+        let socket = socket_of(&sender);
+        add(&mut routes, 1, &socket, "[::1]:9".parse().unwrap());
+        add(&mut routes, 2, &socket, one.local_addr().unwrap());
+        let mut out = outbox(&[(1, b"nowhere"), (2, b"here")]);
+        let mut counters = Counters::default();
+        routes.send(&mut out, &mut counters, &[]);
+        let mut buffer = [0; 64];
+        assert_eq!(one.recv(&mut buffer).unwrap(), 4);
+        assert_eq!(counters.dropped.get("send-error"), Some(&1));
+    }
+}

@@ -1,0 +1,129 @@
+//! What workers and control share: who is where, the lanes, and how a worker is woken.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use pysfu_plane_core::hub::Counters;
+use pysfu_plane_core::parameters::TransportKey;
+use rustc_hash::FxHashMap;
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::lane::Lane;
+use crate::routes::Socket;
+use crate::upward::Upward;
+
+/// Transports that fail together: the number is the owner's own.
+pub struct Room {
+    pub number: u64,
+    /// Something of ours went wrong with a packet of it: nothing of it is worked on any more.
+    pub faulty: AtomicBool,
+}
+
+/// No keys yet: what comes is the owner's, who may keep it until there are some.
+pub const EARLY: u8 = 0;
+/// What comes is the plane's.
+pub const OPEN: u8 = 1;
+/// What comes is nobody's.
+pub const CLOSED: u8 = 2;
+
+/// One transport as all threads know it.
+pub struct Link {
+    pub key: TransportKey,
+    pub lane: usize,
+    pub room: Arc<Room>,
+    /// `EARLY`, `OPEN` or `CLOSED`.
+    pub phase: AtomicU8,
+    pub received_bytes: AtomicU64,
+    pub sent_bytes: Arc<AtomicU64>,
+}
+
+/// Who has proven an address.
+#[derive(Default)]
+pub struct Directory {
+    pub links: FxHashMap<TransportKey, Arc<Link>>,
+    pub by_address: FxHashMap<SocketAddr, Arc<Link>>,
+}
+
+/// Wakes one worker from its wait for datagrams.
+pub struct Wake {
+    pub descriptor: OwnedFd,
+    signalled: AtomicBool,
+    /// Until when the worker waits.
+    pub until_us: AtomicI64,
+}
+
+impl Wake {
+    pub fn new() -> io::Result<Self> {
+        let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { descriptor, signalled: AtomicBool::new(false), until_us: AtomicI64::new(0) })
+    }
+
+    pub fn signal(&self) {
+        if !self.signalled.swap(true, Ordering::SeqCst) {
+            // It fails only where 2^64 signals have not been taken.
+            let _ = rustix::io::write(&self.descriptor, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Take the signal back; what it was given for is to be looked at after this.
+    pub fn taken(&self) {
+        if self.signalled.load(Ordering::SeqCst) {
+            // In this order: a signal between the two is another look for nothing, never one too few.
+            let _ = rustix::io::read(&self.descriptor, &mut [0; 8]);
+            self.signalled.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+/// One thread's sockets, one for each bound address, and what wakes it.
+pub struct Desk {
+    pub sockets: Vec<Arc<Socket>>,
+    pub wake: Wake,
+}
+
+pub struct Shared {
+    pub lanes: Vec<Lane>,
+    pub directory: RwLock<Directory>,
+    /// Of each worker. The lane of a number is ticked by the worker of that number.
+    pub desks: Vec<Desk>,
+    pub upward: Upward,
+    /// Of what belongs to no lane.
+    pub counters: Mutex<Counters>,
+    pub faults: Mutex<Vec<u64>>,
+    pub stopping: AtomicBool,
+}
+
+impl Shared {
+    pub fn count(&self, reason: &'static str) {
+        Counters::drop(&mut self.counters.lock(), reason);
+    }
+
+    /// The sockets that whoever has no worker's sends from.
+    pub fn sockets(&self) -> &[Arc<Socket>] {
+        self.desks.first().map_or(&[], |desk| &desk.sockets)
+    }
+
+    pub fn link(&self, key: TransportKey) -> Option<Arc<Link>> {
+        self.directory.read().links.get(&key).cloned()
+    }
+
+    /// Something went wrong with a packet of this transport: its room is over.
+    pub fn fault(&self, key: Option<TransportKey>) {
+        self.count("plane-fault");
+        let Some(link) = key.and_then(|key| self.link(key)) else { return };
+        if !link.room.faulty.swap(true, Ordering::Relaxed) {
+            self.faults.lock().push(link.room.number);
+        }
+    }
+
+    /// Have the worker that ticks this lane look at it.
+    pub fn wake(&self, lane: usize) {
+        if let Some(desk) = self.desks.get(lane) {
+            desk.wake.signal();
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A worker: one thread that receives on its own sockets, forwards, and keeps its lane's time.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::time::Timespec;
+
+use crate::lane::{NEVER_US, What};
+use crate::mmsg::{BATCH, Inbound, now_us};
+use crate::shared::{EARLY, Link, OPEN, Shared};
+use crate::upward::Datagram;
+
+/// Batches taken from one socket in a row; then the clock and the other sockets get their turn.
+const ROUNDS: usize = 4;
+
+pub struct Worker {
+    shared: Arc<Shared>,
+    number: usize,
+    batch: Inbound,
+    /// Of each lane the datagrams of this batch: place in the batch and whose it is.
+    sorted: Vec<Vec<(usize, Arc<Link>)>>,
+}
+
+impl Worker {
+    pub fn new(shared: Arc<Shared>, number: usize) -> Self {
+        let sorted = shared.lanes.iter().map(|_| Vec::new()).collect();
+        Self { shared, number, batch: Inbound::default(), sorted }
+    }
+
+    /// Until the engine stops.
+    pub fn run(mut self) {
+        let shared = self.shared.clone();
+        let desk = &shared.desks[self.number];
+        let lane = &shared.lanes[self.number];
+        while !shared.stopping.load(Ordering::SeqCst) {
+            let mut polled: Vec<PollFd> =
+                desk.sockets.iter().map(|socket| PollFd::new(&socket.descriptor, PollFlags::IN)).collect();
+            polled.push(PollFd::new(&desk.wake.descriptor, PollFlags::IN));
+            let until_us = lane.due_us.load(Ordering::SeqCst);
+            desk.wake.until_us.store(until_us, Ordering::SeqCst);
+            // What became due between the two has to be seen: who set it may not have seen until when we wait.
+            let until_us = until_us.min(lane.due_us.load(Ordering::SeqCst));
+            // Any error is an interruption: what is ready is asked for again.
+            let _ = poll(&mut polled, timeout(until_us).as_ref());
+            desk.wake.until_us.store(0, Ordering::SeqCst);
+            desk.wake.taken();
+            for (place, polled) in polled[..desk.sockets.len()].iter().enumerate() {
+                if !polled.revents().is_empty() {
+                    self.drain(place);
+                }
+            }
+            lane.serve(&shared, &desk.sockets);
+            let now_us = now_us();
+            if now_us >= lane.due_us.load(Ordering::SeqCst) {
+                let mut turn = lane.turn(&shared, &desk.sockets);
+                turn.keep_time(now_us);
+                turn.end();
+                lane.serve(&shared, &desk.sockets);
+            }
+        }
+    }
+
+    fn drain(&mut self, place: usize) {
+        let shared = self.shared.clone();
+        let socket = &shared.desks[self.number].sockets[place];
+        for _ in 0..ROUNDS {
+            match self.batch.receive(socket.descriptor.as_fd()) {
+                Ok(count) => {
+                    self.take(place, count);
+                    if count < BATCH {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                // An ICMP error of an earlier send surfaces here; the socket itself is fine.
+                Err(_) => self.shared.count("receive-error"),
+            }
+        }
+    }
+
+    /// A batch is in: media to the lanes, everything else up.
+    fn take(&mut self, place: usize, count: usize) {
+        let now_us = now_us();
+        self.sort(place, count, now_us);
+        let shared = self.shared.clone();
+        let own = &shared.desks[self.number].sockets;
+        for (number, some) in self.sorted.iter_mut().enumerate().filter(|(_, some)| !some.is_empty()) {
+            let lane = &shared.lanes[number];
+            if let Some(mut turn) = lane.try_turn(&shared, own) {
+                turn.take_waiting();
+                for (index, link) in some.iter() {
+                    let arrival_us = now_us - self.batch.age_us(*index);
+                    turn.receive(link.key, self.batch.data(*index), now_us, arrival_us);
+                }
+                turn.end();
+            } else {
+                for (index, link) in some.iter() {
+                    let arrival_us = now_us - self.batch.age_us(*index);
+                    if !lane.put(What::Datagram(link.key), self.batch.data(*index), arrival_us) {
+                        shared.count("lane-queue-full");
+                    }
+                }
+            }
+            some.clear();
+            lane.serve(&shared, own);
+        }
+    }
+
+    /// Tell what each datagram is, by its first byte and who has proven its address. Spec: RFC 7983 section 7.
+    fn sort(&mut self, place: usize, count: usize, now_us: i64) {
+        let directory = self.shared.directory.read();
+        for index in 0..count {
+            let data = self.batch.data(index);
+            let Some(from) = self.batch.address(index) else { continue };
+            let link = directory.by_address.get(&from);
+            let upward = match data.first().copied().unwrap_or(255) {
+                128..192 => match link {
+                    Some(link) => match link.phase.load(Ordering::Acquire) {
+                        OPEN => {
+                            link.received_bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+                            if !link.room.faulty.load(Ordering::Relaxed) {
+                                self.sorted[link.lane].push((index, link.clone()));
+                            }
+                            continue;
+                        }
+                        phase => phase == EARLY,
+                    },
+                    None => false,
+                },
+                0..4 => true,
+                20..64 => link.is_some(),
+                _ => {
+                    self.shared.count("unknown-datagram");
+                    continue;
+                }
+            };
+            if !upward {
+                self.shared.count("unknown-address");
+                continue;
+            }
+            let (data, age_us) = (data.to_vec(), self.batch.age_us(index));
+            if !self.shared.upward.datagram(Datagram { place, from, data, read_us: now_us, age_us }) {
+                self.shared.count("upward-queue-full");
+            }
+        }
+    }
+}
+
+/// How long to wait, None where nothing is due.
+fn timeout(until_us: i64) -> Option<Timespec> {
+    if until_us == NEVER_US {
+        return None;
+    }
+    let left_us = (until_us - now_us()).max(0);
+    Some(Timespec { tv_sec: left_us / 1_000_000, tv_nsec: (left_us % 1_000_000 * 1000) as _ })
+}

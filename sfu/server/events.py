@@ -1,0 +1,188 @@
+"""What happens in rooms, as plain values for whoever listens inside the server: webhooks, extensions.
+
+One place turns the room core's commands and effects into events; listeners get them in order, each once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from sfu import clock
+from sfu.ids import ParticipantId, RoomName, random_text
+from sfu.room import acts, commands, effects
+from sfu.room.class_events import RecordingChanged
+from sfu.room.commands import Command
+from sfu.room.effects import Effect
+from sfu.room.model import ChatMessage, LeaveReason, ParticipantView
+from sfu.server import wire
+
+log = logging.getLogger(__name__)
+
+EventType = Literal[
+    "room_started",
+    "room_ended",
+    "participant_joined",
+    "participant_left",
+    "published",
+    "unpublished",
+    "message",
+    "hand",
+    "moderated",
+    "alarm",
+    "recording",
+]
+TYPES: tuple[str, ...] = get_args(EventType)
+
+_MODERATION: Mapping[type[Command], str] = {
+    acts.SetRole: "set_role",
+    acts.SetGrants: "set_grants",
+    acts.MuteOthers: "mute_participant",
+    acts.Remove: "remove",
+    acts.SetRoom: "set_room",
+    acts.SetSpotlight: "spotlight",
+    acts.Admit: "admit",
+    acts.Deny: "deny",
+    acts.OpenBreakouts: "open_breakouts",
+    acts.AssignBreakout: "assign_breakout",
+    acts.CloseBreakouts: "close_breakouts",
+    acts.Broadcast: "broadcast",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomEvent:
+    """`id` is unique for ever, `at_ms` Unix milliseconds, `data` the type's own fields, ready for JSON."""
+
+    id: str
+    at_ms: int
+    room: RoomName
+    type: EventType
+    data: Mapping[str, Any]
+
+
+Listener = Callable[[RoomEvent], None]
+"""Called at once, in the server's one thread: it must neither block nor wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Person:
+    room: RoomName
+    identity: str
+    name: str
+    role: str
+
+
+class Events:
+    """The stream of a server. `rng` makes ids that no other server and no earlier run has used."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._run = random_text(rng, 12)
+        self._numbers = itertools.count(1)
+        self._listeners: list[Listener] = []
+        self._people: dict[ParticipantId, _Person] = {}
+        self._rooms: dict[RoomName, None] = {}
+
+    def listen(self, listener: Listener) -> None:
+        """Tell `listener` everything from now on."""
+        self._listeners.append(listener)
+
+    def emit(self, kind: EventType, room: RoomName, data: Mapping[str, Any]) -> None:
+        """Tell everybody. A listener that fails is logged, and harms nobody."""
+        number = f"EV_{self._run}_{next(self._numbers)}"
+        event = RoomEvent(id=number, at_ms=clock.wall_ms(), room=room, type=kind, data=data)
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception:
+                log.exception("a listener failed on %s", kind, extra={"room": room})
+
+    def effect(self, effect: Effect) -> None:
+        """What the room core wants done has happened."""
+        match effect:
+            case effects.RoomOpened(room):
+                self._rooms[room] = None
+                self.emit("room_started", room, {})
+            case effects.RoomClosed(room):
+                self._rooms.pop(room, None)
+                self.emit("room_ended", room, {})
+            case effects.Welcome() if not effect.resumed:
+                self._joined(effect.room, effect.participant)
+            case effects.ParticipantClosed():
+                self._left(effect.participant, effect.reason)
+            case effects.PublicationOpened(publication):
+                person = self._people[publication.participant]
+                data = {**_of(publication.participant, person), "publication": wire.publication(publication)}
+                self.emit("published", person.room, data)
+            case effects.PublicationClosed():
+                person = self._people[effect.participant]
+                data = {**_of(effect.participant, person), "publication": effect.publication}
+                self.emit("unpublished", person.room, data)
+
+            case effects.Announce(event=RecordingChanged(by, on)):
+                self._act(by, "recording", {"on": on})
+
+    def close(self) -> None:
+        """The server stops: everybody leaves, every room ends."""
+        for participant in list(self._people):
+            self._left(participant, "shutdown")
+        for room in self._rooms:
+            self.emit("room_ended", room, {})
+        self._rooms.clear()
+
+    def command(self, command: Command) -> None:
+        """A participant's command has been carried out."""
+        match command:
+            case commands.ChatStored() if command.change == "added":
+                self.emit("message", command.room, {"message": _message(command.message)})
+            case acts.RaiseHand(by, raised):
+                self._act(by, "hand", {"act": "raise_hand" if raised else "lower_hand"})
+            case acts.LowerHand(by, target):
+                self._act(by, "hand", {"act": "lower_hand", "target": target})
+            case acts.CallOn(by, target):
+                self._act(by, "hand", {"act": "call_on", "target": target})
+            case acts.MuteOthers(by, None, source):
+                self._act(by, "moderated", {"act": "mute_all", "source": source})
+            case _ if (name := _MODERATION.get(type(command))) is not None:
+                details = asdict(command, dict_factory=_given)
+                by = details.pop("participant")
+                self._act(by, "moderated", {"act": name, **details})
+
+    def _joined(self, room: RoomName, participant: ParticipantView) -> None:
+        person = _Person(room, participant.identity, participant.name, participant.role)
+        self._people[participant.id] = person
+        self.emit("participant_joined", room, _of(participant.id, person))
+
+    def _left(self, participant: ParticipantId, reason: LeaveReason) -> None:
+        person = self._people.pop(participant, None)
+        if person is not None:
+            self.emit("participant_left", person.room, {**_of(participant, person), "reason": reason})
+
+    def _act(self, by: ParticipantId, kind: EventType, data: Mapping[str, Any]) -> None:
+        person = self._people.get(by)
+        if person is not None:
+            self.emit(kind, person.room, {**_of(by, person), **data})
+
+
+def _of(participant: ParticipantId, person: _Person) -> dict[str, Any]:
+    return {
+        "participant": participant,
+        "identity": person.identity,
+        "name": person.name,
+        "role": person.role,
+    }
+
+
+def _given(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Without what is None: it changes nothing."""
+    return {name: value for name, value in fields if value is not None}
+
+
+def _message(message: ChatMessage) -> dict[str, Any]:
+    """Of direct messages only that there was one: their text is for two people."""
+    whole = wire.chat_message(message)
+    return whole if message.to is None else {**whole, "text": "", "mentions": [], "file": None}

@@ -1,0 +1,214 @@
+"""Webhooks: room events posted to configured URLs, signed, in order, and again until they are taken.
+
+They are signed as https://www.standardwebhooks.com has it, for which every language has a library. An
+event is written to the database before it is posted and removed when the receiver has answered 2xx, so a
+restart loses none. Where the answer was lost on the way it is posted again with the same `webhook-id`: by
+it the receiver takes each event once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import logging
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlsplit
+
+import aiohttp
+
+import sfu
+from sfu import clock
+from sfu.config import WebhooksConfig
+from sfu.errors import ConfigError, RequestError
+from sfu.server.events import TYPES, RoomEvent
+from sfu.store import outbox
+from sfu.store.outbox import Delivery
+from sfu.store.store import Store
+
+log = logging.getLogger(__name__)
+
+RETRIES_S = (1.0, 5.0, 30.0, 120.0, 600.0)
+"""Pauses after failures in a row; the last one again and again."""
+SECRET_PREFIX = "whsec_"  # noqa: S105 - the standard's mark of a Base64 secret
+LAST_S = 2.0
+"""How long the last events of a server that stops may take; what is left waits for the next start."""
+
+
+@dataclass(slots=True)
+class WebhookCounters:
+    """Of all URLs. `dropped` are those that were too many, or too old."""
+
+    delivered: int = 0
+    failed: int = 0
+    dropped: int = 0
+
+
+def body(event: RoomEvent) -> str:
+    """What is posted."""
+    values = {
+        "id": event.id,
+        "type": event.type,
+        "at_ms": event.at_ms,
+        "room": event.room,
+        "data": event.data,
+    }
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def key(secret: str) -> bytes:
+    """The key of a secret: Base64 after `whsec_`, else its bytes. Raises `ValueError`."""
+    if secret.startswith(SECRET_PREFIX):
+        return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    return secret.encode()
+
+
+def signature(secret: str, event: str, timestamp_s: int, text: str) -> str:
+    """The `webhook-signature` of a body posted at `timestamp_s` (Unix seconds)."""
+    signed = f"{event}.{timestamp_s}.{text}".encode()
+    return "v1," + base64.b64encode(hmac.digest(key(secret), signed, hashlib.sha256)).decode()
+
+
+class Webhooks:
+    """Made by `open_webhooks`. One delivery at a time for each URL: that keeps the order."""
+
+    def __init__(self, config: WebhooksConfig, store: Store, http: aiohttp.ClientSession) -> None:
+        self.counters = WebhookCounters()
+        self._config = config
+        self._store = store
+        self._http = http
+        self._next = 1
+        self._queues: dict[str, deque[Delivery]] = {url: deque() for url in config.urls}
+        self._wakes = {url: asyncio.Event() for url in config.urls}
+        self._taken = asyncio.Event()
+
+    async def load(self) -> None:
+        """Take up what an earlier run did not get rid of. Raises `RequestError` `storage_failed`."""
+        await self._store.writes.transact(lambda c: outbox.keep_only(c, self._config.urls))
+        async with self._store.reading() as connection:
+            for delivery in await outbox.waiting(connection):
+                self._queues[delivery.url].append(delivery)
+                self._wakes[delivery.url].set()
+                self._next = delivery.number + 1
+
+    def listen(self, event: RoomEvent) -> None:
+        """Queue an event for every URL that wants it, as soon as it is durable."""
+        if self._config.events and event.type not in self._config.events:
+            return
+        text = body(event)
+        for url in self._queues:
+            delivery = Delivery(number=self._next, url=url, event=event.id, body=text, at_ms=event.at_ms)
+            self._next += 1
+            try:
+                self._store.writes.submit(outbox.added(delivery), partial(self._kept, delivery))
+            except RequestError:
+                self._drop("a full store")
+
+    def _kept(self, delivery: Delivery, error: RequestError | None) -> None:
+        if error is not None:
+            self._drop("a failing store")
+            return
+        queue = self._queues[delivery.url]
+        queue.append(delivery)
+        while len(queue) > self._config.max_waiting:
+            # Never the first: it may be under way.
+            dropped = queue[1]
+            del queue[1]
+            self._forget(dropped)
+            self._drop("a receiver that does not keep up")
+        self._wakes[delivery.url].set()
+
+    async def drain(self) -> None:
+        """Wait until every receiver has taken everything."""
+        await self._store.writes.flush()
+        while any(self._queues.values()):
+            self._taken.clear()
+            await self._taken.wait()
+
+    async def run(self, url: str) -> None:
+        """Deliver to one URL for ever."""
+        queue, wake = self._queues[url], self._wakes[url]
+        failures = 0
+        while True:
+            while not queue:
+                wake.clear()
+                await wake.wait()
+            delivery = queue[0]
+            expired = clock.wall_ms() - delivery.at_ms > self._config.max_age_s * 1000
+            reason = "" if expired else await self._post(delivery)
+            if reason:
+                self.counters.failed += 1
+                pause_s = RETRIES_S[min(failures, len(RETRIES_S) - 1)]
+                failures += 1
+                log.warning("webhook %s: %s; again in %g s", urlsplit(url).hostname, reason, pause_s)
+                await asyncio.sleep(pause_s)
+                continue
+            failures = 0
+            queue.popleft()
+            self._taken.set()
+            self._forget(delivery)
+            if expired:
+                self._drop("their age")
+            else:
+                self.counters.delivered += 1
+
+    async def _post(self, delivery: Delivery) -> str:
+        """Why it was not taken, empty where it was."""
+        now_s = clock.wall_ms() // 1000
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": f"pysfu/{sfu.__version__}",
+            "webhook-id": delivery.event,
+            "webhook-timestamp": str(now_s),
+        }
+        if self._config.secret:
+            headers["webhook-signature"] = signature(
+                self._config.secret, delivery.event, now_s, delivery.body
+            )
+        try:
+            async with self._http.post(
+                delivery.url, data=delivery.body.encode(), headers=headers, allow_redirects=False
+            ) as answer:
+                return "" if 200 <= answer.status < 300 else f"answered {answer.status}"
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return type(error).__name__
+
+    def _forget(self, delivery: Delivery) -> None:
+        """What cannot be marked as delivered now is delivered again after a restart, with its id."""
+        with contextlib.suppress(RequestError):
+            self._store.writes.submit(outbox.removed(delivery.number))
+
+    def _drop(self, why: str) -> None:
+        if not self.counters.dropped:
+            log.error("webhook events are dropped for %s; counted from now on, not logged", why)
+        self.counters.dropped += 1
+
+
+@contextlib.asynccontextmanager
+async def open_webhooks(config: WebhooksConfig, store: Store) -> AsyncIterator[Webhooks]:
+    """Deliver while this is open. What is not delivered at the end waits for the next start.
+
+    Raises `ConfigError` for types of event that do not exist.
+    """
+    if unknown := set(config.events) - set(TYPES):
+        raise ConfigError([f"webhooks.events: there is no {', '.join(sorted(unknown))}"])
+    timeout = aiohttp.ClientTimeout(total=config.timeout_s)
+    async with aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as http:
+        webhooks = Webhooks(config, store, http)
+        if config.urls:
+            await webhooks.load()
+        tasks = [asyncio.create_task(webhooks.run(url)) for url in config.urls]
+        try:
+            yield webhooks
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(webhooks.drain(), LAST_S)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,123 @@
+"""The port's side of a plane that uses UDP by itself: what it is told, and what comes up from it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from sfu.ids import TransportKey
+from sfu.media.plane import Routes
+from sfu.transport import timestamps
+from sfu.transport.path import Path
+
+UPWARD_DATAGRAMS = 128
+"""Datagrams taken in one wake-up; then timers and signalling get their turn."""
+
+
+class RoutedPath(Path, Protocol):
+    """A path that the plane can use by itself."""
+
+    def route(self) -> tuple[int, str, int, int]:
+        """Descriptor of the socket, address, port, scope."""
+
+
+OnDatagram = Callable[[int, Any, bytes, int, int], None]
+OnPacket = Callable[[TransportKey, bytes], None]
+
+
+class LiftedPaths:
+    """Tells `routes` which addresses are whose. TCP stays with the port.
+
+    `on_datagram(place, address, data, read_us, arrival_us)` gets what is not media, from the bound address
+    number `place`; `on_packet` what is to be sent to a peer that has no UDP path.
+    """
+
+    def __init__(self, routes: Routes, on_datagram: OnDatagram, on_packet: OnPacket) -> None:
+        self.routes = routes
+        self._on_datagram = on_datagram
+        self._on_packet = on_packet
+        self._routed: dict[TransportKey, Path] = {}
+        self._readable: int | None = None
+
+    def start(self, sockets: list[socket.socket], threads: int) -> None:
+        """Hand over the sockets, and bind as many more of each as there are further threads.
+
+        Raises `OSError` where that fails.
+        """
+        loop = asyncio.get_running_loop()
+        for sock in sockets:
+            loop.remove_reader(sock.fileno())
+        groups = [sockets]
+        try:
+            for _ in range(threads - 1):
+                groups.append([])
+                for sock in sockets:
+                    groups[-1].append(_beside(sock))
+            self._readable = self.routes.start([[sock.fileno() for sock in group] for group in groups])
+        finally:
+            for group in groups[1:]:
+                for sock in group:
+                    sock.close()
+        loop.add_reader(self._readable, self._take)
+
+    def stop(self) -> None:
+        """End the plane's threads."""
+        if self._readable is not None:
+            asyncio.get_running_loop().remove_reader(self._readable)
+            self._readable = None
+            self.routes.stop()
+
+    def learn(self, transport: TransportKey, path: RoutedPath) -> None:
+        """What comes over `path` is this transport's."""
+        self.routes.learn(transport, *path.route()[1:])
+
+    def unlearn(self, path: RoutedPath) -> None:
+        self.routes.unlearn(*path.route()[1:])
+
+    def select(self, transport: TransportKey, path: RoutedPath | None) -> int:
+        """What goes to a transport's peer goes over `path`; None where that is none of UDP.
+
+        Returns the bytes that the plane has sent over the one before, once it has none any more.
+        """
+        if path == self._routed.get(transport):
+            return 0
+        if path is not None:
+            self._routed[transport] = path
+            self.routes.set_route(transport, *path.route())
+            return 0
+        del self._routed[transport]
+        sent = self.routes.route_bytes(transport)
+        self.routes.clear_route(transport)
+        return sent
+
+    def _take(self) -> None:
+        datagrams, packets = self.routes.take_upward(UPWARD_DATAGRAMS)
+        for place, host, port, scope, data, read_us, age_us in datagrams:
+            # As `recvmsg` tells an address: IPv6 has a flow label and a scope as well.
+            address = (host, port, 0, scope) if ":" in host else (host, port)
+            self._on_datagram(place, address, data, read_us, read_us - age_us)
+        for transport, packet in packets:
+            self._on_packet(TransportKey(transport), packet)
+
+
+def _beside(sock: socket.socket) -> socket.socket:
+    """Another socket like it on the same address and port. One peer always comes to the same one."""
+    made = socket.socket(sock.family, socket.SOCK_DGRAM)
+    try:
+        if sock.family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            # Linux reports twice what it was asked for.
+            made.setsockopt(socket.SOL_SOCKET, option, sock.getsockopt(socket.SOL_SOCKET, option) // 2)
+        timestamps.enable(made)
+        made.setblocking(False)
+        # The first was bound without it: only so is a port that somebody else has an error.
+        for each in (sock, made):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind(sock.getsockname())
+    except OSError:
+        made.close()
+        raise
+    return made

@@ -1,0 +1,189 @@
+"""Webhooks from a real server to a real receiver that has every fault a receiver can have."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from server_process import start
+from signalling import Signal, clients, local_config, until
+
+from sfu.config import Config, WebhooksConfig
+from sfu.errors import ConfigError
+from sfu.server import webhooks
+
+SECRET = "whsec_" + base64.b64encode(b"a secret of 24 characters").decode()
+
+
+class Receiver:
+    """Keeps what it takes. `answer` is called with how many posts came before, and gives the status."""
+
+    def __init__(self) -> None:
+        self.posts: list[tuple[dict[str, str], str]] = []
+        self.taken: list[dict[str, Any]] = []
+        self.answer: Callable[[int], int] = lambda before: 204
+        self.stalled = asyncio.Event()
+        self.stall = False
+        self.url = ""
+
+    def types(self) -> list[str]:
+        return [each["type"] for each in self.taken]
+
+    async def take(self, request: web.Request) -> web.Response:
+        text = await request.text()
+        status = self.answer(len(self.posts))
+        self.posts.append((dict(request.headers), text))
+        if self.stall:
+            self.stalled.set()
+            await asyncio.Event().wait()
+        if status < 300:
+            self.taken.append(json.loads(text))
+        return web.Response(status=status, headers={"Location": self.url} if status == 302 else {})
+
+
+@contextlib.asynccontextmanager
+async def receiver(port: int = 0) -> AsyncIterator[Receiver]:
+    there = Receiver()
+    app = web.Application()
+    app.router.add_post("/hook", there.take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    sock = socket.create_server(("127.0.0.1", port), reuse_port=True)
+    await web.SockSite(runner, sock).start()
+    there.url = f"http://127.0.0.1:{sock.getsockname()[1]}/hook"
+    try:
+        yield there
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "RETRIES_S", (0.01, 0.02))
+
+
+def telling(there: Receiver, **values: Any) -> Config:
+    return local_config(webhooks=WebhooksConfig(urls=(there.url,), secret=SECRET, **values))
+
+
+async def test_a_call_is_told_in_order_and_signed() -> None:
+    async with receiver() as there:
+        async with clients(telling(there)) as those:
+            ann = await those.join()
+            await ann.request("chat", text="hello")
+            await ann.request("raise_hand", raised=True)
+            await ann.request("leave")
+            await until(lambda: len(there.taken) >= 5)
+        assert there.types() == [
+            "room_started", "participant_joined", "message", "hand", "participant_left", "room_ended",
+        ]  # fmt: skip
+        for headers, text in there.posts:
+            signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.{text}".encode()
+            expected = hmac.digest(b"a secret of 24 characters", signed, hashlib.sha256)
+            assert headers["webhook-signature"] == "v1," + base64.b64encode(expected).decode()
+            assert json.loads(text)["id"] == headers["webhook-id"]
+        assert there.taken[2]["data"]["message"]["text"] == "hello"
+
+
+async def test_what_is_refused_is_posted_again_before_anything_else() -> None:
+    async with receiver() as there:
+        there.answer = lambda before: {1: 500, 2: 302, 3: 404}.get(before, 200)
+        async with clients(telling(there)) as those:
+            await those.join()
+            await until(lambda: len(there.taken) == 2)
+            ids = [headers["webhook-id"] for headers, _ in there.posts]
+            assert len(ids) == 5
+            assert len(set(ids[1:])) == 1
+            assert there.types() == ["room_started", "participant_joined"]
+
+
+async def test_only_the_types_asked_for_are_posted() -> None:
+    async with receiver() as there, clients(telling(there, events=("message",))) as those:
+        ann = await those.join()
+        await ann.request("chat", text="hello")
+        await until(lambda: there.taken)
+        assert there.types() == ["message"]
+
+
+async def test_a_receiver_that_stalls_holds_up_nobody() -> None:
+    async with receiver() as there:
+        there.stall = True
+        async with clients(telling(there, timeout_s=0.2)) as those:
+            ann = await those.join()
+            await there.stalled.wait()
+            assert (await ann.request("chat", text="hello"))["type"] == "ok"
+            there.stall = False
+            await until(lambda: len(there.taken) == 3)
+        assert there.types()[:3] == ["room_started", "participant_joined", "message"]
+
+
+async def test_too_many_drop_the_oldest_but_the_one_under_way() -> None:
+    async with receiver() as there:
+        there.stall = True
+        async with clients(telling(there, max_waiting=2, timeout_s=0.2)) as those:
+            ann = await those.join()
+            await there.stalled.wait()
+            for number in range(5):
+                await ann.request("chat", text=str(number))
+            there.stall = False
+            await until(lambda: len(there.taken) == 2)
+            assert there.types() == ["room_started", "message"]
+            assert there.taken[1]["data"]["message"]["text"] == "4"
+
+
+async def test_what_nobody_took_is_dropped_with_age() -> None:
+    async with receiver() as there:
+        there.answer = lambda before: 500
+        async with clients(telling(there, max_age_s=0.1)) as those:
+            ann = await those.join()
+            await until(lambda: len(there.posts) >= 2)
+            await asyncio.sleep(0.1)
+            there.answer = lambda before: 200
+            await ann.request("chat", text="fresh")
+            await until(lambda: "message" in there.types())
+        assert "room_started" not in there.types()
+
+
+async def test_a_killed_server_goes_on_where_it_was(tmp_path: Path) -> None:
+    async with receiver() as there, aiohttp.ClientSession() as http:
+        there.answer = lambda before: 503
+        settings = (f"webhooks.urls={there.url}", "webhooks.secret=s", "webhooks.events=room_started,message")
+        server = await start(tmp_path, *settings)
+        ann = Signal(await http.ws_connect(server.url + "/signal"))
+        await ann.join()
+        for text in ("one", "two"):
+            assert (await ann.request("chat", text=text))["type"] == "ok"
+        await until(lambda: there.posts)
+        # A further message is acknowledged only after a commit that the events before it are in.
+        await ann.request("chat", text="three")
+        server.process.kill()
+        await server.process.wait()
+        assert there.types() == []
+        there.answer = lambda before: 200
+        server = await start(tmp_path, *settings)
+        try:
+            await until(lambda: len(there.taken) >= 3, 15)
+            texts = [each["data"]["message"]["text"] for each in there.taken if each["type"] == "message"]
+            assert there.types()[0] == "room_started"
+            assert texts[:2] == ["one", "two"]
+            assert len({each["id"] for each in there.taken}) == len(there.taken)
+        finally:
+            await server.stop()
+
+
+async def test_unknown_types_stop_the_start() -> None:
+    async with receiver() as there:
+        with pytest.raises(ConfigError, match="earthquake"):
+            async with clients(telling(there, events=("earthquake",))):
+                pass

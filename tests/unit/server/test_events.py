@@ -1,0 +1,126 @@
+"""The stream of what happens in rooms."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from test_conference import World
+
+from sfu.ids import RoomName
+from sfu.room import acts, commands
+from sfu.room.model import ChatMessage
+from sfu.room.permissions import GrantChanges
+from sfu.server import wire
+from sfu.server.events import Events, RoomEvent
+
+ROOM = RoomName("r")
+
+
+def heard(events: Events) -> list[RoomEvent]:
+    kept: list[RoomEvent] = []
+    events.listen(kept.append)
+    return kept
+
+
+def message(to: str | None) -> ChatMessage:
+    values: dict[str, Any] = {
+        "id": 1, "rev": 1, "sender": "PA_1", "identity": "ann", "name": "Ann", "text": "hello", "to": to,
+        "to_identity": None if to is None else "ben", "mentions": (), "sent_at_ms": 5,
+    }  # fmt: skip
+    return ChatMessage(**values)
+
+
+async def test_a_call_from_its_beginning_to_its_end() -> None:
+    world = World()
+    events = heard(world.conference.events)
+    ann, _ = world.join("Ann")
+    publication = world.publish(ann)
+    ben, _ = world.join("Ben")
+    world.conference.leave(ben, "left")
+    world.conference.leave(ann, "left")
+    assert [(each.type, each.data.get("name")) for each in events] == [
+        ("room_started", None),
+        ("participant_joined", "Ann"),
+        ("published", "Ann"),
+        ("participant_joined", "Ben"),
+        ("participant_left", "Ben"),
+        ("unpublished", "Ann"),
+        ("participant_left", "Ann"),
+    ]
+    assert events[2].data["publication"]["id"] == publication
+    assert events[4].data["reason"] == "left"
+    assert {each.room for each in events} == {ROOM}
+    assert len({each.id for each in events}) == len(events)
+    for each in events:
+        json.dumps(dict(each.data))
+
+
+async def test_acts_name_who_and_whom() -> None:
+    world = World()
+    ann, _ = world.join("Ann")
+    ben, _ = world.join("Ben")
+    events = heard(world.conference.events)
+    for act in (
+        acts.RaiseHand(ben.id, True),
+        acts.CallOn(ann.id, ben.id),
+        acts.LowerHand(ann.id, None),
+        acts.MuteOthers(ann.id, None, "microphone"),
+        acts.SetGrants(ann.id, ben.id, GrantChanges(chat=False)),
+        acts.Remove(ann.id, ben.id),
+    ):
+        world.conference.apply(act)
+    told = [(each.type, each.data["act"], each.data["name"]) for each in events if "act" in each.data]
+    assert told == [
+        ("hand", "raise_hand", "Ben"),
+        ("hand", "call_on", "Ann"),
+        ("hand", "lower_hand", "Ann"),
+        ("moderated", "mute_all", "Ann"),
+        ("moderated", "set_grants", "Ann"),
+        ("moderated", "remove", "Ann"),
+    ]
+    assert events[4].data["target"] == ben.id
+    assert events[4].data["changes"] == {"chat": False}
+
+
+async def test_a_recording_is_told_with_its_end() -> None:
+    world = World()
+    ann, _ = world.join("Ann")
+    events = heard(world.conference.events)
+    for on in (True, True, False, True):
+        world.conference.apply(acts.SetRecording(ann.id, on))
+    world.conference.leave(ann, "left")
+    told = [(each.type, each.data.get("on")) for each in events]
+    assert told == [
+        ("recording", True), ("recording", False), ("recording", True), ("recording", False),
+        ("participant_left", None),
+    ]  # fmt: skip
+
+
+async def test_a_message_is_told_when_it_is_durable_and_a_direct_one_without_its_text() -> None:
+    world = World()
+    ann, _ = world.join("Ann")
+    events = heard(world.conference.events)
+    for to in (None, "PA_2"):
+        world.conference.apply(commands.ChatStored(ROOM, message(to), "added", ann.id))
+    world.conference.apply(commands.ChatStored(ROOM, message(None), "reacted", ann.id))
+    assert [(each.type, each.data["message"]["text"]) for each in events] == [
+        ("message", "hello"),
+        ("message", ""),
+    ]
+    assert events[0].data["message"] == wire.chat_message(message(None))
+
+
+def test_a_listener_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    events = Events(random.Random(1))
+
+    def fail(event: RoomEvent) -> None:
+        raise ZeroDivisionError
+
+    events.listen(fail)
+    kept = heard(events)
+    events.emit("alarm", ROOM, {"value": 1})
+    assert [each.type for each in kept] == ["alarm"]
+    assert "a listener failed" in caplog.text

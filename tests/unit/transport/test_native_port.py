@@ -1,0 +1,242 @@
+"""The port with the native plane on its sockets: real datagrams of peers with SRTP of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import pytest
+from plane_harness import OUT_PT, SEEN_IDS, SENT_IDS, VIDEO, Secured, one_byte, rtp, vp8_payload
+from transport_client import Observer, connect, new_client, open_port
+
+from sfu.ids import PublicationKey, SubscriptionKey
+from sfu.media.plane import EncodingStarted, PublicationConfig, SubscriptionConfig
+from sfu.rtp.packet import RtpPacket, is_rtcp, parse_packet
+from sfu.rtp.rtcp import parse_compound
+from sfu.rtp.transport_cc import TransportWideFeedback
+from sfu.transport import stun
+from sfu.transport.port import TransportPort
+
+if TYPE_CHECKING:
+    from sfu.media.native_plane import NativePlane
+
+pytest.importorskip("sfu.media.native_plane", exc_type=ImportError)
+CAMERA = PublicationKey(1)
+
+
+class Peer:
+    """A socket that has proven its address, and SRTP keys."""
+
+    def __init__(self, port: TransportPort, seed: int) -> None:
+        self.port = port
+        self.secured = Secured(seed, "AEAD_AES_128_GCM")
+        self.transport = port.create(Observer())
+        self.transport.start("peer", "q" * 24, (("sha-256", "AA"),), None)
+        self.transport.srtp_keys = self.secured.keys
+        self.key = self.transport.key
+        self.sock = self.another()
+        self.seq = 0
+
+    def another(self) -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        sock.connect(("127.0.0.1", self.port.port))
+        return sock
+
+    async def check(self, *, nominate: bool = True) -> None:
+        """A connectivity check, answered."""
+        attributes = [(stun.USERNAME, f"{self.transport.ice_ufrag}:peer".encode())]
+        attributes.append((stun.ICE_CONTROLLING, bytes(8)))
+        if nominate:
+            attributes.append((stun.USE_CANDIDATE, b""))
+        identity = random.randbytes(12)
+        self.sock.send(stun.build(stun.BINDING_REQUEST, identity, attributes, self.transport.ice_pwd))
+        while (data := await self.receive())[0] > 3:
+            pass
+        answer = stun.parse(data)
+        assert (answer.message_type, answer.transaction_id) == (stun.BINDING_SUCCESS, identity)
+        assert answer.integrity_is_valid(self.transport.ice_pwd)
+        assert answer.fingerprint_is_valid()
+        assert stun.mapped_address(answer) == self.sock.getsockname()
+
+    async def receive(self) -> bytes:
+        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.sock, 2048), 5)
+
+    async def media(self) -> RtpPacket:
+        """The next RTP packet."""
+        while is_rtcp(data := await self.receive()) or data[0] < 128:
+            pass
+        return parse_packet(self.secured.inbound.unprotect(data))
+
+    def send_frame(self, *, key: bool = False) -> None:
+        """A frame of one packet."""
+        self.seq += 1
+        payload = vp8_payload(self.seq, key=key, tl0=self.seq)
+        extension = one_byte({SENT_IDS.mid: b"0", SENT_IDS.transport_cc: self.seq.to_bytes(2, "big")})
+        packet = rtp(0x1000, self.seq, self.seq * 3000, payload, marker=True, extension=extension)
+        self.sock.send(self.secured.outbound.protect(packet))
+
+
+class Call:
+    """A publisher and its viewers on one port."""
+
+    def __init__(self, port: TransportPort, plane: NativePlane) -> None:
+        self.port = port
+        self.plane = plane
+        self.publisher = Peer(port, 1)
+        self.peers = [self.publisher]
+
+    async def publish(self) -> None:
+        await self.publisher.check()
+        self.plane.open_transport(self.publisher.key, self.publisher.secured.keys)
+        self.plane.open_publication(
+            CAMERA,
+            PublicationConfig(
+                transport=self.publisher.key, kind="video", mid="0", codecs=(VIDEO,), extensions=SENT_IDS,
+                nack=True, transport_cc=True,
+            ),
+        )  # fmt: skip
+
+    async def view(self) -> Peer:
+        viewer = Peer(self.port, len(self.peers) + 1)
+        self.peers.append(viewer)
+        await viewer.check()
+        self.plane.open_transport(viewer.key, viewer.secured.keys)
+        self.plane.open_subscription(
+            SubscriptionKey(viewer.key),
+            SubscriptionConfig(
+                transport=viewer.key, publication=CAMERA, mid="7", ssrc=0x2000 + viewer.key, rtx_ssrc=None,
+                payload_types={96: OUT_PT}, rtx_payload_types={}, extensions=SEEN_IDS, cname="PA_x",
+            ),
+        )  # fmt: skip
+        return viewer
+
+    async def received(self, count: int) -> None:
+        """Wait until the plane has received so many datagrams."""
+        async with asyncio.timeout(5):
+            while self.plane.counters().received < count:
+                await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def open_call(threads: int = 1) -> AsyncIterator[Call]:
+    from sfu.media.native_plane import NativePlane
+
+    async with open_port(threads=threads) as port:
+        call = Call(port, NativePlane(port, rng=random.Random(1)))
+        try:
+            await call.publish()
+            yield call
+        finally:
+            for peer in call.peers:
+                peer.sock.close()
+
+
+async def test_media_goes_from_socket_to_socket() -> None:
+    async with open_call() as call:
+        viewers = [await call.view() for _ in range(3)]
+        for number in range(10):
+            call.publisher.send_frame(key=number == 0)
+        for viewer in viewers:
+            seqs = [(await viewer.media()).seq for _ in range(10)]
+            assert seqs == [seqs[0] + number for number in range(10)]
+        assert EncodingStarted(CAMERA, "", 0x1000) in call.plane.poll_events()
+        (encoding,) = call.plane.publication_stats(CAMERA)
+        assert (encoding.packets, encoding.lost) == (10, 0)
+        stats = call.publisher.transport.stats()
+        assert stats.bytes_received > 1000
+        assert viewers[0].transport.stats().bytes_sent > 1000
+
+
+async def test_the_plane_keeps_its_time_by_itself() -> None:
+    async with open_call() as call:
+        for number in range(3):
+            call.publisher.send_frame(key=number == 0)
+        while True:
+            data = await call.publisher.receive()
+            reports = parse_compound(call.publisher.secured.inbound.unprotect_rtcp(data))
+            if any(isinstance(report, TransportWideFeedback) for report in reports):
+                break
+
+
+async def test_media_before_the_keys_waits_for_them() -> None:
+    async with open_port() as port:
+        from sfu.media.native_plane import NativePlane
+
+        plane = NativePlane(port, rng=random.Random(1))
+        call = Call(port, plane)
+        call.publisher.transport.srtp_keys = None
+        await call.publisher.check()
+        call.publisher.send_frame(key=True)
+        await call.publisher.check()
+        assert plane.counters().received == 0
+        assert len(call.publisher.transport._early) == 1
+        call.publisher.sock.close()
+
+
+async def test_strangers_are_dropped_and_counted() -> None:
+    async with open_call() as call:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            for data in (b"\x80" + bytes(30), b"\x16" + bytes(30), b"\x50" + bytes(30), b""):
+                stranger.sendto(data, ("127.0.0.1", call.port.port))
+            async with asyncio.timeout(5):
+                while sum(call.plane.counters().dropped.values()) < 4:
+                    await asyncio.sleep(0.005)
+        assert call.plane.counters().dropped == {"unknown-address": 2, "unknown-datagram": 2}
+
+
+async def test_handshakes_and_data_channels_go_up() -> None:
+    from sfu.media.native_plane import NativePlane
+
+    async with open_port() as port:
+        NativePlane(port, rng=random.Random(1))
+        client, observer = new_client(), Observer()
+        _, channels = await connect(port, observer, client)
+        await asyncio.wait_for(observer.connected.wait(), 10)
+        opened = asyncio.Event()
+        channels["reliable"].on("open", opened.set)
+        if channels["reliable"].readyState != "open":
+            await asyncio.wait_for(opened.wait(), 10)
+        channels["reliable"].send(b"hello")
+        assert await asyncio.wait_for(observer.messages.get(), 5) == ("reliable", b"hello")
+        await client.close()
+
+
+async def test_the_peer_moves_and_media_follows() -> None:
+    async with open_call() as call:
+        viewer = await call.view()
+        call.publisher.send_frame(key=True)
+        await viewer.media()
+        before, viewer.sock = viewer.sock, viewer.another()
+        await viewer.check()
+        call.publisher.send_frame()
+        await viewer.media()
+        before.close()
+        old, call.publisher.sock = call.publisher.sock, call.publisher.another()
+        await call.publisher.check()
+        call.publisher.send_frame()
+        await viewer.media()
+        old.close()
+
+
+async def test_transports_close_while_packets_flow() -> None:
+    async with open_call() as call:
+        viewers = [await call.view() for _ in range(4)]
+        call.publisher.send_frame(key=True)
+        for viewer in viewers:
+            await viewer.media()
+        for viewer in viewers:
+            for _ in range(50):
+                call.publisher.send_frame()
+            call.plane.close_transport(viewer.key)
+            await viewer.transport.close()
+        call.publisher.send_frame()
+        await call.received(202)
+        call.plane.close_transport(call.publisher.key)
+        call.publisher.send_frame()
+        await call.publisher.transport.close()
+        assert call.plane.counters().dropped.keys() <= {"no-transport", "unknown-address"}
