@@ -173,7 +173,7 @@ class Rooms:
         if len(self._rooms) >= self._limits.max_rooms:
             raise RequestError("too_many_rooms", "the server has no place for another room")
         template = self.template(command.room, command.template)
-        room = Room(command.room, template, self._limits, self._rng, now, command.chat)
+        room = Room(command.room, template, self._limits, self._rng, now, command.chat, command.work)
         done = room.join(command, now)
         self._rooms[room.name] = room
         return [RoomOpened(room.name), *done]
@@ -192,7 +192,9 @@ class Rooms:
             raise RequestError("too_many_rooms", "the server has no place for another room")
         template = self.template(command.room, command.template)
         limits = replace(self._limits, empty_us=max(command.empty_us, self._limits.empty_us))
-        self._rooms[command.room] = Room(command.room, template, limits, self._rng, now, command.chat)
+        self._rooms[command.room] = Room(
+            command.room, template, limits, self._rng, now, command.chat, command.work
+        )
         return [RoomOpened(command.room)]
 
     def _close(self, room: Room, now: Instant) -> list[Effect]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict, replace
 
 import sfu
@@ -16,9 +17,10 @@ from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationKey, RoomName, SubscriptionKey
 from sfu.media.decisions import LayersWanted, Notice, PublicationSized, Speakers, SubscriptionState
 from sfu.room import acts, commands, effects
+from sfu.room.class_records import ClassHistory
 from sfu.room.commands import Command
 from sfu.room.effects import Effect
-from sfu.room.model import Instant, LeaveReason, Participant, SessionKey
+from sfu.room.model import ChatHistory, Instant, LeaveReason, Participant, SessionKey
 from sfu.room.permissions import Grants, Role
 from sfu.room.registry import Rooms
 from sfu.server import act_requests, class_wire, data, joining, requests, settings, tokens, wire
@@ -26,8 +28,10 @@ from sfu.server.access import Access
 from sfu.server.attendance import Attendance
 from sfu.server.chat import Answer, Chat
 from sfu.server.events import Events
+from sfu.server.lasting import Lasting
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
+from sfu.server.passes import Passes
 from sfu.server.speakers import Place, SpeakerLists
 from sfu.server.tokens import Claims
 from sfu.server.wire import Json
@@ -59,6 +63,8 @@ class Conference:
         self.access = Access(config.auth)
         self.events = Events(rng)
         self._attendance = Attendance(store)
+        self._lasting = Lasting(store)
+        self._passes = Passes(store.folder, clock.wall_ms() / 1000)
         self.chat = Chat(store, self.core, self.apply, config.room.chat_history)
         self._members: dict[ParticipantId, Member] = {}
         self._subscriptions: dict[SubscriptionKey, Member] = {}
@@ -91,6 +97,7 @@ class Conference:
         """Release everything."""
         self.going_away()
         await self.chat.close()
+        self._lasting.close()
         self._attendance.close()
         self.events.close()
         if self._timer is not None:
@@ -116,13 +123,23 @@ class Conference:
         """
         if request.version != VERSION:
             raise RequestError("bad_request", f"this server speaks version {VERSION}")
-        command = joining.command(channel.key, request, claims)
+        now_s = clock.wall_ms() / 1000
+        former = self._passes.read(request.pass_, request.room, now_s) if claims is None else None
+        returning = self._passes.returning(now_s)
+        command = joining.command(channel.key, request, claims, former, returning=returning)
         if isinstance(command, commands.Resume):
             return self._enter(channel, request, command, claims)
         chat_read = await self.chat.read_position(command.room, command.identity)
-        async with self.chat.opening(command.room) as history:
-            command = replace(command, chat=history, chat_read=chat_read)
+        async with self._opening(command.room) as (chat, work):
+            command = replace(command, chat=chat, chat_read=chat_read, work=work)
             return self._enter(channel, request, command, claims)
+
+    @contextlib.asynccontextmanager
+    async def _opening(self, room: RoomName) -> AsyncIterator[tuple[ChatHistory, ClassHistory]]:
+        """What the store has of a room that is not open yet. Raises `RequestError` `storage_failed`."""
+        async with self.chat.opening(room) as chat:
+            opened = self.core.open_room(room) is not None
+            yield chat, ClassHistory() if opened else await self._lasting.history(room)
 
     def _enter(
         self, channel: Channel, request: requests.Join, command: Command, claims: Claims | None
@@ -222,7 +239,7 @@ class Conference:
             case act_requests.InRoom():
                 if not member.acts.take(1, clock.now_us()):
                     raise RequestError("rate_limited", "too many acts a second")
-                self.apply(request.by(member.id))
+                return self._lasting.act(request.by(member.id), self.apply, answer)
             case requests.Join() | requests.Candidate() | requests.Ping() | requests.Leave():
                 # The session's affair, or nobody's.
                 pass
@@ -247,8 +264,10 @@ class Conference:
 
     async def open_room(self, room: RoomName, *, template: str | None, empty_us: int) -> None:
         """Open a room for those who will come. Raises `RequestError` `bad_state` where it is open."""
-        async with self.chat.opening(room) as history:
-            self.apply(commands.OpenRoom(room=room, template=template, empty_us=empty_us, chat=history))
+        async with self._opening(room) as (chat, work):
+            self.apply(
+                commands.OpenRoom(room=room, template=template, empty_us=empty_us, chat=chat, work=work)
+            )
         self._arm()
 
     def room_stats(self, room: RoomName) -> list[Json]:
@@ -337,6 +356,8 @@ class Conference:
                     channel.close(effect.code, "you were not let in")
                 case effects.Granted():
                     self._members[effect.participant].grants = effect.grants
+                case effects.ClassToStore():
+                    self._lasting.keep(effect.room, effect.change)
                 case (
                     effects.WaitingBegun()
                     | effects.SessionReplaced()
@@ -462,10 +483,14 @@ class Conference:
         return member
 
     def _joined(self, member: Member, welcome: effects.Welcome) -> Json:
+        kept = {}
+        if not self.access.guarded:
+            kept["pass"] = self._passes.give(welcome.participant, welcome.room, clock.wall_ms() / 1000)
         return {
             "type": "joined",
             "version": VERSION,
             **wire.welcome(welcome),
+            **kept,
             "ice_servers": member.ice_servers(),
             "grace_s": self._config.room.grace_s,
             "max_publications": self._config.room.max_publications,

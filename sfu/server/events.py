@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from sfu import clock
 from sfu.ids import ParticipantId, RoomName, random_text
 from sfu.room import acts, commands, effects
+from sfu.room.class_events import RecordingChanged
 from sfu.room.commands import Command
 from sfu.room.effects import Effect
 from sfu.room.model import ChatMessage, LeaveReason, ParticipantView
@@ -121,6 +122,9 @@ class Events:
                 person = self._people[effect.participant]
                 data = {**_of(effect.participant, person), "publication": effect.publication}
                 self.emit("unpublished", person.room, data)
+
+            case effects.Announce(event=RecordingChanged(by, on)):
+                self._act(by, "recording", {"on": on})
 
     def close(self) -> None:
         """The server stops: everybody leaves, every room ends."""
