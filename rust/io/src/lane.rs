@@ -18,7 +18,7 @@ use crate::shared::Shared;
 const WAITING: usize = 4096;
 const WAITING_BYTES: usize = 8 << 20;
 /// Packets made before they are sent: a run of one destination may span datagrams, and nobody waits for long.
-const MADE: usize = 256;
+const MADE: usize = 1024;
 /// The plane's timers: RTCP, NACKs and feedback are due within this.
 pub const TICK_US: i64 = 20_000;
 /// Beat of the pacers while something waits in them.
