@@ -5,13 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use parking_lot::{Mutex, RwLock};
 use pysfu_plane_core::hub::{Counters, Event, Outbox};
 use pysfu_plane_core::parameters::TransportKey;
 use pysfu_plane_core::plane::Plane;
+use pysfu_plane_core::stun::Consent;
 use rustc_hash::FxHashMap;
 
 use crate::control::Objects;
@@ -125,6 +126,8 @@ impl Engine {
                 room,
                 phase: AtomicU8::new(EARLY),
                 received_bytes: AtomicU64::default(),
+                consent: Mutex::default(),
+                checked_us: AtomicI64::default(),
                 sent_bytes: Arc::default(),
             })
         };
@@ -151,6 +154,25 @@ impl Engine {
     /// Datagrams from `from` are nobody's.
     pub fn unlearn(&self, from: SocketAddr) {
         self.shared.directory.write().by_address.remove(&from);
+    }
+
+    /// The peer was checked at `from`. Answer further checks from there by `consent`.
+    pub fn set_consent(&self, key: TransportKey, from: SocketAddr, consent: Consent, checked_us: i64) {
+        let link = self.link(key);
+        link.checked_us.store(checked_us, Ordering::Relaxed);
+        *link.consent.lock() = Some((from, Arc::new(consent)));
+    }
+
+    /// Leave all checks to the owner.
+    pub fn withdraw_consent(&self, key: TransportKey) {
+        if let Some(link) = self.shared.link(key) {
+            *link.consent.lock() = None;
+        }
+    }
+
+    /// When the last check was that `set_consent` told of, or that was answered here; 0 where none was.
+    pub fn checked_us(&self, transport: TransportKey) -> i64 {
+        self.shared.link(transport).map_or(0, |link| link.checked_us.load(Ordering::Relaxed))
     }
 
     /// Send a transport's datagrams to `to` from the socket that its owner knows as `number`. `socket` gives a

@@ -19,6 +19,8 @@ pub struct Worker {
     shared: Arc<Shared>,
     number: usize,
     batch: Inbound,
+    /// To a check.
+    answer: Vec<u8>,
     /// Of each lane the datagrams of this batch: place in the batch and whose it is.
     sorted: Vec<Vec<(usize, Arc<Link>)>>,
 }
@@ -26,7 +28,7 @@ pub struct Worker {
 impl Worker {
     pub fn new(shared: Arc<Shared>, number: usize) -> Self {
         let sorted = shared.lanes.iter().map(|_| Vec::new()).collect();
-        Self { shared, number, batch: Inbound::default(), sorted }
+        Self { shared, number, batch: Inbound::default(), answer: Vec::new(), sorted }
     }
 
     /// Until the engine stops.
@@ -129,7 +131,17 @@ impl Worker {
                     },
                     None => false,
                 },
-                0..4 => true,
+                0..4 => {
+                    let consent = link.and_then(|link| Some((link, link.consent(from, now_us)?)));
+                    if let Some((link, consent)) = consent
+                        && consent.answer(data, from, &mut self.answer)
+                    {
+                        link.checked_us.store(now_us, Ordering::Relaxed);
+                        self.shared.desks[self.number].answer(place, from, &self.answer);
+                        continue;
+                    }
+                    true
+                }
                 20..64 => link.is_some(),
                 _ => {
                     self.shared.count("unknown-datagram");

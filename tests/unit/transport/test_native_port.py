@@ -209,6 +209,29 @@ async def test_handshakes_and_data_channels_go_up() -> None:
         await client.close()
 
 
+async def test_checks_on_the_proven_path_need_no_decision() -> None:
+    async with open_call() as call:
+        peer = call.publisher
+        agent = peer.transport.agent
+        first_us = max(agent.paths.values())
+        decided, decide = [], agent.check
+        agent.check = lambda *arguments: decided.append(1) or decide(*arguments)  # type: ignore[method-assign,func-returns-value]
+        await peer.check()
+        await peer.check(nominate=False)
+        assert decided == []
+        async with asyncio.timeout(5):
+            while max(agent.paths.values()) == first_us:
+                await asyncio.sleep(0.05)
+        peer.transport.restart_ice()
+        await peer.check()
+        await peer.check()
+        assert decided == [1]
+        before, peer.sock = peer.sock, peer.another()
+        await peer.check(nominate=False)
+        assert decided == [1, 1]
+        before.close()
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 async def test_the_peer_moves_and_media_follows(threads: int) -> None:
     async with open_call(threads) as call:
