@@ -162,8 +162,16 @@ class RembReceived:
     subscriptions: tuple[SubscriptionKey, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PlaneFault:
+    """A fault of the plane's own came between with something of this room: nothing of it works any more."""
+
+    room: int
+
+
 PlaneEvent = (
-    EncodingStarted
+    PlaneFault
+    | EncodingStarted
     | EncodingStopped
     | KeyframeWanted
     | CurrentLayerChanged

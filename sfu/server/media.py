@@ -145,6 +145,15 @@ class Media:
         self._closing.add(task)
         task.add_done_callback(self._closed)
 
+    def fail_room(self, number: int) -> RoomName | None:
+        """What is left of a room has failed by a fault of the plane; what comes into it from now on is new.
+
+        Returns its name, None where nothing is left of it.
+        """
+        room = self._rooms.fail(number)
+        log.error("the media plane failed with something of this room, which is closed", extra={"room": room})
+        return room
+
     def local_parameters(self, transport: PeerTransport) -> LocalParameters:
         """The server's side of a transport as descriptions carry it."""
         return LocalParameters(

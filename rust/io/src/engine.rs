@@ -314,7 +314,7 @@ impl Drop for Engine {
     }
 }
 
-fn shared(planes: Vec<Plane>, desks: Vec<Desk>) -> io::Result<Shared> {
+pub(crate) fn shared(planes: Vec<Plane>, desks: Vec<Desk>) -> io::Result<Shared> {
     Ok(Shared {
         lanes: planes.into_iter().enumerate().map(|(number, plane)| Lane::new(number, plane)).collect(),
         directory: RwLock::new(Directory::default()),

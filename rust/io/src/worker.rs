@@ -1,15 +1,16 @@
 //! A worker: one thread that receives on its own sockets, forwards, and keeps its lane's time.
 
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
-use crate::lane::{NEVER_US, What};
+use crate::lane::{Lane, NEVER_US, What};
 use crate::mmsg::{BATCH, Inbound, now_us};
-use crate::shared::{EARLY, Link, OPEN, Shared};
+use crate::shared::{Desk, EARLY, Link, OPEN, Shared};
 use crate::upward::Datagram;
 
 /// Batches taken from one socket in a row; then the clock and the other sockets get their turn.
@@ -37,30 +38,41 @@ impl Worker {
         let desk = &shared.desks[self.number];
         let lane = &shared.lanes[self.number];
         while !shared.stopping.load(Ordering::SeqCst) {
-            let mut polled: Vec<PollFd> =
-                desk.sockets.iter().map(|socket| PollFd::new(&socket.descriptor, PollFlags::IN)).collect();
-            polled.push(PollFd::new(&desk.wake.descriptor, PollFlags::IN));
-            let until_us = lane.due_us.load(Ordering::SeqCst);
-            desk.wake.until_us.store(until_us, Ordering::SeqCst);
-            // What became due between the two has to be seen: who set it may not have seen until when we wait.
-            let until_us = until_us.min(lane.due_us.load(Ordering::SeqCst));
-            // Any error is an interruption: what is ready is asked for again.
-            let _ = poll(&mut polled, timeout(until_us).as_ref());
-            desk.wake.until_us.store(0, Ordering::SeqCst);
-            desk.wake.taken();
-            for (place, polled) in polled[..desk.sockets.len()].iter().enumerate() {
-                if !polled.revents().is_empty() {
-                    self.drain(place);
-                }
+            // What can be laid at a room's door is caught where it happens. Whatever else goes wrong must not end
+            // the thread, which others depend on.
+            if catch_unwind(AssertUnwindSafe(|| self.round(desk, lane))).is_err() {
+                shared.count("worker-fault");
+                self.sorted.iter_mut().for_each(Vec::clear);
             }
+        }
+    }
+
+    /// Wait for something to do, and do it.
+    fn round(&mut self, desk: &Desk, lane: &Lane) {
+        let shared = self.shared.clone();
+        let mut polled: Vec<PollFd> =
+            desk.sockets.iter().map(|socket| PollFd::new(&socket.descriptor, PollFlags::IN)).collect();
+        polled.push(PollFd::new(&desk.wake.descriptor, PollFlags::IN));
+        let until_us = lane.due_us.load(Ordering::SeqCst);
+        desk.wake.until_us.store(until_us, Ordering::SeqCst);
+        // What became due between the two has to be seen: who set it may not have seen until when we wait.
+        let until_us = until_us.min(lane.due_us.load(Ordering::SeqCst));
+        // Any error is an interruption: what is ready is asked for again.
+        let _ = poll(&mut polled, timeout(until_us).as_ref());
+        desk.wake.until_us.store(0, Ordering::SeqCst);
+        desk.wake.taken();
+        for (place, polled) in polled[..desk.sockets.len()].iter().enumerate() {
+            if !polled.revents().is_empty() {
+                self.drain(place);
+            }
+        }
+        lane.serve(&shared, &desk.sockets);
+        let now_us = now_us();
+        if now_us >= lane.due_us.load(Ordering::SeqCst) {
+            let mut turn = lane.turn(&shared, &desk.sockets);
+            turn.keep_time(now_us);
+            turn.end();
             lane.serve(&shared, &desk.sockets);
-            let now_us = now_us();
-            if now_us >= lane.due_us.load(Ordering::SeqCst) {
-                let mut turn = lane.turn(&shared, &desk.sockets);
-                turn.keep_time(now_us);
-                turn.end();
-                lane.serve(&shared, &desk.sockets);
-            }
         }
     }
 

@@ -290,7 +290,9 @@ impl Plane {
 
     /// The name of each event's class and its fields.
     fn poll_events(&self, py: Python<'_>) -> Vec<PyEvent> {
-        py.detach(|| self.engine.poll_events()).into_iter().map(event).collect()
+        let (events, faults) = py.detach(|| (self.engine.poll_events(), self.engine.take_faults()));
+        let faults = faults.into_iter().map(|room| PyEvent::Fault("PlaneFault", (room,)));
+        events.into_iter().map(event).chain(faults).collect()
     }
 
     /// The fields of each known encoding's statistics.
