@@ -141,7 +141,7 @@ impl Engine {
         directory.by_address.retain(|_, other| other.key != key);
         drop(directory);
         self.placement.lock().leave(link.room.number, link.lane);
-        self.lane(link.lane).state.routes.clear(key);
+        self.on_lane(link.lane, |turn| turn.state.routes.clear(key));
         self.forget_sockets(&mut self.sockets.lock());
     }
 
@@ -190,9 +190,9 @@ impl Engine {
             Entry::Vacant(free) => free.insert((Arc::new(Socket::from(socket()?)), usize::MAX)),
         };
         let link = self.link(transport);
-        let mut turn = self.lane(link.lane);
-        turn.state.routes.set(transport, socket.clone(), *place, to, link.sent_bytes.clone());
-        drop(turn);
+        self.on_lane(link.lane, |turn| {
+            turn.state.routes.set(transport, socket.clone(), *place, to, link.sent_bytes.clone());
+        });
         self.forget_sockets(&mut sockets);
         Ok(())
     }
@@ -200,7 +200,7 @@ impl Engine {
     /// Send nothing more for a transport. A socket that no route needs any more is closed.
     pub fn clear_route(&self, transport: TransportKey) {
         if let Some(link) = self.shared.link(transport) {
-            self.lane(link.lane).state.routes.clear(transport);
+            self.on_lane(link.lane, |turn| turn.state.routes.clear(transport));
             link.sent_bytes.store(0, Ordering::Relaxed);
         }
         self.forget_sockets(&mut self.sockets.lock());
@@ -231,7 +231,7 @@ impl Engine {
     pub fn poll_events(&self) -> Vec<Event> {
         let mut events = Vec::new();
         for number in 0..self.shared.lanes.len() {
-            events.append(&mut self.lane(number).state.plane.poll_events());
+            events.append(&mut self.on_lane(number, |turn| turn.state.plane.poll_events()));
         }
         events
     }
@@ -244,8 +244,7 @@ impl Engine {
     pub fn counters(&self) -> Counters {
         let mut sum = self.shared.counters.lock().clone();
         for number in 0..self.shared.lanes.len() {
-            let turn = self.lane(number);
-            let counters = turn.state.plane.counters();
+            let counters = self.on_lane(number, |turn| turn.state.plane.counters().clone());
             sum.received += counters.received;
             sum.forwarded += counters.forwarded;
             for (reason, count) in &counters.dropped {
@@ -269,24 +268,24 @@ impl Engine {
         act: F,
     ) -> Result<Result<T, Fault>, F> {
         match self.shared.lanes[lane].try_turn(&self.shared, self.shared.sockets()) {
-            Some(turn) => Ok(self.finish(turn, act)),
+            Some(turn) => Ok(self.finish(turn, |turn| turn.guarded(act)).ok_or(Fault)),
             None => Err(act),
         }
     }
 
     /// Do something with a lane's plane as soon as that lane is free.
     pub fn control<T>(&self, lane: usize, act: impl FnOnce(&mut Plane) -> T) -> Result<T, Fault> {
-        self.finish(self.lane(lane), act)
+        self.on_lane(lane, |turn| turn.guarded(act)).ok_or(Fault)
     }
 
-    /// The turn of whoever has no worker's sockets, as soon as the lane is free.
-    pub(crate) fn lane(&self, number: usize) -> Turn<'_> {
-        self.shared.lanes[number].turn(&self.shared, self.shared.sockets())
+    /// Have a turn as soon as the lane is free.
+    pub(crate) fn on_lane<T>(&self, number: usize, act: impl FnOnce(&mut Turn) -> T) -> T {
+        self.finish(self.shared.lanes[number].turn(&self.shared, self.shared.sockets()), act)
     }
 
-    fn finish<T>(&self, mut turn: Turn, act: impl FnOnce(&mut Plane) -> T) -> Result<T, Fault> {
+    fn finish<T>(&self, mut turn: Turn, act: impl FnOnce(&mut Turn) -> T) -> T {
         let lane = turn.number();
-        let done = turn.guarded(act);
+        let done = act(&mut turn);
         if self.is_running() {
             turn.end();
             if self.shared.lanes[lane].has_waiting() {
@@ -295,12 +294,12 @@ impl Engine {
         } else {
             turn.flush();
         }
-        done.ok_or(Fault)
+        done
     }
 
     /// What has been made and has no route, where no threads run. `take` reads it; it is gone afterwards.
     pub fn left<T>(&self, take: impl FnOnce(&Outbox) -> T) -> T {
-        let mut turn = self.lane(0);
+        let mut turn = self.shared.lanes[0].turn(&self.shared, &[]);
         let out = turn.state.plane.out().0;
         let taken = take(out);
         out.clear();

@@ -88,13 +88,12 @@ impl Wake {
         }
     }
 
-    /// Take the signal back; what it was given for is to be looked at after this.
-    pub fn taken(&self) {
-        if self.signalled.load(Ordering::SeqCst) {
-            // In this order: a signal between the two is another look for nothing, never one too few.
-            let _ = rustix::io::read(&self.descriptor, &mut [0; 8]);
-            self.signalled.store(false, Ordering::SeqCst);
-        }
+    /// Take the signal back, which has made the descriptor readable; what it was given for is to be looked at
+    /// after this.
+    pub fn take(&self) {
+        // In this order: a signal between the two finds one that has not been answered yet.
+        let _ = rustix::io::read(&self.descriptor, &mut [0; 8]);
+        self.signalled.store(false, Ordering::SeqCst);
     }
 }
 

@@ -60,8 +60,11 @@ impl Worker {
         // Any error is an interruption: what is ready is asked for again.
         let _ = poll(&mut polled, timeout(until_us).as_ref());
         desk.wake.until_us.store(0, Ordering::SeqCst);
-        desk.wake.taken();
-        for (place, polled) in polled[..desk.sockets.len()].iter().enumerate() {
+        let (sockets, wake) = polled.split_at(desk.sockets.len());
+        if wake.iter().any(|wake| !wake.revents().is_empty()) {
+            desk.wake.take();
+        }
+        for (place, polled) in sockets.iter().enumerate() {
             if !polled.revents().is_empty() {
                 self.drain(place);
             }
