@@ -144,11 +144,19 @@ class DataRefused:
     topic: str
 
 
+@dataclass(frozen=True, slots=True)
+class RecordingChanged:
+    """A participant, perhaps this client, has begun to record, or ended it."""
+
+    participant_id: str
+    on: bool
+
+
 Event = (
     Connected | Disconnected | Closed | ParticipantJoined | ParticipantUpdated | ParticipantLeft
     | PublicationAdded | PublicationUpdated | PublicationRemoved | PublishFailed | TrackSubscribed
     | TrackEnded | SubscriptionChanged | SpeakersChanged | ChatReceived | ChatUpdated | DataReceived
-    | DataRefused
+    | DataRefused | RecordingChanged
 )  # fmt: skip
 
 CAPACITY = 4096

@@ -46,6 +46,7 @@ class Room:
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen = False
         self._chat = ChatMemory()
+        self._recording: set[str] = set()
 
     # --- coming and going
 
@@ -156,6 +157,11 @@ class Room:
         else:
             self._readers.add(reader)
         return reader
+
+    @property
+    def recording(self) -> frozenset[str]:
+        """The ids of who records, as they have said."""
+        return frozenset(self._recording)
 
     # --- receiving
 
@@ -279,6 +285,13 @@ class Room:
         if publication.id:
             await self._connection.request("mute", publication=publication.id, muted=muted)
 
+    async def set_recording(self, on: bool) -> None:
+        """Say to everybody that this client records, or does no more; needs the right `record`.
+
+        It ends with the membership and with the right. Raises `RefusedError`, `UnavailableError`.
+        """
+        await self._connection.request("set_recording", on=on)
+
     async def chat(self, text: str, to: str | None = None) -> ChatMessage:
         """Say something to everybody, or to one participant id. Raises `RefusedError`, `UnavailableError`."""
         reply = await self._connection.request("chat", text=text, **({} if to is None else {"to": to}))
@@ -356,6 +369,7 @@ class Room:
     def on_joined(self, joined: Message, resumed: bool) -> None:
         """Called by the connection."""
         self._me = Participant.parse(joined["participant"])
+        self._recording = set((joined.get("room") or {}).get("recording") or ())
         # One's own message whose answer was lost is no news.
         missed = [event for event in self._chat.joined(joined) if event.message.sender_id != self._me.id]
         if self._seen:
@@ -439,6 +453,8 @@ class Room:
                 return roster.publish(message["publication"])
             case "publication_removed":
                 return roster.unpublish(str(message["publication"]))
+            case "recording":
+                return self._recording_changed(str(message["participant"]), bool(message["on"]))
             case "subscription":
                 reason = str(message.get("reason") or "")
                 return [
@@ -457,6 +473,10 @@ class Room:
             return self._roster.update(participant)
         self._me.update(participant)
         return [events.ParticipantUpdated(self._me)]
+
+    def _recording_changed(self, participant: str, on: bool) -> Sequence[Event]:
+        (self._recording.add if on else self._recording.discard)(participant)
+        return [events.RecordingChanged(participant, on)]
 
     def _changed(self, reply: Message) -> ChatMessage:
         message = ChatMessage.parse(reply["message"])

@@ -214,6 +214,14 @@ class ClearBoard:
     participant: ParticipantId
 
 
+@dataclass(frozen=True, slots=True)
+class SetRecording:
+    """Say that one records, or does no more; needs `record`."""
+
+    participant: ParticipantId
+    on: bool
+
+
 Moderation = (
     SetRole
     | SetGrants
@@ -244,5 +252,6 @@ ClassAct = (
     | Draw
     | Erase
     | ClearBoard
+    | SetRecording
 )
 Act = Moderation | ClassAct

@@ -213,6 +213,10 @@ def _clear_board(message: Message) -> InRoom:
     return InRoom(acts.ClearBoard)
 
 
+def _set_recording(message: Message) -> InRoom:
+    return InRoom(partial(acts.SetRecording, on=v.boolean(message, "on")))
+
+
 def _participant(message: Message) -> ParticipantId:
     return ParticipantId(v.text(message, "participant", shortest=1, longest=MAX_ID))
 
@@ -258,4 +262,5 @@ PARSERS: Mapping[str, Callable[[Message], InRoom]] = {
     "draw": _draw,
     "erase": _erase,
     "clear_board": _clear_board,
+    "set_recording": _set_recording,
 }
