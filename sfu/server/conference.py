@@ -16,6 +16,7 @@ from sfu.config import Config
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationKey, RoomName, SubscriptionKey
 from sfu.media.decisions import LayersWanted, Notice, PublicationSized, Speakers, SubscriptionState
+from sfu.media.plane import PlaneFault
 from sfu.room import acts, commands, effects
 from sfu.room.class_records import ClassHistory
 from sfu.room.commands import Command
@@ -424,6 +425,10 @@ class Conference:
                         publisher.publish.want_layers(published.id, notice.rids)
                 case Speakers():
                     self._speaking(notice.speakers)
+                case PlaneFault():
+                    failed = self.media.fail_room(notice.room)
+                    for member in [each for each in self._members.values() if each.room == failed]:
+                        self.fail(member, "internal", "an error of the server")
 
     def _speaking(self, speakers: Iterable[tuple[PublicationKey, float]]) -> None:
         heard = []
@@ -456,13 +461,8 @@ class Conference:
             if member.data_limits.error_due(now_us):
                 member.send_data(label, data.pack({"error": error.code, "topic": topic}))
             return
-        header = {
-            "topic": received.topic,
-            "from": member.id,
-            "text": received.text,
-            "sent_at_ms": clock.wall_ms(),
-        }
-        packed = data.pack(header, received.payload)
+        header = {"topic": received.topic, "from": member.id, "text": received.text}
+        packed = data.pack(header | {"sent_at_ms": clock.wall_ms()}, received.payload)
         room = self.core.room_of(member.id)
         for participant in room.participants if room else ():
             addressed = received.to is None or participant in received.to
