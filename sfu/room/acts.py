@@ -8,6 +8,7 @@ from sfu.ids import ParticipantId, PublicationId
 from sfu.room.board import Point
 from sfu.room.model import BreakoutId
 from sfu.room.permissions import GrantChanges, Role, Source
+from sfu.room.state import Value
 
 # --- moderation: all of these need `moderate` --------------------------------------------------
 
@@ -214,6 +215,20 @@ class ClearBoard:
     participant: ParticipantId
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeState:
+    """Give a key of the shared state a value, or where `deleted` is true take it away.
+
+    Only where the key is at `if_version` now: 0 is a key that is not there, None is whatever it is.
+    """
+
+    participant: ParticipantId
+    key: str
+    value: Value = None
+    deleted: bool = False
+    if_version: int | None = None
+
+
 Moderation = (
     SetRole
     | SetGrants
@@ -245,4 +260,4 @@ ClassAct = (
     | Erase
     | ClearBoard
 )
-Act = Moderation | ClassAct
+Act = Moderation | ClassAct | ChangeState

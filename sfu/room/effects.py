@@ -18,6 +18,7 @@ from sfu.room.model import (
     Subscription,
 )
 from sfu.room.permissions import Grants
+from sfu.room.state import StatePatched, StateView
 
 # --- what participants are told ----------------------------------------------------------------
 
@@ -83,6 +84,7 @@ Event = (
     | ChatUpdated
     | ChatTyping
     | ClassEvent
+    | StatePatched
 )
 
 
@@ -115,6 +117,7 @@ class Welcome:
     room: RoomName
     view: RoomView
     work: ClassView
+    state: StateView
     participant: ParticipantView
     others: tuple[ParticipantView, ...]
     secret: str

@@ -36,6 +36,7 @@ from sfu.room.model import (
 from sfu.room.permissions import Grants, Role, Source, Template, source_fits
 from sfu.room.polls import Polls
 from sfu.room.questions import Questions
+from sfu.room.state import StateDocument
 from sfu.rtp.parameters import Kind
 
 SECRET_CHARACTERS = 32
@@ -66,6 +67,7 @@ class Room:
         self.questions = Questions()
         self.polls = Polls()
         self.board = Board()
+        self.state = StateDocument(limits.state)
         self.attendance = Attendance()
         self._limits = limits
         self._rng = rng
@@ -377,6 +379,7 @@ class Room:
             room=self.name,
             view=views.room_view(self),
             work=views.class_view(self, participant),
+            state=self.state.view(),
             participant=participant.view(),
             others=views.others(self, participant),
             secret=participant.secret,

@@ -22,6 +22,7 @@ from sfu.room.effects import Effect
 from sfu.room.model import Instant, LeaveReason, RoomSummary, SessionKey
 from sfu.room.permissions import Grants
 from sfu.room.registry import Rooms
+from sfu.room.state import Judge
 from sfu.server import act_requests, class_wire, data, joining, requests, settings, tokens, wire
 from sfu.server.access import Access
 from sfu.server.attendance import Attendance
@@ -223,7 +224,7 @@ class Conference:
             case act_requests.InRoom():
                 if not member.acts.take(1, clock.now_us()):
                     raise RequestError("rate_limited", "too many acts a second")
-                self.apply(request.by(member.id))
+                return act_requests.answer(self.apply(request.by(member.id)))
             case requests.Join() | requests.Candidate() | requests.Ping() | requests.Leave():
                 # The session's affair, or nobody's.
                 pass
@@ -240,6 +241,10 @@ class Conference:
         self.apply(acts.Remove(member.id, target))
         assert found is not None
         self.access.revocations.add(found.jti)
+
+    def judge_state(self, judge: Judge) -> None:
+        """From now on `judge` decides about every change of the shared state of every room."""
+        self._rooms.judge = judge
 
     def visits(self, room: RoomName) -> tuple[Visit, ...]:
         """Who was in the room, and when. Raises `RequestError` `not_found`."""
