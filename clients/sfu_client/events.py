@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 from sfu_client.model import ChatMessage, Participant, Publication
 from sfu_client.tracks import AnyTrack
@@ -144,11 +145,23 @@ class DataRefused:
     topic: str
 
 
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """A key of the shared state has another value, or is `deleted`. `participant_id` is empty where it
+    happened while this client was away."""
+
+    key: str
+    value: Any
+    version: int
+    deleted: bool
+    participant_id: str
+
+
 Event = (
     Connected | Disconnected | Closed | ParticipantJoined | ParticipantUpdated | ParticipantLeft
     | PublicationAdded | PublicationUpdated | PublicationRemoved | PublishFailed | TrackSubscribed
     | TrackEnded | SubscriptionChanged | SpeakersChanged | ChatReceived | ChatUpdated | DataReceived
-    | DataRefused
+    | DataRefused | StateChanged
 )  # fmt: skip
 
 CAPACITY = 4096

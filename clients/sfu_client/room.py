@@ -22,6 +22,7 @@ from sfu_client.publish import DEFAULT_VIDEO_BPS, LOSSY, RELIABLE, LocalPublicat
 from sfu_client.quality import SubscriptionQuality
 from sfu_client.roster import Roster
 from sfu_client.signalling import Message, signal_url
+from sfu_client.state import SharedState
 from sfu_client.tracks import AnyTrack, RemoteTrack
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class Room:
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen = False
         self._chat = ChatMemory()
+        self.state = SharedState(self._connection.request)
+        """The room's shared state."""
 
     # --- coming and going
 
@@ -361,7 +364,8 @@ class Room:
         if self._seen:
             self._emit(events.Connected(resumed))
         self._seen = True
-        for change in (*self._roster.replace(list(joined.get("participants") or ())), *missed):
+        others = self._roster.replace(list(joined.get("participants") or ()))
+        for change in (*others, *missed, *self.state.joined(joined)):
             self._emit(change)
 
     def on_offline(self, reason: str) -> None:
@@ -450,6 +454,8 @@ class Room:
             case "chat" | "chat_updated":
                 event = self._chat.take(ChatMessage.parse(message["message"]))
                 return [] if event is None else [event]
+            case "state_patch":
+                return [self.state.patched(message)]
         return []
 
     def _participant_updated(self, participant: Message) -> Sequence[Event]:

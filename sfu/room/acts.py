@@ -215,7 +215,7 @@ class ClearBoard:
     participant: ParticipantId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ChangeState:
     """Give a key of the shared state a value, or where `deleted` is true take it away.
 

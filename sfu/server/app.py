@@ -17,6 +17,7 @@ from sfu.config import Config
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, RoomName
 from sfu.log import peer_address
+from sfu.room.state import Judge, accept_all
 from sfu.server import attendance_report, cors, pages, tokens
 from sfu.server.conference import Conference
 from sfu.server.files import Files, Person
@@ -51,17 +52,23 @@ class Server:
 
     @classmethod
     async def start(
-        cls, config: Config, *, ssl_context: ssl.SSLContext | None = None, timing: Timing | None = None
+        cls,
+        config: Config,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        timing: Timing | None = None,
+        judge: Judge = accept_all,
     ) -> Server:
-        """Listen on the configured ports; HTTPS only with `ssl_context`. Raises `OSError`: one is taken.
+        """Listen on the configured ports; HTTPS only with `ssl_context`. `judge` rules the shared state.
 
-        Raises `ConfigError` where the store cannot be used.
+        Raises `OSError` where a port is taken, `ConfigError` where the store cannot be used.
         """
         async with contextlib.AsyncExitStack() as stack:
             storage = await stack.enter_async_context(open_storage(config))
             webhooks = await stack.enter_async_context(open_webhooks(config.webhooks, storage.store))
             conference = await Conference.open(config, storage.store)
             conference.events.listen(webhooks.listen)
+            conference.judge_state(judge)
             server = cls(config, conference, timing or Timing())
             uploads = Uploads(storage, config.storage, random.SystemRandom())
             server._files = Files(storage, uploads, server._person)

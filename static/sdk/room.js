@@ -8,6 +8,7 @@ import { watchNetwork } from './network.js';
 import { PublishTransport } from './publish-transport.js';
 import { Roster } from './roster.js';
 import { Signal } from './signal.js';
+import { SharedState } from './state.js';
 import { StatsSampler } from './stats.js';
 import { SubscribeTransport } from './subscribe-transport.js';
 
@@ -41,6 +42,8 @@ export class Room extends EventTarget {
   secret = '';
   /** Hands, questions, polls, whiteboard, moderation. */
   classroom = new Classroom((type, members) => this.#signal.request(type, members));
+  /** A small document that everybody shares. */
+  shared = new SharedState((type, members) => this.#signal.request(type, members));
 
   #signal;
   #roster = new Roster((type, detail) => this.#emit(type, detail));
@@ -289,6 +292,7 @@ export class Room extends EventTarget {
     this.#setState('connected', { resumed });
     this.#roster.sync(joined.participants);
     this.classroom.sync(joined);
+    this.shared.sync(joined);
     this.#repeatWishes();
     this.#emit('localchanged', {});
   }
@@ -366,6 +370,9 @@ export class Room extends EventTarget {
         break;
       case 'chat_typing':
         this.#emit('chattyping', { participant: message.participant, to: message.to });
+        break;
+      case 'state_patch':
+        this.shared.received(message);
         break;
       case 'ice_servers':
         this.#publish.setIceServers(message.ice_servers);

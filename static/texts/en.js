@@ -352,6 +352,9 @@ export default {
   'error.too_many_errors': 'The page asked for too much at once. Reload it.',
   'error.join_timeout': 'Joining took too long.',
   'error.ping_timeout': 'The connection was silent for too long.',
+  'error.conflict': 'Someone else was faster. Look again.',
+  'error.judge_failed': 'The rules of this room could not decide. Try again.',
+  'error.slow_receiver': 'Somebody does not take the data fast enough. Wait a moment.',
   'error.going_away': 'The server is stopping.',
   'error.internal': 'An error that should not happen. Try again.',
 };

@@ -350,6 +350,9 @@ export default {
   'error.too_many_errors': '页面请求过多。请重新加载。',
   'error.join_timeout': '加入时间过长。',
   'error.ping_timeout': '连接长时间没有响应。',
+  'error.conflict': '有人抢先了一步。请再看一下。',
+  'error.judge_failed': '本房间的规则无法作出判断。请重试。',
+  'error.slow_receiver': '有人接收数据不够快。请稍候。',
   'error.going_away': '服务器正在停止。',
   'error.internal': '发生了意外错误。请重试。',
 };
