@@ -23,10 +23,11 @@ from sfu.room.model import Instant, LeaveReason, RoomSummary, SessionKey
 from sfu.room.permissions import Grants
 from sfu.room.registry import Rooms
 from sfu.room.state import Judge
-from sfu.server import act_requests, class_wire, data, joining, requests, settings, tokens, wire
+from sfu.server import act_requests, class_wire, joining, requests, settings, tokens, wire
 from sfu.server.access import Access
 from sfu.server.attendance import Attendance
 from sfu.server.chat import Answer, Chat
+from sfu.server.data_relay import DataRelay
 from sfu.server.events import Events
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
@@ -63,6 +64,7 @@ class Conference:
         self._attendance = Attendance(store)
         self._chat = Chat(store, self._rooms, self.apply, config.room.chat_history)
         self._members: dict[ParticipantId, Member] = {}
+        self._data = DataRelay(config.limits, self._rooms, self._members)
         self._subscriptions: dict[SubscriptionKey, Member] = {}
         self._speakers = SpeakerLists(self._tell_speakers)
         self._waiting: dict[SessionKey, tuple[Channel, Claims | None]] = {}
@@ -94,6 +96,7 @@ class Conference:
         self.going_away()
         await self._chat.close()
         self._attendance.close()
+        self._data.close()
         self.events.close()
         if self._timer is not None:
             self._timer.cancel()
@@ -219,6 +222,8 @@ class Conference:
                 room = self._rooms.room_of(member.id)
                 strokes = room.board.strokes if room else ()
                 return {"type": "board", "strokes": [class_wire.stroke(each) for each in strokes]}
+            case requests.DataTopics():
+                self._data.want(member, request.topics)
             case requests.Revoke():
                 self._revoke(member, request.target)
             case act_requests.InRoom():
@@ -386,6 +391,7 @@ class Conference:
 
     def _close_participant(self, effect: effects.ParticipantClosed) -> None:
         member = self._members.pop(effect.participant)
+        self._data.left(member)
         self._attendance.left(effect.participant, effect.reason)
         log.info("left: %s", effect.reason, extra=member.context())
         member.close(_CLOSED_CODE[effect.reason], effect.reason)
@@ -429,29 +435,10 @@ class Conference:
     # --- data channels -------------------------------------------------------------------------
 
     def relay(self, member: Member, label: str, message: bytes) -> None:
-        """Pass a data-channel message on to whom it is for."""
-        now_us = clock.now_us()
-        topic = ""
-        try:
-            received = data.unpack(message)
-            topic = received.topic
-            member.data_limits.check(len(message), allowed=member.grants.may_send_data, now_us=now_us)
-        except RequestError as error:
-            if member.data_limits.error_due(now_us):
-                member.send_data(label, data.pack({"error": error.code, "topic": topic}))
-            return
-        header = {
-            "topic": received.topic,
-            "from": member.id,
-            "text": received.text,
-            "sent_at_ms": clock.wall_ms(),
-        }
-        packed = data.pack(header, received.payload)
-        room = self._rooms.room_of(member.id)
-        for participant in room.participants if room else ():
-            addressed = received.to is None or participant in received.to
-            if participant != member.id and addressed and room and room.together(member.id, participant):
-                self._members[participant].send_data(label, packed)
+        self._data.receive(member, label, message)
+
+    def data_ready(self, member: Member, label: str) -> None:
+        self._data.ready(member, label)
 
     # --- shared --------------------------------------------------------------------------------
 
@@ -475,6 +462,7 @@ class Conference:
             "type": "joined",
             "version": VERSION,
             **wire.welcome(welcome),
+            "data": self._data.terms(member),
             "ice_servers": member.ice_servers(),
             "grace_s": self._config.room.grace_s,
             "max_publications": self._config.room.max_publications,
@@ -495,6 +483,7 @@ class Conference:
             "publications": publications,
             "subscriptions": member.subscribe.subscription_stats(),
             "transports": transports,
+            "data": member.data.stats(),
         }
 
 
