@@ -128,9 +128,10 @@ class ChatUpdated:
 
 @dataclass(frozen=True, slots=True)
 class DataReceived:
-    """`data` is text where the sender sent text. `reliable` tells which channel it came by."""
+    """`data` is text or JSON where the sender sent that, else bytes. `reliable` tells which channel it came
+    by."""
 
-    data: bytes | str
+    data: Any
     topic: str
     sender_id: str
     sent_at_ms: int
@@ -139,10 +140,22 @@ class DataReceived:
 
 @dataclass(frozen=True, slots=True)
 class DataRefused:
-    """The server dropped data this client sent (at most one notice a second)."""
+    """The server dropped `count` messages this client sent (at most one notice a second)."""
 
     code: str
     topic: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DataCutOff:
+    """This client did not keep up and gets no more of a topic (None: of any); `lost` messages were dropped.
+
+    `room.data.subscribe` gets it back.
+    """
+
+    topic: str | None
+    lost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +174,7 @@ Event = (
     Connected | Disconnected | Closed | ParticipantJoined | ParticipantUpdated | ParticipantLeft
     | PublicationAdded | PublicationUpdated | PublicationRemoved | PublishFailed | TrackSubscribed
     | TrackEnded | SubscriptionChanged | SpeakersChanged | ChatReceived | ChatUpdated | DataReceived
-    | DataRefused | StateChanged
+    | DataRefused | DataCutOff | StateChanged
 )  # fmt: skip
 
 CAPACITY = 4096
