@@ -1,7 +1,7 @@
 """The rules of noughts and crosses, kept by the server: a judge of the shared state (docs/protocol.md).
 
 The game lies under one key. Whoever moves proposes the board as it shall be; what else a client writes there
-is not looked at. The first two who move are the players. `conference.judge_state(judge)` puts the rules in
+is not looked at. The first two who move are the players. `Server.start(..., judge=judge)` puts the rules in
 force, for every room of the server.
 """
 

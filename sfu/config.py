@@ -147,6 +147,8 @@ class LimitsConfig:
         10.0, "hands, votes, strokes, reactions and the like a second of one participant, sustained"
     )
     acts_burst: int = option(100, "hands, votes, strokes, reactions and the like of one participant at once")
+    api_per_s: float = option(20.0, "HTTP API requests a second from one address, sustained")
+    api_burst: int = option(200, "HTTP API requests from one address at once")
     sessions_per_address: int = option(100, "signalling sessions at once from one address")
 
 
@@ -451,7 +453,7 @@ _POSITIVE = (
     "room.max_rooms",
     "room.max_participants", "room.max_publications", "limits.message_bytes", "limits.messages_per_s",
     "limits.message_burst", "limits.data_bytes", "limits.data_bytes_per_s", "limits.chat_characters",
-    "limits.sessions_per_address",
+    "limits.sessions_per_address", "limits.api_per_s", "limits.api_burst",
     "storage.max_waiting", "storage.file_bytes", "storage.room_bytes", "storage.person_bytes",
     "media.keyframe_interval_ms", "media.cache_packets",
     "webhooks.timeout_s", "webhooks.max_waiting", "webhooks.max_age_s",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from sfu.store.classwork import StoredPoll, StoredQuestion, StoredStroke
 from sfu.store.messages import StoredMessage
 from sfu.store.store import Store
 from sfu.store.writes import Done, Step
@@ -20,11 +21,43 @@ def message(number: int, **members: Any) -> StoredMessage:
     return StoredMessage(**{**values, **members})
 
 
+def question(number: int, identity: str, **members: Any) -> StoredQuestion:
+    """A question in the room `r`."""
+    values: dict[str, Any] = {
+        "name": identity.title(),
+        "sender": f"PA_{identity}",
+        "text": "?",
+        "asked_ms": number,
+    }
+    return StoredQuestion(room="r", id=number, identity=identity, **{**values, **members})
+
+
+def poll(number: int, identity: str, **members: Any) -> StoredPoll:
+    """A poll of two options in the room `r`."""
+    values: dict[str, Any] = {"question": "?", "options": ("a", "b"), "multiple": False, "opened_ms": number}
+    return StoredPoll(room="r", id=number, identity=identity, **{**values, **members})
+
+
+def stroke(name: str, identity: str, **members: Any) -> StoredStroke:
+    """A line in the room `r`."""
+    values: dict[str, Any] = {
+        "number": 1,
+        "color": "#000000",
+        "width": 20,
+        "points": (0, 0, 9, 9),
+        "at_ms": 1,
+    }
+    return StoredStroke(room="r", id=name, identity=identity, **{**values, **members})
+
+
 class FakeWrites:
     """What was submitted, durable at once."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
+
+    def check(self) -> None:
+        """There is always place."""
 
     def submit(self, steps: Iterable[Step], done: Done | None = None) -> None:
         self.steps += steps
@@ -37,3 +70,4 @@ class FakeStore(Store):
 
     def __init__(self) -> None:
         self.writes = FakeWrites()  # type: ignore[assignment]
+        self.folder = None  # type: ignore[assignment]

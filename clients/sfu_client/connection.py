@@ -73,6 +73,7 @@ class Connection:
         self._session: Session | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self.closed: ClosedError | None = None
+        self._pass = ""
 
     @property
     def online(self) -> bool:
@@ -156,8 +157,12 @@ class Connection:
             members["chat_after"] = self._tenant.chat_seen
         if resume:
             members["resume"] = resume
+        if self._pass:
+            members["pass"] = self._pass
         try:
-            return signalling, await signalling.join(members)
+            joined = await signalling.join(members)
+            self._pass = str(joined.get("pass") or "")
+            return signalling, joined
         except BaseException:
             await signalling.close()
             raise

@@ -170,11 +170,19 @@ class StateChanged:
     participant_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class RecordingChanged:
+    """A participant, perhaps this client, has begun to record, or ended it."""
+
+    participant_id: str
+    on: bool
+
+
 Event = (
     Connected | Disconnected | Closed | ParticipantJoined | ParticipantUpdated | ParticipantLeft
     | PublicationAdded | PublicationUpdated | PublicationRemoved | PublishFailed | TrackSubscribed
     | TrackEnded | SubscriptionChanged | SpeakersChanged | ChatReceived | ChatUpdated | DataReceived
-    | DataRefused | DataCutOff | StateChanged
+    | DataRefused | DataCutOff | StateChanged | RecordingChanged
 )  # fmt: skip
 
 CAPACITY = 4096

@@ -52,6 +52,7 @@ class Room:
         """Messages to the others that are not stored."""
         self.state = SharedState(self._connection.request)
         """The room's shared state."""
+        self._recording: set[str] = set()
 
     # --- coming and going
 
@@ -162,6 +163,11 @@ class Room:
         else:
             self._readers.add(reader)
         return reader
+
+    @property
+    def recording(self) -> frozenset[str]:
+        """The ids of who records, as they have said."""
+        return frozenset(self._recording)
 
     # --- receiving
 
@@ -285,6 +291,13 @@ class Room:
         if publication.id:
             await self._connection.request("mute", publication=publication.id, muted=muted)
 
+    async def set_recording(self, on: bool) -> None:
+        """Say to everybody that this client records, or does no more; needs the right `record`.
+
+        It ends with the membership and with the right. Raises `RefusedError`, `UnavailableError`.
+        """
+        await self._connection.request("set_recording", on=on)
+
     async def chat(self, text: str, to: str | None = None) -> ChatMessage:
         """Say something to everybody, or to one participant id. Raises `RefusedError`, `UnavailableError`."""
         reply = await self._connection.request("chat", text=text, **({} if to is None else {"to": to}))
@@ -347,6 +360,7 @@ class Room:
     def on_joined(self, joined: Message, resumed: bool) -> None:
         """Called by the connection."""
         self._me = Participant.parse(joined["participant"])
+        self._recording = set((joined.get("room") or {}).get("recording") or ())
         # One's own message whose answer was lost is no news.
         missed = [event for event in self._chat.joined(joined) if event.message.sender_id != self._me.id]
         if self._seen:
@@ -423,6 +437,8 @@ class Room:
                 return roster.publish(message["publication"])
             case "publication_removed":
                 return roster.unpublish(str(message["publication"]))
+            case "recording":
+                return self._recording_changed(str(message["participant"]), bool(message["on"]))
             case "subscription":
                 reason = str(message.get("reason") or "")
                 return [
@@ -445,6 +461,10 @@ class Room:
             return self._roster.update(participant)
         self._me.update(participant)
         return [events.ParticipantUpdated(self._me)]
+
+    def _recording_changed(self, participant: str, on: bool) -> Sequence[Event]:
+        (self._recording.add if on else self._recording.discard)(participant)
+        return [events.RecordingChanged(participant, on)]
 
     def _changed(self, reply: Message) -> ChatMessage:
         message = ChatMessage.parse(reply["message"])

@@ -229,6 +229,14 @@ class ChangeState:
     if_version: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SetRecording:
+    """Say that one records, or does no more; needs `record`."""
+
+    participant: ParticipantId
+    on: bool
+
+
 Moderation = (
     SetRole
     | SetGrants
@@ -259,5 +267,6 @@ ClassAct = (
     | Draw
     | Erase
     | ClearBoard
+    | SetRecording
 )
 Act = Moderation | ClassAct | ChangeState

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from sfu.errors import RequestError
@@ -18,28 +19,33 @@ Point = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stroke:
-    """`id` is its author's choice, unique on the board; `width` in units of `SIZE`."""
+    """`id` is its author's choice, unique on the board; `width` in units of `SIZE`.
+
+    `number` is its place in the order of drawing, which the board gives it.
+    """
 
     id: str
     author: str
     color: str
     width: int
     points: tuple[Point, ...]
+    number: int = 0
 
 
 class Board:
     """Strokes in the order of drawing; `author` is an identity."""
 
-    def __init__(self) -> None:
-        self._strokes: dict[str, Stroke] = {}
-        self._points = 0
+    def __init__(self, strokes: Iterable[Stroke] = ()) -> None:
+        self._strokes = {stroke.id: stroke for stroke in strokes}
+        self._points = sum(len(stroke.points) for stroke in self._strokes.values())
+        self._next = 1 + max((stroke.number for stroke in self._strokes.values()), default=0)
 
     @property
     def strokes(self) -> tuple[Stroke, ...]:
         return tuple(self._strokes.values())
 
-    def draw(self, stroke: Stroke) -> None:
-        """Add a stroke, or go on with one's own of that id.
+    def draw(self, stroke: Stroke) -> Stroke:
+        """Add a stroke, or go on with one's own of that id; returns the whole of it.
 
         Raises `RequestError` `not_allowed` for another's, `too_large` when the board or the stroke is full.
         """
@@ -53,10 +59,13 @@ class Board:
         if full or (before is None and len(self._strokes) >= MAX_STROKES):
             raise RequestError("too_large", "the board is full")
         if before is None:
-            self._strokes[stroke.id] = stroke
+            whole = replace(stroke, number=self._next)
+            self._next += 1
         else:
-            self._strokes[stroke.id] = replace(before, points=before.points + stroke.points)
+            whole = replace(before, points=before.points + stroke.points)
+        self._strokes[stroke.id] = whole
         self._points += len(stroke.points)
+        return whole
 
     def erase(self, stroke: str, author: str | None) -> None:
         """Take a stroke away, one's own only where `author` is given. Raises `RequestError`."""

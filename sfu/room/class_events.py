@@ -29,6 +29,7 @@ class RoomView:
     lobby: bool
     spotlight: Spotlight | None
     breakouts: tuple[Breakout, ...]
+    recording: tuple[ParticipantId, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,14 @@ class Broadcasted:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class RecordingChanged:
+    """A participant has begun to record, or ended it."""
+
+    participant: ParticipantId
+    on: bool
+
+
 ClassEvent = (
     RoomUpdated
     | LobbyChanged
@@ -117,4 +126,5 @@ ClassEvent = (
     | Drawn
     | Erased
     | Broadcasted
+    | RecordingChanged
 )

@@ -17,9 +17,26 @@ from sfu.room.class_events import (
     QuestionRemoved,
     Reacted,
 )
-from sfu.room.effects import Announce, Effect
+from sfu.room.class_records import (
+    BallotCast,
+    BoardCleared,
+    ClassChange,
+    PollClosed,
+    PollDropped,
+    PollOpened,
+    QuestionAnswered,
+    QuestionAsked,
+    QuestionDropped,
+    QuestionVoted,
+    StrokeDropped,
+    StrokeKept,
+    TurnTaken,
+)
+from sfu.room.effects import Announce, ClassToStore, Effect
 from sfu.room.model import Instant, Participant
 from sfu.room.moderation import moderate
+from sfu.room.polls import Poll
+from sfu.room.recording import set_recording
 from sfu.room.room import Room
 from sfu.room.views import waiting_for
 
@@ -45,6 +62,8 @@ def act(room: Room, member: Participant, wanted: acts.Act, now: Instant) -> list
             return room.tell(Reacted(member.id, wanted.reaction))
         case acts.Draw() | acts.Erase() | acts.ClearBoard():
             return _draw(room, member, wanted)
+        case acts.SetRecording():
+            return set_recording(room, member, wanted)
         case _:
             raise AssertionError(wanted)
 
@@ -54,9 +73,14 @@ def _need_moderate(member: Participant) -> None:
         raise RequestError("not_allowed", "no right to moderate")
 
 
+def _keep(room: Room, *changes: ClassChange) -> list[Effect]:
+    return [ClassToStore(room.name, change) for change in changes]
+
+
 def _hands(
     room: Room, member: Participant, wanted: acts.RaiseHand | acts.LowerHand | acts.CallOn, now: Instant
 ) -> list[Effect]:
+    kept: list[Effect] = []
     match wanted:
         case acts.RaiseHand(raised=True):
             changed = room.hands.raise_(member.id, now.wall_ms)
@@ -70,9 +94,10 @@ def _hands(
             target = room.participants.get(wanted.target)
             if target is None or target.grants.hidden:
                 raise RequestError("not_found", f"no participant {wanted.target}")
-            room.hands.call_on(target.id, target.identity)
+            if count := room.hands.call_on(target.id, target.identity):
+                kept = _keep(room, TurnTaken(target.identity, count))
             changed = True
-    return room.tell(HandsChanged(room.hands.view())) if changed else []
+    return [*kept, *room.tell(HandsChanged(room.hands.view()))] if changed else []
 
 
 def _questions(
@@ -88,21 +113,28 @@ def _questions(
             question, removed = room.questions.ask(
                 member.id, member.identity, member.name, wanted.text, now.wall_ms
             )
-            gone = [] if removed is None else room.tell(QuestionRemoved(removed))
-            return [*gone, *room.tell(QuestionChanged(question.view()))]
+            kept = _keep(room, QuestionAsked(question.record()))
+            if removed is not None:
+                kept = [*_drop_question(room, removed), *kept]
         case acts.VoteQuestion():
             question = room.questions.vote(wanted.question, member.identity, voted=wanted.voted)
+            kept = _keep(room, QuestionVoted(question.id, member.identity, wanted.voted))
         case acts.AnswerQuestion():
             _need_moderate(member)
             question = room.questions[wanted.question]
             question.answered, question.answer = wanted.answered, wanted.answer
+            kept = _keep(room, QuestionAnswered(question.id, wanted.answered, wanted.answer))
         case acts.RemoveQuestion():
             question = room.questions[wanted.question]
             if question.identity != member.identity:
                 _need_moderate(member)
             room.questions.remove(question.id)
-            return room.tell(QuestionRemoved(question.id))
-    return room.tell(QuestionChanged(question.view()))
+            return _drop_question(room, question.id)
+    return [*kept, *room.tell(QuestionChanged(question.view()))]
+
+
+def _drop_question(room: Room, question: int) -> list[Effect]:
+    return [*_keep(room, QuestionDropped(question)), *room.tell(QuestionRemoved(question))]
 
 
 def _polls(
@@ -111,25 +143,41 @@ def _polls(
     wanted: acts.OpenPoll | acts.VotePoll | acts.ClosePoll | acts.RemovePoll,
     now: Instant,
 ) -> list[Effect]:
-    gone: list[Effect] = []
     match wanted:
         case acts.OpenPoll():
             _need_moderate(member)
             poll, removed = room.polls.open(
-                wanted.question, wanted.options, multiple=wanted.multiple, now_ms=now.wall_ms
+                member.identity,
+                wanted.question,
+                wanted.options,
+                multiple=wanted.multiple,
+                now_ms=now.wall_ms,
             )
-            gone = [] if removed is None else room.tell(PollRemoved(removed))
+            kept = _keep(room, PollOpened(poll.record()))
+            if removed is not None:
+                kept = [*_drop_poll(room, removed), *kept]
         case acts.VotePoll():
             poll = room.polls[wanted.poll]
-            poll.vote(member.identity, wanted.choices)
+            choices = poll.vote(member.identity, wanted.choices)
+            kept = _keep(room, BallotCast(poll.id, member.identity, choices))
         case acts.ClosePoll():
             _need_moderate(member)
             poll = room.polls[wanted.poll]
             poll.open = False
+            kept = _keep(room, PollClosed(poll.id))
         case acts.RemovePoll():
             _need_moderate(member)
             room.polls.remove(wanted.poll)
-            return room.tell(PollRemoved(wanted.poll))
+            return _drop_poll(room, wanted.poll)
+    return kept + _tell_poll(room, poll)
+
+
+def _drop_poll(room: Room, poll: int) -> list[Effect]:
+    return [*_keep(room, PollDropped(poll)), *room.tell(PollRemoved(poll))]
+
+
+def _tell_poll(room: Room, poll: Poll) -> list[Effect]:
+    """Only who moderates hears who has not answered."""
     moderators = room.moderators()
     others = tuple(each for each in room.participants if each not in moderators)
     told: list[Effect] = []
@@ -137,7 +185,7 @@ def _polls(
         told.append(Announce(others, PollChanged(poll.view())))
     if moderators:
         told.append(Announce(moderators, PollChanged(poll.view(waiting=waiting_for(room, poll.id)))))
-    return gone + told
+    return told
 
 
 def _draw(room: Room, member: Participant, wanted: acts.Draw | acts.Erase | acts.ClearBoard) -> list[Effect]:
@@ -152,12 +200,12 @@ def _draw(room: Room, member: Participant, wanted: acts.Draw | acts.Erase | acts
                 width=wanted.width,
                 points=wanted.points,
             )
-            room.board.draw(stroke)
-            return room.tell(Drawn(member.id, stroke))
+            whole = room.board.draw(stroke)
+            return [*_keep(room, StrokeKept(whole)), *room.tell(Drawn(member.id, stroke))]
         case acts.Erase():
             room.board.erase(wanted.stroke, None if member.grants.may_moderate else member.identity)
-            return room.tell(Erased(wanted.stroke))
+            return [*_keep(room, StrokeDropped(wanted.stroke)), *room.tell(Erased(wanted.stroke))]
         case acts.ClearBoard():
             _need_moderate(member)
             room.board.clear()
-            return room.tell(Erased(None))
+            return [*_keep(room, BoardCleared()), *room.tell(Erased(None))]

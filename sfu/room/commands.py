@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sfu.ids import ParticipantId, PublicationId, RoomName
-from sfu.room.acts import Act
+from sfu.room.acts import Act, Moderation
+from sfu.room.class_records import ClassHistory
 from sfu.room.model import ChatChange, ChatHistory, ChatMessage, LeaveReason, SessionKey, Wants
-from sfu.room.permissions import GrantChanges, Role, Source
+from sfu.room.permissions import GrantChanges, Grants, Role, Source
 from sfu.rtp.parameters import Kind
 
 
@@ -17,9 +18,9 @@ class Join:
 
     `role` is None for who brings none, `grants` what differs from the role's defaults, `template` the wish
     of who may open a room. `guarded` is false where nobody needs a token: who comes into a room without an
-    owner owns it then.
-    `chat` is what the store has of the room's chat, for a room that is not open yet; `chat_read` how far this
-    identity has read, `chat_after` which change of it the client saw last.
+    owner owns it then, unless `formerly`, its role at an earlier time, says that it did not make the room.
+    `chat` and `work` are what the store has of the room's chat and class, for a room that is not open yet;
+    `chat_read` how far this identity has read, `chat_after` which change of it the client saw last.
     """
 
     session: SessionKey
@@ -30,10 +31,12 @@ class Join:
     grants: GrantChanges = field(default_factory=GrantChanges)
     template: str | None = None
     guarded: bool = True
+    formerly: Role | None = None
     wants: Wants = field(default_factory=Wants)
     chat_after: int | None = None
     chat_read: int = 0
     chat: ChatHistory = field(default_factory=ChatHistory)
+    work: ClassHistory = field(default_factory=ClassHistory)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,8 +198,45 @@ class ChatLost:
     message: ChatMessage
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRoom:
+    """Open a room that nobody is in yet. It stays empty for `empty_us`, but at least the usual time."""
+
+    room: RoomName
+    template: str | None
+    empty_us: int
+    chat: ChatHistory = field(default_factory=ChatHistory)
+    work: ClassHistory = field(default_factory=ClassHistory)
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRoom:
+    """Everybody is removed, and the room ends."""
+
+    room: RoomName
+
+
+OPERATOR = ParticipantId("operator")
+"""Stands for who is no participant in commands that name one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operate:
+    """`command`, by somebody with these rights who is not in the room."""
+
+    room: RoomName
+    identity: str
+    name: str
+    role: Role
+    grants: Grants
+    command: Moderation | SendChat | DeleteChat
+
+
 Command = (
     Join
+    | OpenRoom
+    | CloseRoom
+    | Operate
     | Resume
     | StopWaiting
     | Disconnect

@@ -7,6 +7,7 @@ from typing import Literal
 
 from sfu.ids import ParticipantId, PublicationId, RoomName
 from sfu.room.class_events import ClassEvent, ClassView, RoomView
+from sfu.room.class_records import ClassChange
 from sfu.room.model import (
     ChatChange,
     ChatMessage,
@@ -226,6 +227,14 @@ class ChatReadTo:
     message: int
 
 
+@dataclass(frozen=True, slots=True)
+class ClassToStore:
+    """Make a change of the class last."""
+
+    room: RoomName
+    change: ClassChange
+
+
 Effect = (
     Announce
     | RoomOpened
@@ -244,4 +253,5 @@ Effect = (
     | SubscriptionClosed
     | ChatToStore
     | ChatReadTo
+    | ClassToStore
 )

@@ -27,9 +27,9 @@ class Hands:
 
     MAX_ANSWERED = 1000
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Mapping[str, int] | None = None) -> None:
         self._raised: dict[ParticipantId, int] = {}
-        self._answered: dict[str, int] = {}
+        self._answered = dict(turns or {})
 
     def raise_(self, participant: ParticipantId, now_ms: int) -> bool:
         """Whether that changed something: a hand that is up keeps its place."""
@@ -48,11 +48,16 @@ class Hands:
         self._raised.clear()
         return had
 
-    def call_on(self, participant: ParticipantId, identity: str) -> None:
-        """It is this one's turn: the hand, if up, goes down, and the turn counts."""
+    def call_on(self, participant: ParticipantId, identity: str) -> int | None:
+        """It is this one's turn: the hand, if up, goes down, and the turn counts.
+
+        Returns how many turns it has had; None where no more people are counted.
+        """
         self._raised.pop(participant, None)
-        if identity in self._answered or len(self._answered) < self.MAX_ANSWERED:
-            self._answered[identity] = self._answered.get(identity, 0) + 1
+        if identity not in self._answered and len(self._answered) >= self.MAX_ANSWERED:
+            return None
+        self._answered[identity] = self._answered.get(identity, 0) + 1
+        return self._answered[identity]
 
     def view(self) -> HandsView:
         return HandsView(tuple(Hand(who, at) for who, at in self._raised.items()), dict(self._answered))

@@ -100,6 +100,8 @@ def _enforce(room: Room, target: Participant, role: Role, grants: Grants) -> lis
     before = target.grants
     if (target.role, before) == (role, grants):
         return []
+    if "owner" in {target.role, role}:
+        room.owners[target.identity] = role == "owner"
     target.role, target.grants = role, grants
     room.attendance.changed(target.id, role)
     done: list[Effect] = []
@@ -108,6 +110,8 @@ def _enforce(room: Room, target: Participant, role: Role, grants: Grants) -> lis
             done += room.withdraw(target, publication.id)
     if not grants.subscribe:
         done += room.unsubscribe(target, tuple(target.subscriptions))
+    if not grants.record:
+        done += room.stop_recording(target)
     done.append(effects.Granted(target.id, grants))
     done += room.tell_of(target)
     if grants.subscribe and not before.subscribe:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId
+from sfu.room.class_records import PollRecord
 
 MAX_POLLS = 50
 """In one room; the oldest closed one makes place for a new one."""
@@ -35,7 +36,10 @@ class PollView:
 
 @dataclass(slots=True, kw_only=True)
 class Poll:
+    """`identity` opened it."""
+
     id: int
+    identity: str
     question: str
     options: tuple[str, ...]
     multiple: bool
@@ -43,8 +47,11 @@ class Poll:
     open: bool = True
     ballots: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
-    def vote(self, identity: str, choices: Iterable[int]) -> None:
-        """Vote, or vote anew. Raises `RequestError` `bad_state` when closed, `bad_request`."""
+    def vote(self, identity: str, choices: Iterable[int]) -> tuple[int, ...]:
+        """Vote, or vote anew; returns the choices in order.
+
+        Raises `RequestError` `bad_state` when closed, `bad_request`.
+        """
         chosen = tuple(sorted(set(choices)))
         if not self.open:
             raise RequestError("bad_state", "the poll is closed")
@@ -55,6 +62,20 @@ class Poll:
         if len(self.ballots) >= MAX_BALLOTS and identity not in self.ballots:
             raise RequestError("bad_state", "the poll has all the votes it can have")
         self.ballots[identity] = chosen
+        return chosen
+
+    def record(self) -> PollRecord:
+        """As it is kept."""
+        return PollRecord(
+            id=self.id,
+            identity=self.identity,
+            question=self.question,
+            options=self.options,
+            multiple=self.multiple,
+            opened_at_ms=self.opened_at_ms,
+            open=self.open,
+            ballots=dict(self.ballots),
+        )
 
     def view(self, identity: str | None = None, waiting: tuple[ParticipantId, ...] | None = None) -> PollView:
         """As everybody sees it; with `identity` as that one does."""
@@ -79,9 +100,9 @@ class Poll:
 class Polls:
     """Ids increase by one."""
 
-    def __init__(self) -> None:
-        self._kept: dict[int, Poll] = {}
-        self._next = 1
+    def __init__(self, history: Iterable[PollRecord] = ()) -> None:
+        self._kept = {record.id: _poll(record) for record in history}
+        self._next = 1 + max(self._kept, default=0)
 
     def __getitem__(self, poll: int) -> Poll:
         """Raises `RequestError` `not_found`."""
@@ -94,7 +115,7 @@ class Polls:
         return tuple(self._kept)
 
     def open(
-        self, question: str, options: tuple[str, ...], *, multiple: bool, now_ms: int
+        self, identity: str, question: str, options: tuple[str, ...], *, multiple: bool, now_ms: int
     ) -> tuple[Poll, int | None]:
         """The poll, and the id of the one that made place. Raises `RequestError` `bad_state`: full."""
         removed: int | None = None
@@ -103,10 +124,30 @@ class Polls:
             if removed is None:
                 raise RequestError("bad_state", "there are too many open polls")
             del self._kept[removed]
-        poll = Poll(id=self._next, question=question, options=options, multiple=multiple, opened_at_ms=now_ms)
+        poll = Poll(
+            id=self._next,
+            identity=identity,
+            question=question,
+            options=options,
+            multiple=multiple,
+            opened_at_ms=now_ms,
+        )
         self._kept[poll.id] = poll
         self._next += 1
         return poll, removed
 
     def remove(self, poll: int) -> None:
         del self._kept[self[poll].id]
+
+
+def _poll(record: PollRecord) -> Poll:
+    return Poll(
+        id=record.id,
+        identity=record.identity,
+        question=record.question,
+        options=record.options,
+        multiple=record.multiple,
+        opened_at_ms=record.opened_at_ms,
+        open=record.open,
+        ballots=dict(record.ballots),
+    )

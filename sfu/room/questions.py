@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId
+from sfu.room.class_records import QuestionRecord
 
 MAX_QUESTIONS = 200
 """In one room; the oldest answered one makes place for a new one."""
@@ -40,6 +42,20 @@ class Question:
     answered: bool = False
     answer: str = ""
 
+    def record(self) -> QuestionRecord:
+        """As it is kept."""
+        return QuestionRecord(
+            id=self.id,
+            participant=self.participant,
+            identity=self.identity,
+            name=self.name,
+            text=self.text,
+            asked_at_ms=self.asked_at_ms,
+            answered=self.answered,
+            answer=self.answer,
+            votes=tuple(sorted(self.votes)),
+        )
+
     def view(self, identity: str | None = None) -> QuestionView:
         """As everybody sees it; with `identity` as that one does."""
         return QuestionView(
@@ -58,9 +74,9 @@ class Question:
 class Questions:
     """Ids increase by one; who asks has voted for it."""
 
-    def __init__(self) -> None:
-        self._kept: dict[int, Question] = {}
-        self._next = 1
+    def __init__(self, history: Iterable[QuestionRecord] = ()) -> None:
+        self._kept = {record.id: _question(record) for record in history}
+        self._next = 1 + max(self._kept, default=0)
 
     def __getitem__(self, question: int) -> Question:
         """Raises `RequestError` `not_found`."""
@@ -108,3 +124,17 @@ class Questions:
 
     def views(self, identity: str) -> tuple[QuestionView, ...]:
         return tuple(question.view(identity) for question in self._kept.values())
+
+
+def _question(record: QuestionRecord) -> Question:
+    return Question(
+        id=record.id,
+        participant=record.participant,
+        identity=record.identity,
+        name=record.name,
+        text=record.text,
+        asked_at_ms=record.asked_at_ms,
+        votes=set(record.votes),
+        answered=record.answered,
+        answer=record.answer,
+    )

@@ -16,9 +16,11 @@ from sfu.room.chat import Chat
 from sfu.room.class_events import (
     HandsChanged,
     LobbyChanged,
+    RecordingChanged,
     RoomUpdated,
     Spotlight,
 )
+from sfu.room.class_records import ClassHistory
 from sfu.room.effects import Announce, Effect, Event
 from sfu.room.hands import Hands
 from sfu.room.lobby import Lobby, Waiting
@@ -54,6 +56,7 @@ class Room:
         rng: random.Random,
         now: Instant,
         chat: ChatHistory,
+        work: ClassHistory,
     ) -> None:
         self.name = name
         self.template = template
@@ -63,12 +66,15 @@ class Room:
         self.spotlight: Spotlight | None = None
         self.lobby = Lobby(on=template.lobby)
         self.breakouts = Breakouts()
-        self.hands = Hands()
-        self.questions = Questions()
-        self.polls = Polls()
-        self.board = Board()
+        self.hands = Hands(work.turns)
+        self.questions = Questions(work.questions)
+        self.polls = Polls(work.polls)
+        self.board = Board(work.strokes)
         self.state = StateDocument(limits.state)
         self.attendance = Attendance()
+        self.recording: dict[ParticipantId, None] = {}
+        self.owners: dict[str, bool] = {}
+        """Who has owned the room, and whether it still does: by identity."""
         self._limits = limits
         self._rng = rng
         self.chat = Chat(name, self.participants, limits.chat_history, chat)
@@ -137,10 +143,22 @@ class Room:
 
     def _rights(self, command: commands.Join) -> tuple[Role, Grants]:
         role: Role = command.role or self.template.entry
-        if command.role is None and not command.guarded:
-            owned = any(p.role == "owner" for p in self.participants.values())
-            role = self.template.entry if owned else "owner"
+        if command.role is None and not command.guarded and self._owns(command):
+            role = "owner"
         return role, command.grants.applied(self.template.roles[role])
+
+    def _owns(self, command: commands.Join) -> bool:
+        """Without tokens: who makes the room owns it, and again whenever it comes back; nobody else does.
+
+        Devices and who only watches, which say so, make no room.
+        """
+        known = self.owners.get(command.identity or "")
+        if known is not None:
+            return known
+        if command.formerly is not None:
+            return command.formerly == "owner"
+        makers = (p for p in self.participants.values() if p.role not in {"device", "observer"})
+        return not self.owners and not any(makers)
 
     def _enter(self, command: commands.Join, role: Role, grants: Grants, now: Instant) -> list[Effect]:
         participant = Participant(
@@ -156,6 +174,8 @@ class Room:
             chat_read=command.chat_read,
         )
         self.participants[participant.id] = participant
+        if role == "owner":
+            self.owners[participant.identity] = True
         self.empty_since_us = None
         if not grants.hidden:
             visit = Visit(
@@ -196,7 +216,7 @@ class Room:
         return self._tell_others(participant, effects.ParticipantUpdated(participant.view()))
 
     def leave(self, participant: Participant, reason: LeaveReason, now: Instant) -> list[Effect]:
-        done: list[Effect] = []
+        done: list[Effect] = self.stop_recording(participant)
         for publication in list(participant.publications):
             done += self._remove_publication(participant, publication)
         for publication in list(participant.subscriptions):
@@ -214,6 +234,13 @@ class Room:
             self.spotlight = None
             done += self.tell_room()
         return done
+
+    def stop_recording(self, participant: Participant) -> list[Effect]:
+        """It does not record any more, if it did."""
+        if participant.id not in self.recording:
+            return []
+        del self.recording[participant.id]
+        return self.tell(RecordingChanged(participant.id, False))
 
     def expire(self, now: Instant) -> list[Effect]:
         """Whose grace period has ended leaves."""

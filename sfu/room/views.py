@@ -21,6 +21,7 @@ def room_view(room: Room) -> RoomView:
         lobby=room.lobby.on,
         spotlight=room.spotlight,
         breakouts=room.breakouts.groups,
+        recording=tuple(room.recording),
     )
 
 

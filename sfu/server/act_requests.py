@@ -242,6 +242,10 @@ def answer(done: Iterable[Effect]) -> Json:
     return {"type": "ok"}
 
 
+def _set_recording(message: Message) -> InRoom:
+    return InRoom(partial(acts.SetRecording, on=v.boolean(message, "on")))
+
+
 def _participant(message: Message) -> ParticipantId:
     return ParticipantId(v.text(message, "participant", shortest=1, longest=MAX_ID))
 
@@ -289,4 +293,5 @@ PARSERS: Mapping[str, Callable[[Message], InRoom]] = {
     "clear_board": _clear_board,
     "state_set": _state_set,
     "state_delete": _state_delete,
+    "set_recording": _set_recording,
 }

@@ -25,6 +25,7 @@ def room(value: RoomView) -> Json:
         "spotlight": spotlight
         and {"participant": spotlight.participant, "publication": spotlight.publication},
         "breakouts": [{"id": each.id, "name": each.name} for each in value.breakouts],
+        "recording": list(value.recording),
     }
 
 
@@ -120,6 +121,8 @@ def event(value: ClassEvent) -> Json:
             return {"type": "drawn", "participant": value.participant, "stroke": stroke(value.stroke)}
         case events.Erased():
             return {"type": "erased", "stroke": value.stroke}
+        case events.RecordingChanged():
+            return {"type": "recording", "participant": value.participant, "on": value.on}
         case events.Broadcasted():
             return {
                 "type": "broadcast",

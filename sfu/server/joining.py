@@ -14,8 +14,19 @@ _FREE_ROLES = frozenset({"participant", "observer", "device"})
 """What anybody may call itself where nobody needs a token."""
 
 
-def command(session: SessionKey, request: Join, claims: Claims | None) -> commands.Join | commands.Resume:
-    """The room's command; `claims` is None in development mode. Raises `RequestError` `not_allowed`."""
+def command(
+    session: SessionKey,
+    request: Join,
+    claims: Claims | None,
+    former: Claims | None = None,
+    *,
+    returning: bool = False,
+) -> commands.Join | commands.Resume:
+    """The room's command; `claims` is None in development mode. Raises `RequestError` `not_allowed`.
+
+    `former` is what a pass says in development mode. That its bearer did not own the room counts while
+    others may be `returning` who did.
+    """
     room = RoomName(request.room)
     identity = claims.identity if claims is not None else None
     if request.resume is not None:
@@ -34,7 +45,9 @@ def command(session: SessionKey, request: Join, claims: Claims | None) -> comman
             session=session,
             room=room,
             name=request.name,
+            identity=former.identity if former is not None else None,
             role=request.role,
+            formerly=former.role if former is not None and (returning or former.role == "owner") else None,
             template=request.template,
             guarded=False,
             wants=request.wants,

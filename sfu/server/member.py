@@ -16,7 +16,7 @@ from sfu.room.model import SessionKey
 from sfu.room.permissions import Grants
 from sfu.server import data, wire
 from sfu.server.data import LABELS
-from sfu.server.data_relay import DataEnd
+from sfu.server.data_relay import DataEnd, DataRelay
 from sfu.server.ice_servers import ice_servers, renewal_s
 from sfu.server.publish_leg import Apply, PublishLeg, Refusal
 from sfu.server.rates import TokenBucket
@@ -49,11 +49,9 @@ class Owner(Protocol):
     def fail(self, member: Member, code: str, message: str) -> None:
         """The participant broke the protocol, or a bug of ours broke it: it ends."""
 
-    def relay(self, member: Member, label: str, message: bytes) -> None:
-        """A data-channel message has arrived."""
-
-    def data_ready(self, member: Member, label: str) -> None:
-        """A data channel has opened, or takes more."""
+    @property
+    def data(self) -> DataRelay:
+        """What carries data from member to member."""
 
 
 class Member:
@@ -198,12 +196,12 @@ class Member:
     def on_data(self, transport: PeerTransport, label: str, message: bytes) -> None:
         with self._guarded():
             if transport is self.publish.transport and label in LABELS:
-                self._owner.relay(self, label, message)
+                self._owner.data.receive(self, label, message)
 
     def on_data_ready(self, transport: PeerTransport, label: str) -> None:
         with self._guarded():
             if transport is self.publish.transport:
-                self._owner.data_ready(self, label)
+                self._owner.data.ready(self, label)
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:

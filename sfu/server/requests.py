@@ -53,6 +53,7 @@ class Join:
     client: str
     resume: ResumeOf | None
     chat_after: int | None = None
+    pass_: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +252,7 @@ def _join(message: Message) -> Join:
         room=v.label(message, "room", shortest=1, longest=MAX_ROOM),
         name=v.label(message, "name", longest=MAX_NAME, default=""),
         token=v.text(message, "token", longest=MAX_TOKEN, default=""),
+        pass_=v.text(message, "pass", longest=MAX_TOKEN, default=""),
         role=v.choice(message, "role", ROLES) if message.get("role") is not None else None,
         template=v.choice(message, "template", TEMPLATES) if message.get("template") is not None else None,
         wants=_wants(v.optional_object(message, "wants") or {}),

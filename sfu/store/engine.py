@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ BUSY_MS = 10_000
 """How long SQLite waits for a lock of another program (a backup) before it gives up."""
 ADVISORY_LOCK = 0x5F5_F00D
 """Our number among PostgreSQL's advisory locks: one server to one database."""
+
+
+# At DEBUG it would log every statement with its values, which are what people say.
+logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Table, bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sfu.store import classwork
 from sfu.store.tables import (
     audit,
     files,
     messages,
     metadata,
-    polls,
-    questions,
-    reactions,
-    read_positions,
     rooms,
     sessions,
-    telemetry,
     users,
 )
 from sfu.store.writes import Step
@@ -85,9 +81,25 @@ async def close_dead_sessions(connection: AsyncConnection) -> int:
     return (await connection.execute(ended)).rowcount
 
 
-async def attendance(connection: AsyncConnection, room: str, *, limit: int) -> list[dict[str, Any]]:
-    """The room's last `limit` sessions, newest first."""
+async def attendance(
+    connection: AsyncConnection, room: str, *, limit: int, before_ms: int | None = None
+) -> list[dict[str, Any]]:
+    """The room's last `limit` sessions, newest first; of those that began before `before_ms` where given."""
     query = select(sessions).where(sessions.c.room == room).order_by(sessions.c.joined_ms.desc()).limit(limit)
+    if before_ms is not None:
+        query = query.where(sessions.c.joined_ms < before_ms)
+    return [dict(row._mapping) for row in (await connection.execute(query)).all()]
+
+
+async def audit_log(
+    connection: AsyncConnection, *, room: str | None, limit: int, before: int | None = None
+) -> list[dict[str, Any]]:
+    """The last `limit` lines, newest first; of one room, and before the line `before`, where given."""
+    query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    if room is not None:
+        query = query.where(audit.c.room == room)
+    if before is not None:
+        query = query.where(audit.c.id < before)
     return [dict(row._mapping) for row in (await connection.execute(query)).all()]
 
 
@@ -108,8 +120,8 @@ async def export(connection: AsyncConnection, identity: str) -> dict[str, list[d
 async def erase(connection: AsyncConnection, identity: str) -> Sequence[str]:
     """Take out everything of `identity`: rows go, and its messages stay as empty places without a name.
 
-    Answers to a poll and votes for a question lose its identity. Returns the hashes of contents that no file
-    has any more: whoever keeps those removes them.
+    With its questions and polls go others' votes and ballots for them. Returns the hashes of contents that no
+    file has any more: whoever keeps those removes them.
     """
     mine = messages.c.identity == identity
     await connection.execute(
@@ -131,11 +143,11 @@ async def erase(connection: AsyncConnection, identity: str) -> Sequence[str]:
         .where(messages.c.to_identity == identity)
         .values(to_identity=ERASED, recipient=ERASED)
     )
-    for table, column in ((questions, "voters"), (polls, "votes")):
-        await _forget_voter(connection, table, column, identity)
     hashes = (await connection.scalars(select(files.c.sha256).where(files.c.identity == identity))).all()
-    for table in (users, sessions, reactions, read_positions, files, questions, polls, telemetry, audit):
-        await connection.execute(delete(table).where(table.c.identity == identity))
+    for table in metadata.sorted_tables:
+        if table is not messages and "identity" in table.c:
+            await connection.execute(delete(table).where(table.c.identity == identity))
+    await classwork.drop_orphans(connection)
     return await unused(connection, hashes)
 
 
@@ -149,16 +161,3 @@ def _next_rev() -> Any:
     """A change that clients hear of when they come back: past every number the room has given."""
     other = messages.alias()
     return select(func.max(other.c.rev) + 1).where(other.c.room == messages.c.room).scalar_subquery()
-
-
-async def _forget_voter(connection: AsyncConnection, table: Table, column: str, identity: str) -> None:
-    for row in (await connection.execute(select(table))).all():
-        votes = row._mapping[column]
-        if identity in votes:
-            rest = (
-                [voter for voter in votes if voter != identity]
-                if isinstance(votes, list)
-                else {voter: choice for voter, choice in votes.items() if voter != identity}
-            )
-            one = [key == row._mapping[key.name] for key in table.primary_key]
-            await connection.execute(update(table).where(*one).values({column: rest}))

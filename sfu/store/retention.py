@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sfu.store import classwork
 from sfu.store.people import unused
 from sfu.store.tables import (
     audit,
@@ -16,7 +17,9 @@ from sfu.store.tables import (
     read_positions,
     rooms,
     sessions,
+    strokes,
     telemetry,
+    turns,
     users,
 )
 
@@ -26,6 +29,8 @@ _AGED = (
     read_positions.c.at_ms,
     questions.c.asked_ms,
     polls.c.opened_ms,
+    strokes.c.at_ms,
+    turns.c.at_ms,
     telemetry.c.at_ms,
     audit.c.at_ms,
     files.c.created_ms,
@@ -44,6 +49,7 @@ async def expire(connection: AsyncConnection, before_ms: int) -> list[str]:
     await _keep_heads(connection, before_ms)
     for column in _AGED:
         await connection.execute(delete(column.table).where(column < before_ms))
+    await classwork.drop_orphans(connection)
     return await unused(connection, hashes)
 
 

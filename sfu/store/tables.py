@@ -125,10 +125,23 @@ questions = Table(
     Column("identity", String(128), nullable=False, index=True),
     Column("name", String(128), nullable=False),
     Column("text", Text, nullable=False),
-    Column("voters", JSON, nullable=False),
     Column("asked_ms", BigInteger, nullable=False, index=True),
     Column("answered_ms", BigInteger),
+    # Who asked, as a participant of then.
+    Column("sender", String(64), nullable=False),
+    Column("answer", Text, nullable=False),
     PrimaryKeyConstraint("room", "id"),
+)
+
+# A vote is a row of its own: each costs the same, however many there are.
+question_votes = Table(
+    "question_votes",
+    metadata,
+    Column("room", String(128), nullable=False),
+    Column("question", BigInteger, nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    PrimaryKeyConstraint("room", "question", "identity"),
 )
 
 polls = Table(
@@ -139,10 +152,48 @@ polls = Table(
     Column("identity", String(128), nullable=False, index=True),
     Column("question", Text, nullable=False),
     Column("options", JSON, nullable=False),
-    Column("votes", JSON, nullable=False),
     Column("opened_ms", BigInteger, nullable=False, index=True),
     Column("closed_ms", BigInteger),
+    Column("multiple", Boolean, nullable=False),
     PrimaryKeyConstraint("room", "id"),
+)
+
+ballots = Table(
+    "ballots",
+    metadata,
+    Column("room", String(128), nullable=False),
+    Column("poll", BigInteger, nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    # Indices of the poll's options.
+    Column("choices", JSON, nullable=False),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    PrimaryKeyConstraint("room", "poll", "identity"),
+)
+
+strokes = Table(
+    "strokes",
+    metadata,
+    Column("room", String(128), nullable=False),
+    Column("id", String(64), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    Column("color", String(16), nullable=False),
+    Column("width", Integer, nullable=False),
+    # x, y, x, y and so on, in ten-thousandths of the board.
+    Column("points", JSON, nullable=False),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    PrimaryKeyConstraint("room", "id"),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("room", String(128), nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    # How often it was called on.
+    Column("count", Integer, nullable=False),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    PrimaryKeyConstraint("room", "identity"),
 )
 
 telemetry = Table(

@@ -79,10 +79,14 @@ class Writes:
         The steps of a write are committed together or not at all; one write's failure harms no other.
         Raises `RequestError` `overloaded` where too many wait, and then nothing is queued.
         """
-        if self._closing or self.waiting >= self._max_waiting:
-            raise RequestError("overloaded", "the server cannot store more just now: try again")
+        self.check()
         self._waiting.append(_Write(tuple(steps), done))
         self._wake.set()
+
+    def check(self) -> None:
+        """Raises `RequestError` `overloaded` where `submit` would just now."""
+        if self._closing or self.waiting >= self._max_waiting:
+            raise RequestError("overloaded", "the server cannot store more just now: try again")
 
     async def flush(self) -> None:
         """Wait until everything submitted so far is durable, or has failed."""

@@ -6,6 +6,7 @@
  * @property {boolean} lobby
  * @property {{participant: string, publication: string | null} | null} spotlight
  * @property {{id: number, name: string}[]} breakouts
+ * @property {string[]} recording participants that record
  *
  * @typedef {{id: string, author: string, color: string, width: number, points: [number, number][]}} Stroke
  */
@@ -14,12 +15,12 @@
  * Working together in a room: hands, questions, polls, lobby, whiteboard, and what moderators do.
  *
  * Kept by the server's messages. Every change is told as one `change` {what}; besides, `reaction` {participant,
- * reaction}, `broadcast` {name, text}, `drawn` {stroke} (new points only) and `erased` {stroke} (null: all).
+ * reaction}, `broadcast` {name, text}, `recording` {participant, on}, `drawn` {stroke} (new points only) and `erased` {stroke} (null: all).
  * What is asked rejects with `SfuError` where the server refuses.
  */
 export class Classroom extends EventTarget {
   /** @type {RoomInfo} */
-  room = { name: '', template: 'meeting', locked: false, lobby: false, spotlight: null, breakouts: [] };
+  room = { name: '', template: 'meeting', locked: false, lobby: false, spotlight: null, breakouts: [], recording: [] };
   /** In the order of raising. @type {{participant: string, raised_at_ms: number}[]} */
   hands = [];
   /** How often somebody was called on, by identity. @type {Record<string, number>} */
@@ -160,6 +161,12 @@ export class Classroom extends EventTarget {
         if (message.stroke) this.strokes?.delete(message.stroke);
         else this.strokes?.clear();
         return this.#emit('erased', { stroke: message.stroke });
+      case 'recording': {
+        const others = this.room.recording.filter((each) => each !== message.participant);
+        this.room = { ...this.room, recording: message.on ? [...others, message.participant] : others };
+        this.#emit('recording', message);
+        return this.#changed('room');
+      }
       case 'reaction':
       case 'broadcast':
         return this.#emit(message.type, message);

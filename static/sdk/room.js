@@ -40,6 +40,8 @@ export class Room extends EventTarget {
   );
   /** Of this membership: proves over HTTP who asks. */
   secret = '';
+  /** On a server without tokens: makes who brings it this person again. */
+  pass = '';
   /** Hands, questions, polls, whiteboard, moderation. */
   classroom = new Classroom((type, members) => this.#signal.request(type, members));
   /** A small document that everybody shares. */
@@ -62,6 +64,7 @@ export class Room extends EventTarget {
    * @param {string} options.room its name
    * @param {string} options.name shown to the others
    * @param {string} [options.token]
+   * @param {string} [options.pass] of an earlier membership
    * @param {string} [options.template] kind of the room, where this opens it
    * @param {string} [options.codec] preferred video codec: vp8, vp9, h264, av1
    * @param {string} [options.client] what program this is
@@ -70,11 +73,16 @@ export class Room extends EventTarget {
    */
   constructor(options) {
     super();
-    const { url, room, name, token = '', client = 'web', wants = {}, codec, iceTransportPolicy, template } = options;
+    const { url, room, name, token = '', pass = '', client = 'web', wants = {}, codec, iceTransportPolicy, template } = options;
     this.name = room;
     const members = { room, name, client, wants, ...(token ? { token } : {}), ...(template ? { template } : {}) };
     this.files = new Files(url, room, () => `${this.self?.id}:${this.secret}`);
-    this.#signal = new Signal(url, () => ({ ...members, ...this.messages.joinMembers() }));
+    this.pass = pass;
+    this.#signal = new Signal(url, () => ({
+      ...members,
+      ...(this.pass ? { pass: this.pass } : {}),
+      ...this.messages.joinMembers(),
+    }));
     this.#publish = new PublishTransport({
       codec,
       iceTransportPolicy,
@@ -279,6 +287,7 @@ export class Room extends EventTarget {
     const { participant, resumed, ice_servers: iceServers } = joined;
     this.self = participant;
     this.secret = joined.secret;
+    this.pass = joined.pass ?? '';
     this.messages.joined(joined);
     this.#subscribe.setIceServers(iceServers);
     if (resumed) {

@@ -11,6 +11,7 @@ import { LocalMedia } from './local-media.js';
 import { roomOf } from './names.js';
 import { prejoinPage } from './prejoin.js';
 import { rememberRoom } from './preferences.js';
+import { takeSeat } from './seats.js';
 import { Toasts } from './toasts.js';
 
 const RETRY_S = 5;
@@ -24,6 +25,7 @@ class App {
   #media = /** @type {LocalMedia | null} */ (null);
   #room = /** @type {Room | null} */ (null);
   #name = '';
+  #seat = /** @type {import('./seats.js').Seat | null} */ (null);
   /** Of the room that is made; `?kind=` makes one by its link. */
   #kind = new URLSearchParams(location.search).get('kind') ?? '';
   #query = new URLSearchParams(location.search);
@@ -98,6 +100,8 @@ class App {
   /** @returns {Promise<boolean>} whether the call is there; a refusal has been explained */
   async #join(roomName, name) {
     this.#name = name;
+    this.#seat?.release();
+    this.#seat = await takeSeat(roomName, name);
     for (;;) {
       const room = this.#newRoom(roomName, name);
       // What is published before joining goes into the first offer.
@@ -114,6 +118,7 @@ class App {
       const lobby = lobbyScreen(room);
       try {
         await room.join();
+        this.#seat?.keep(room.pass);
         rememberRoom(roomName);
         this.#show(page, roomName);
         return true;
@@ -135,6 +140,7 @@ class App {
       room: roomName,
       name,
       token: this.#token,
+      pass: this.#token ? '' : this.#seat?.pass,
       template: KINDS.includes(this.#kind) ? this.#kind : undefined,
       codec: this.#query.get('codec') ?? undefined,
       iceTransportPolicy: this.#query.get('ice') === 'relay' ? 'relay' : 'all',
@@ -171,6 +177,8 @@ class App {
   #end() {
     const room = this.#room;
     this.#room = null;
+    this.#seat?.release();
+    this.#seat = null;
     if (room && room.state !== 'closed') {
       this.#page?.dispose();
       this.#page = null;

@@ -14,6 +14,7 @@ export class ClassTools {
   #listeners = new AbortController();
   #seen = { questions: 0, polls: 0, strokes: 0, hands: 0, lobby: 0 };
   #banner = el('div', { class: 'breakout-banner', testid: 'breakout-banner', role: 'status', hidden: true });
+  #recording = el('div', { class: 'recording-mark', testid: 'recording-mark', role: 'status', hidden: true });
 
   /**
    * @param {import('../sdk/room.js').Room} room
@@ -31,7 +32,8 @@ export class ClassTools {
     });
     this.board = new Board(room, { close: () => this.toggleBoard(false), onError: (error) => this.#failed(error) });
     this.reactions = new Reactions((reaction) => this.act('react', { reaction }));
-    this.layers = [this.board.element, this.reactions.element, this.#banner];
+    const marks = el('div', { class: 'stage-marks' }, this.#recording, this.#banner);
+    this.layers = [this.board.element, this.reactions.element, marks];
     const { signal } = this.#listeners;
     const { classroom } = room;
     const on = (type, act) => classroom.addEventListener(type, ({ detail }) => act(detail), { signal });
@@ -41,6 +43,9 @@ export class ClassTools {
     });
     on('reaction', ({ reaction, participant }) => this.reactions.show(reaction, this.#nameOf(participant)));
     on('broadcast', ({ name, text }) => toasts.show(t('class.broadcast', { name, text })));
+    on('recording', ({ participant, on: begins }) => {
+      if (begins) toasts.show(t('toast.recording', { name: this.#nameOf(participant) || t('guest') }));
+    });
     on('drawn', () => this.#drawn());
     on('erased', () => this.board.redraw());
     room.addEventListener('selfupdated', () => (this.board.update(), this.update()), { signal });
@@ -62,6 +67,9 @@ export class ClassTools {
     this.#controls.showRights(self.grants);
     const group = classroom.room.breakouts.find((each) => each.id === self.breakout);
     this.#banner.hidden = !group;
+    const recorders = classroom.room.recording.map((each) => this.#nameOf(each)).filter(Boolean);
+    this.#recording.hidden = !classroom.room.recording.length;
+    this.#recording.textContent = recorders.length ? t('recording.by', { names: recorders.join(', ') }) : t('recording.on');
     this.#banner.textContent = group ? t('breakouts.inside', { name: group.name }) : '';
   }
 

@@ -36,6 +36,13 @@ export function moderationOf(person, room) {
     spotlit
       ? { ...one('spotlight-end', 'moderate.spotlight.end', 'spotlight'), members: { participant: null } }
       : one('spotlight', 'moderate.spotlight', 'spotlight'),
+    ...(room.self.grants.record && role !== 'owner'
+      ? [
+          grants.record
+            ? one('record-deny', 'moderate.record.deny', 'set_grants', { grants: { record: false } })
+            : one('record-allow', 'moderate.record.allow', 'set_grants', { grants: { record: true } }),
+        ]
+      : []),
     ...(role === 'presenter'
       ? [one('make-participant', 'moderate.participant', 'set_role', { role: 'participant' })]
       : [one('make-presenter', 'moderate.presenter', 'set_role', { role: 'presenter' })]),

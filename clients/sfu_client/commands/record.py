@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from rich.live import Live
 from sfu_client import events
 from sfu_client.commands import common
 from sfu_client.commands.choosing import is_from
-from sfu_client.errors import ClosedError
+from sfu_client.errors import ClosedError, RefusedError, UnavailableError
 from sfu_client.model import Participant
 from sfu_client.recording import FORMATS, Recording, Size
 from sfu_client.room import Room
@@ -110,9 +111,13 @@ class _Recorder:
         self._finishing: set[asyncio.Task[None]] = set()
         self._finished_files = 0
         self._finished_bytes = 0
+        self._known: weakref.WeakSet[AnyTrack] = weakref.WeakSet()
 
     def add(self, track: AnyTrack) -> None:
-        """Record a track from now until it ends."""
+        """Record a track from now until it ends; once, however often it is named."""
+        if track in self._known:
+            return
+        self._known.add(track)
         pump = asyncio.create_task(self._pump(track), name=f"record-{track.publication.id}")
         self._pumps.add(pump)
         pump.add_done_callback(self._pumps.discard)
@@ -216,15 +221,9 @@ async def _record(args: argparse.Namespace) -> int:
             logger.info("recording room %s into %s", room.name, args.output)
             showing = asyncio.ensure_future(_show(recorder))
             try:
-                incoming = room.events()
-                for track in room.tracks.values():
-                    if is_from(track.participant, args.participant):
-                        recorder.add(track)
-                async for event in incoming:
-                    if isinstance(event, events.TrackSubscribed) and is_from(
-                        event.participant, args.participant
-                    ):
-                        recorder.add(event.track)
+                if not await _follow(room, recorder, args.participant):
+                    common.say("sfu record: the right to record was withdrawn")
+                    return os.EX_NOPERM
             finally:
                 showing.cancel()
                 await asyncio.gather(showing, return_exceptions=True)
@@ -234,6 +233,52 @@ async def _record(args: argparse.Namespace) -> int:
         await asyncio.shield(recorder.close())
         files, size = recorder.summary()
         common.say(f"{files} files, {size / 1e6:.1f} MB in {args.output}")
+
+
+async def _follow(room: Room, recorder: _Recorder, only: str | None) -> bool:
+    """Record until the room closes; false where the right to was withdrawn."""
+    incoming = room.events()
+
+    async def begin() -> None:
+        await _declare(room, incoming)
+        for track in room.tracks.values():
+            if is_from(track.participant, only):
+                recorder.add(track)
+
+    await begin()
+    async for event in incoming:
+        match event:
+            case events.TrackSubscribed() if is_from(event.participant, only):
+                recorder.add(event.track)
+            case events.Connected(resumed=False):
+                await begin()
+            case events.RecordingChanged(participant_id, False) if participant_id == room.me.id:
+                return False
+    return True
+
+
+async def _declare(room: Room, incoming: events.EventStream) -> None:
+    """Tell everybody that the room is recorded: nothing is before that. Waits for the right to."""
+    told = False
+    while True:
+        try:
+            await room.set_recording(True)
+            return
+        except UnavailableError:
+            pass
+        except RefusedError as error:
+            if error.code != "not_allowed":
+                raise
+            if not told:
+                common.say("sfu record: waits until an owner allows it to record (in the list of people)")
+            told = True
+        async for event in incoming:
+            if isinstance(event, events.Connected) or (
+                isinstance(event, events.ParticipantUpdated) and event.participant.id == room.me.id
+            ):
+                break
+        else:
+            return
 
 
 async def _show(recorder: _Recorder) -> None:

@@ -72,7 +72,7 @@ def test_votes_for_a_question_count_people_once() -> None:
 
 def test_poll_ballots_are_checked_and_may_change() -> None:
     kept = Polls()
-    poll, _ = kept.open("?", ("a", "b"), multiple=False, now_ms=0)
+    poll, _ = kept.open("ann", "?", ("a", "b"), multiple=False, now_ms=0)
     poll.vote("ann", [0])
     poll.vote("ann", [1])
     assert poll.view().counts == (0, 1)
@@ -87,12 +87,12 @@ def test_a_full_list_of_polls_gives_up_closed_ones(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(polls, "MAX_POLLS", 1)
     monkeypatch.setattr(polls, "MAX_BALLOTS", 1)
     kept = Polls()
-    poll, _ = kept.open("?", ("a", "b"), multiple=True, now_ms=0)
+    poll, _ = kept.open("ann", "?", ("a", "b"), multiple=True, now_ms=0)
     poll.vote("ann", [0, 1])
     assert code(poll.vote, "ben", [0]) == "bad_state"
-    assert code(kept.open, "?", ("a", "b"), multiple=True, now_ms=0) == "bad_state"
+    assert code(kept.open, "ann", "?", ("a", "b"), multiple=True, now_ms=0) == "bad_state"
     poll.open = False
-    assert kept.open("?", ("a", "b"), multiple=True, now_ms=0)[1] == poll.id
+    assert kept.open("ann", "?", ("a", "b"), multiple=True, now_ms=0)[1] == poll.id
 
 
 def test_only_who_moderates_hears_who_has_not_answered() -> None:

@@ -35,7 +35,7 @@ class Talk(World):
     def say(
         self, who: Member, topic: str = "t", payload: bytes = b"", label: str = "reliable", **header: Any
     ) -> None:
-        self.conference.relay(who, label, data.pack({"topic": topic, **header}, payload))
+        self.conference.data.receive(who, label, data.pack({"topic": topic, **header}, payload))
 
     def wire(self, member: Member) -> FakeWire:
         return self.wires[member.id]
@@ -47,14 +47,14 @@ class Talk(World):
 
     def later(self, seconds: float) -> None:
         self.now_us += round(seconds * 1e6)
-        self.conference._data._check()
+        self.conference.data._check()
 
 
 @pytest.fixture
 async def talk(monkeypatch: pytest.MonkeyPatch) -> Any:
     made = Talk(monkeypatch)
     yield made
-    made.conference._data.close()
+    made.conference.data.close()
 
 
 async def test_data_goes_to_the_others_of_the_room_with_its_sender(talk: Talk) -> None:
@@ -120,9 +120,9 @@ async def test_refusals_reach_the_sender_once_a_second(
     (ann, _), (ben, _) = talk.join("Ann", grants=grants), talk.join("Ben")
     topic = "" if code == "bad_request" else "t"
     for _ in range(3):
-        talk.conference.relay(ann, "reliable", message)
+        talk.conference.data.receive(ann, "reliable", message)
     talk.now_us += 1_000_000
-    talk.conference.relay(ann, "reliable", message)
+    talk.conference.data.receive(ann, "reliable", message)
     assert talk.wire(ann).headers() == [{"error": code, "topic": topic, "refused": n} for n in (1, 3)]
     assert talk.wire(ben).sent == []
     assert ann.data.stats()["refused"] == 4
@@ -145,7 +145,7 @@ async def test_lossy_data_is_dropped_oldest_first_and_counted(talk: Talk) -> Non
     assert talk.wire(ben).sent == []
     assert len(talk.wire(cat).sent) == 10
     talk.wire(ben).full = False
-    talk.conference.data_ready(ben, "lossy")
+    talk.conference.data.ready(ben, "lossy")
     assert talk.wire(ben).topics() == ["8", "9"]
     assert (ben.data.stats()["dropped"], cat.data.stats()["dropped"]) == (8, 0)
     assert talk.wire(ann).sent == []
@@ -166,7 +166,7 @@ async def test_a_slow_receiver_stops_reliable_senders_until_it_has_caught_up(tal
     assert len(talk.wire(cat).sent) == sent + 1
     talk.later(1)
     talk.wire(ben).full = False
-    talk.conference.data_ready(ben, "reliable")
+    talk.conference.data.ready(ben, "reliable")
     assert (talk.wire(ann).flow(), talk.wire(cat).flow()) == (["stop", "go"], ["stop", "go"])
     assert talk.wire(ben).topics()[-1] == "on its way"
     assert ben.data.stats()["waiting_bytes"] == 0
@@ -199,10 +199,10 @@ async def test_who_stays_behind_is_cut_off_from_the_topic_that_waits_most(talk: 
     assert talk.wire(ann).flow() == ["stop", "go"]
     talk.say(ann, "big")
     talk.wire(ben).full = False
-    talk.conference.data_ready(ben, "reliable")
+    talk.conference.data.ready(ben, "reliable")
     assert talk.wire(ben).topics() == ["small"]
     assert talk.wire(cat).topics()[-1] == "big"
-    assert talk.conference._data.terms(ben)["cut_off"] == ["big"]
+    assert talk.conference.data.terms(ben)["cut_off"] == ["big"]
     talk.conference.request(ben, requests.DataTopics(None), lambda answer: None)
     talk.say(ann, "big")
     assert talk.wire(ben).topics() == ["small", "big"]
@@ -218,7 +218,7 @@ async def test_who_is_behind_with_many_topics_is_cut_off_from_all(talk: Talk) ->
     talk.wire(ben).full = False
     talk.say(ann, "e")
     assert talk.wire(ben).topics() == []
-    assert talk.conference._data.terms(ben)["topics"] == []
+    assert talk.conference.data.terms(ben)["topics"] == []
 
 
 @pytest.mark.parametrize("how", ["leaves", "loses its transport", "closes its channel"])
@@ -253,7 +253,7 @@ async def test_a_stopped_sender_with_a_new_channel_hears_it_again(talk: Talk) ->
     (ann, _), (ben, _) = talk.join("Ann"), talk.join("Ben")
     talk.wire(ben).full = True
     talk.fill(ann, HIGH_BYTES)
-    talk.conference.data_ready(ann, "reliable")
+    talk.conference.data.ready(ann, "reliable")
     assert talk.wire(ann).flow() == ["stop", "stop"]
 
 

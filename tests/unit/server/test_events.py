@@ -85,6 +85,20 @@ async def test_acts_name_who_and_whom() -> None:
     assert events[4].data["changes"] == {"chat": False}
 
 
+async def test_a_recording_is_told_with_its_end() -> None:
+    world = World()
+    ann, _ = world.join("Ann")
+    events = heard(world.conference.events)
+    for on in (True, True, False, True):
+        world.conference.apply(acts.SetRecording(ann.id, on))
+    world.conference.leave(ann, "left")
+    told = [(each.type, each.data.get("on")) for each in events]
+    assert told == [
+        ("recording", True), ("recording", False), ("recording", True), ("recording", False),
+        ("participant_left", None),
+    ]  # fmt: skip
+
+
 async def test_a_message_is_told_when_it_is_durable_and_a_direct_one_without_its_text() -> None:
     world = World()
     ann, _ = world.join("Ann")

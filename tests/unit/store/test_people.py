@@ -2,10 +2,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import insert, select
-from stored import message
+from stored import message, poll, question, stroke
 
 from sfu.errors import RequestError
-from sfu.store import messages, people, retention, tables
+from sfu.store import classwork, messages, people, retention, tables
 from sfu.store.messages import StoredMessage
 from sfu.store.store import Store
 from sfu.store.writes import Step
@@ -70,20 +70,13 @@ async def _a_life(store: Store) -> None:
             (insert(tables.files), file(1, "ann", "aa")),
             (insert(tables.files), file(2, "ann", "bb")),
             (insert(tables.files), file(3, "ben", "bb")),
-            (
-                insert(tables.questions),
-                {
-                    "room": "r", "id": 1, "identity": "ben", "name": "Ben", "text": "?",
-                    "voters": ["ann", "ben"], "asked_ms": 1,
-                },
-            ),
-            (
-                insert(tables.polls),
-                {
-                    "room": "r", "id": 1, "identity": "ben", "question": "?", "options": ["a", "b"],
-                    "votes": {"ann": 0, "ben": 1}, "opened_ms": 1,
-                },
-            ),
+            *classwork.asked(question(1, "ben", voters=("ann", "ben"))),
+            *classwork.asked(question(2, "ann", voters=("ann", "ben"))),
+            *classwork.opened(poll(1, "ben")),
+            *classwork.cast("r", 1, "ann", (0,), 1),
+            *classwork.cast("r", 1, "ben", (1,), 1),
+            *classwork.drawn("r", (), (stroke("s1", "ann"), stroke("s2", "ben"))),
+            *classwork.taken("r", {"ann": 2, "ben": 1}, 1),
             (
                 insert(tables.telemetry),
                 {
@@ -102,7 +95,8 @@ async def test_everything_of_a_person_can_be_taken_out(store: Store) -> None:
     counts = {table: len(rows) for table, rows in found.items()}
     assert counts == {
         "users": 1, "sessions": 1, "messages": 2, "reactions": 1, "read_positions": 1, "files": 2,
-        "questions": 0, "polls": 0, "telemetry": 1, "audit": 1,
+        "questions": 1, "question_votes": 2, "polls": 0, "ballots": 1, "strokes": 1, "turns": 1,
+        "telemetry": 1, "audit": 1,
     }  # fmt: skip
     assert {row["text"] for row in found["messages"]} == {"message 1", "message 2"}
 
@@ -117,7 +111,10 @@ async def test_an_erased_person_is_nowhere(store: Store) -> None:
         place = await messages.one(connection, "r", 1)
         assert isinstance(place, StoredMessage)
         assert (place.deleted, place.text, place.identity, place.rev) == (True, "", people.ERASED, 5)
-        assert (await connection.scalar(select(tables.polls.c.votes))) == {"ben": 1}
+        (kept_poll,) = await classwork.polls_of(connection, "r")
+        assert kept_poll.ballots == {"ben": (1,)}
+        (asked,) = await classwork.questions_of(connection, "r")
+        assert (asked.id, asked.voters) == (1, ("ben",))
         kept = await people.export(connection, "ben")
         assert [len(kept[name]) for name in ("messages", "files", "sessions")] == [2, 1, 1]
 

@@ -1,0 +1,140 @@
+"""A class as it is kept: what a room opens with, and each change of it that has to last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sfu.ids import ParticipantId
+from sfu.room.board import Stroke
+
+# --- what a room opens with --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionRecord:
+    """`participant` is who asked, of then; `votes` are identities."""
+
+    id: int
+    participant: ParticipantId
+    identity: str
+    name: str
+    text: str
+    asked_at_ms: int
+    answered: bool = False
+    answer: str = ""
+    votes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollRecord:
+    """`identity` opened it; `ballots` maps identities to the options they chose."""
+
+    id: int
+    identity: str
+    question: str
+    options: tuple[str, ...]
+    multiple: bool
+    opened_at_ms: int
+    open: bool = True
+    ballots: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassHistory:
+    """Questions and polls by id, strokes in the order of drawing; `turns` counts by identity."""
+
+    questions: tuple[QuestionRecord, ...] = ()
+    polls: tuple[PollRecord, ...] = ()
+    strokes: tuple[Stroke, ...] = ()
+    turns: Mapping[str, int] = field(default_factory=dict)
+
+
+# --- what changes ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionAsked:
+    question: QuestionRecord
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionAnswered:
+    question: int
+    answered: bool
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionVoted:
+    question: int
+    identity: str
+    voted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionDropped:
+    question: int
+
+
+@dataclass(frozen=True, slots=True)
+class PollOpened:
+    poll: PollRecord
+
+
+@dataclass(frozen=True, slots=True)
+class PollClosed:
+    poll: int
+
+
+@dataclass(frozen=True, slots=True)
+class BallotCast:
+    poll: int
+    identity: str
+    choices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PollDropped:
+    poll: int
+
+
+@dataclass(frozen=True, slots=True)
+class StrokeKept:
+    """New, or longer than before: the whole of it."""
+
+    stroke: Stroke
+
+
+@dataclass(frozen=True, slots=True)
+class StrokeDropped:
+    stroke: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoardCleared:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTaken:
+    """`identity` has been called on, `count` times by now."""
+
+    identity: str
+    count: int
+
+
+Asked = (
+    QuestionAsked
+    | QuestionAnswered
+    | QuestionVoted
+    | QuestionDropped
+    | PollOpened
+    | PollClosed
+    | BallotCast
+    | PollDropped
+)
+"""Whoever makes one of these is answered when it is durable."""
+Sketched = StrokeKept | StrokeDropped | BoardCleared | TurnTaken
+"""These are many, and are written a little later."""
+ClassChange = Asked | Sketched

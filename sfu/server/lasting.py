@@ -1,0 +1,270 @@
+"""A class between the room core and the store: what was asked and voted is answered when it is durable.
+
+Everybody is told at once, before that: a class does not wait for a disk. What is drawn comes in many pieces
+and is written a little later, each stroke once for all that was added to it meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from sfu import clock
+from sfu.errors import RequestError
+from sfu.ids import ParticipantId, RoomName
+from sfu.room import acts
+from sfu.room.acts import Act
+from sfu.room.board import Stroke
+from sfu.room.class_records import (
+    Asked,
+    BallotCast,
+    BoardCleared,
+    ClassChange,
+    ClassHistory,
+    PollClosed,
+    PollDropped,
+    PollOpened,
+    PollRecord,
+    QuestionAnswered,
+    QuestionAsked,
+    QuestionDropped,
+    QuestionRecord,
+    QuestionVoted,
+    StrokeDropped,
+    StrokeKept,
+    TurnTaken,
+)
+from sfu.room.effects import Effect
+from sfu.server import act_requests
+from sfu.server.wire import Json
+from sfu.store import classwork
+from sfu.store.classwork import StoredPoll, StoredQuestion, StoredStroke
+from sfu.store.store import Store
+from sfu.store.writes import Done, Step
+
+log = logging.getLogger(__name__)
+
+WRITE_AFTER_S = 0.5
+"""What is drawn may be lost by a crash for this long."""
+
+_ASKED = (
+    acts.AskQuestion
+    | acts.VoteQuestion
+    | acts.AnswerQuestion
+    | acts.RemoveQuestion
+    | acts.OpenPoll
+    | acts.VotePoll
+    | acts.ClosePoll
+    | acts.RemovePoll
+)
+"""Acts that are answered when they are durable."""
+
+Answer = Callable[[Json | RequestError], None]
+
+
+@dataclass(slots=True)
+class _Sketch:
+    """What a room's database has not yet; a stroke is None where it is gone."""
+
+    cleared: bool = False
+    strokes: dict[str, Stroke | None] = field(default_factory=dict)
+    turns: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """Of an act's last write, and who waits for it."""
+
+    result: Json | RequestError | None = None
+    answer: Answer | None = None
+
+    def ended(self, error: RequestError | None) -> None:
+        self.result = {"type": "ok"} if error is None else error
+        if self.answer is not None:
+            self.answer(self.result)
+
+    def tell(self, answer: Answer) -> None:
+        self.answer = answer
+        if self.result is not None:
+            answer(self.result)
+
+
+class Lasting:
+    """One for all rooms of a conference."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._sketches: dict[RoomName, _Sketch] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._outcome: _Outcome | None = None
+
+    async def history(self, room: RoomName) -> ClassHistory:
+        """What a room opens with. Raises `RequestError` `storage_failed`."""
+        self._write_out()
+        await self._store.writes.flush()
+        async with self._store.reading() as connection:
+            return ClassHistory(
+                questions=tuple(map(_question, await classwork.questions_of(connection, room))),
+                polls=tuple(map(_poll, await classwork.polls_of(connection, room))),
+                strokes=tuple(map(_stroke, await classwork.strokes_of(connection, room))),
+                turns=await classwork.turns_of(connection, room),
+            )
+
+    def act(self, wanted: Act, apply: Callable[[Act], Iterable[Effect]], answer: Answer) -> Json | None:
+        """Do an act and return `ok`; None: `answer` is called when it is durable, or could not be stored.
+
+        Raises `RequestError`; nothing has changed then.
+        """
+        if isinstance(wanted, _ASKED):
+            self._store.writes.check()
+        self._outcome = None
+        done = apply(wanted)
+        if self._outcome is None:
+            return act_requests.answer(done)
+        self._outcome.tell(answer)
+        return None
+
+    def keep(self, room: RoomName, change: ClassChange) -> None:
+        """Make a change last."""
+        match change:
+            case StrokeKept(stroke):
+                self._sketch(room).strokes[stroke.id] = stroke
+            case StrokeDropped(gone):
+                self._sketch(room).strokes[gone] = None
+            case BoardCleared():
+                sketch = self._sketch(room)
+                sketch.cleared = True
+                sketch.strokes.clear()
+            case TurnTaken(identity, count):
+                self._sketch(room).turns[identity] = count
+            case _:
+                self._outcome = _Outcome()
+                self._submit(room, _steps(room, change), self._outcome.ended)
+
+    def close(self) -> None:
+        """Hand over what was drawn."""
+        self._write_out()
+
+    def _sketch(self, room: RoomName) -> _Sketch:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WRITE_AFTER_S, self._write_out)
+        return self._sketches.setdefault(room, _Sketch())
+
+    def _write_out(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        sketches, self._sketches = self._sketches, {}
+        for room, sketch in sketches.items():
+            self._submit(room, _sketch_steps(room, sketch))
+
+    def _submit(self, room: RoomName, steps: list[Step], done: Done | None = None) -> None:
+        try:
+            self._store.writes.submit(steps, done)
+        except RequestError as error:
+            log.warning("a class could not be stored: too many writes wait", extra={"room": room})
+            if done is not None:
+                done(error)
+
+
+def _steps(room: RoomName, change: Asked) -> list[Step]:
+    now_ms = clock.wall_ms()
+    match change:
+        case QuestionAsked(question):
+            return classwork.asked(
+                StoredQuestion(
+                    room=room,
+                    id=question.id,
+                    identity=question.identity,
+                    name=question.name,
+                    sender=question.participant,
+                    text=question.text,
+                    asked_ms=question.asked_at_ms,
+                    voters=question.votes,
+                )
+            )
+        case QuestionAnswered(question, answered, answer):
+            return classwork.answered(room, question, now_ms if answered else None, answer)
+        case QuestionVoted(question, identity, voted):
+            return classwork.voted(room, question, identity, now_ms, on=voted)
+        case QuestionDropped(question):
+            return classwork.question_dropped(room, question)
+        case PollOpened(poll):
+            return classwork.opened(
+                StoredPoll(
+                    room=room,
+                    id=poll.id,
+                    identity=poll.identity,
+                    question=poll.question,
+                    options=poll.options,
+                    multiple=poll.multiple,
+                    opened_ms=poll.opened_at_ms,
+                )
+            )
+        case PollClosed(poll):
+            return classwork.closed(room, poll, now_ms)
+        case BallotCast(poll, identity, choices):
+            return classwork.cast(room, poll, identity, choices, now_ms)
+        case PollDropped(poll):
+            return classwork.poll_dropped(room, poll)
+
+
+def _sketch_steps(room: RoomName, sketch: _Sketch) -> list[Step]:
+    now_ms = clock.wall_ms()
+    gone = [id_ for id_, stroke in sketch.strokes.items() if stroke is None]
+    there = [
+        StoredStroke(
+            room=room,
+            id=stroke.id,
+            number=stroke.number,
+            identity=stroke.author,
+            color=stroke.color,
+            width=stroke.width,
+            points=tuple(value for point in stroke.points for value in point),
+            at_ms=now_ms,
+        )
+        for stroke in sketch.strokes.values()
+        if stroke is not None
+    ]
+    cleared = classwork.cleared(room) if sketch.cleared else []
+    return [*cleared, *classwork.drawn(room, gone, there), *classwork.taken(room, sketch.turns, now_ms)]
+
+
+def _question(stored: StoredQuestion) -> QuestionRecord:
+    return QuestionRecord(
+        id=stored.id,
+        participant=ParticipantId(stored.sender),
+        identity=stored.identity,
+        name=stored.name,
+        text=stored.text,
+        asked_at_ms=stored.asked_ms,
+        answered=stored.answered_ms is not None,
+        answer=stored.answer,
+        votes=stored.voters,
+    )
+
+
+def _poll(stored: StoredPoll) -> PollRecord:
+    return PollRecord(
+        id=stored.id,
+        identity=stored.identity,
+        question=stored.question,
+        options=stored.options,
+        multiple=stored.multiple,
+        opened_at_ms=stored.opened_ms,
+        open=stored.closed_ms is None,
+        ballots=stored.ballots,
+    )
+
+
+def _stroke(stored: StoredStroke) -> Stroke:
+    return Stroke(
+        id=stored.id,
+        author=stored.identity,
+        color=stored.color,
+        width=stored.width,
+        points=tuple(zip(stored.points[::2], stored.points[1::2], strict=True)),
+        number=stored.number,
+    )
