@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 RELIABLE, LOSSY = "reliable", "lossy"
 DEFAULT_VIDEO_BPS = 1_500_000
-BUFFERED_BYTES = 1_048_576
+BUFFERED_BYTES = 262_144
 """`send` on the reliable channel waits while more than this is queued."""
 LOSSY_BUFFERED_BYTES = 65_536
 """With more than this queued a lossy message would be stale when it comes: it is dropped."""
