@@ -1,8 +1,8 @@
 import { Chat } from './chat.js';
 import { Classroom } from './classroom.js';
-import { encodeContent, pack } from './data.js';
 import { SfuError } from './errors.js';
 import { Files } from './files.js';
+import { LiveData } from './live-data.js';
 import { LocalPublication } from './local-publication.js';
 import { watchNetwork } from './network.js';
 import { PublishTransport } from './publish-transport.js';
@@ -44,6 +44,8 @@ export class Room extends EventTarget {
   pass = '';
   /** Hands, questions, polls, whiteboard, moderation. */
   classroom = new Classroom((type, members) => this.#signal.request(type, members));
+  /** Messages to the others that nothing stores. @type {LiveData} */
+  data;
   /** A small document that everybody shares. */
   shared = new SharedState((type, members) => this.#signal.request(type, members));
 
@@ -88,6 +90,7 @@ export class Room extends EventTarget {
       iceTransportPolicy,
       negotiate: (sdp, media) => this.#signal.request('offer', { sdp, media }),
     });
+    this.data = new LiveData((type, members) => this.#signal.request(type, members), this.#publish);
     this.#subscribe = new SubscribeTransport({
       iceTransportPolicy,
       answer: (seq, sdp) => this.#signal.request('answer', { seq, sdp }),
@@ -223,13 +226,12 @@ export class Room extends EventTarget {
   }
 
   /**
-   * Send on a data channel.
-   * @param {string | Uint8Array | ArrayBuffer} content
-   * @param {{topic?: string, to?: string[], lossy?: boolean}} [options] to everybody else without `to`
+   * Short for `data.send`.
+   * @param {any} content
+   * @param {{topic?: string, to?: string[], role?: string, lossy?: boolean}} [options] to everybody else without `to`
    */
-  send(content, { topic = '', to, lossy = false } = {}) {
-    const { payload, text } = encodeContent(content);
-    this.#publish.sendData(lossy ? 'lossy' : 'reliable', pack({ topic, text, ...(to ? { to } : {}) }, payload));
+  send(content, options = {}) {
+    return this.data.send(content, options);
   }
 
   /**
@@ -267,7 +269,12 @@ export class Room extends EventTarget {
       if (this.state !== 'connected' && this.state !== 'reconnecting') return;
       if (state === 'waiting' || state === 'connecting') this.#setState('reconnecting', { retryInMs });
     });
-    listen(this.#publish, 'data', (data) => this.#emit('data', { ...data, ...data.header, text: data.text }));
+    listen(this.#publish, 'data', (data) => {
+      this.data.received(data);
+      this.#emit('data', { ...data, ...data.header, text: data.text });
+    });
+    listen(this.#publish, 'channel', ({ label }) => this.data.opened(label));
+    listen(this.#publish, 'drained', () => this.data.drained());
     listen(this.#publish, 'published', (detail) => this.#published(detail));
     listen(this.#publish, 'refused', ({ publication, error }) => {
       this.#forget(publication);
@@ -302,6 +309,7 @@ export class Room extends EventTarget {
     this.#roster.sync(joined.participants);
     this.classroom.sync(joined);
     this.shared.sync(joined);
+    this.data.joined(joined);
     this.#repeatWishes();
     this.#emit('localchanged', {});
   }
@@ -380,6 +388,9 @@ export class Room extends EventTarget {
       case 'chat_typing':
         this.#emit('chattyping', { participant: message.participant, to: message.to });
         break;
+      case 'data_cut_off':
+        this.data.cutOff(message);
+        break;
       case 'state_patch':
         this.shared.received(message);
         break;
@@ -436,6 +447,7 @@ export class Room extends EventTarget {
   #finish(error) {
     this.#stopWatching();
     this.#publish.end(error);
+    this.data.end(error);
     this.#subscribe.close();
     this.#setState('closed');
   }
