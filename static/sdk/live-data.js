@@ -47,12 +47,16 @@ export class LiveData extends EventTarget {
 
   /**
    * @param {(type: string, members?: object) => Promise<object>} request asks the server
-   * @param {{buffered: (label: string) => number | null, sendData: (label: string, message: Uint8Array<ArrayBuffer>) => void}} wire
+   * @param {import('./publish-transport.js').PublishTransport} wire
    */
   constructor(request, wire) {
     super();
     this.#request = request;
     this.#wire = wire;
+    wire.addEventListener('data', ({ detail }) => this.#arrived(detail));
+    wire.addEventListener('drained', () => this.#flow(this.#stopped));
+    // A channel that is new knows of no stop.
+    wire.addEventListener('channel', ({ detail }) => detail.label === 'reliable' && this.#flow(false));
   }
 
   /**
@@ -94,7 +98,7 @@ export class LiveData extends EventTarget {
   // --- what the room reports -------------------------------------------------------------------
 
   /** @param {Record<string, any>} joined */
-  joined({ data, resumed }) {
+  sync({ data, resumed }) {
     this.#largest = data?.message_bytes ?? 0;
     this.#bytes.rate = (data?.bytes_per_s ?? 0) * SHARE;
     this.#bytes.capacity = Math.max(this.#bytes.rate * BURST_S, this.#largest);
@@ -103,29 +107,9 @@ export class LiveData extends EventTarget {
     if (!resumed && this.topics) this.subscribe(this.topics).catch(() => undefined);
   }
 
-  /** @param {string} label of a channel that has opened: it knows of no stop */
-  opened(label) {
-    if (label === 'reliable') this.#flow(false);
-  }
-
-  /** A channel takes more. */
-  drained() {
-    this.#flow(this.#stopped);
-  }
-
-  /** @param {{topic: string | null, lost: number}} notice */
-  cutOff({ topic, lost }) {
-    this.#emit('cutoff', { topic, lost });
-  }
-
-  /** @param {{label: string, header: Record<string, any>, content: any}} data */
-  received({ label, header, content }) {
-    if (header.flow) this.#flow(header.flow === 'stop');
-    else if (header.error) {
-      this.#emit('refused', { code: header.error, topic: header.topic ?? '', count: header.refused ?? 1 });
-    } else {
-      this.#emit('message', { message: { label, content, topic: '', ...header } });
-    }
+  /** @param {Record<string, any>} message of the server, over the WebSocket */
+  received({ type, topic, lost }) {
+    if (type === 'data_cut_off') this.#emit('cutoff', { topic, lost });
   }
 
   /** @param {Error} error why nothing can be sent any more */
@@ -136,6 +120,15 @@ export class LiveData extends EventTarget {
   }
 
   // --- inside ----------------------------------------------------------------------------------
+
+  #arrived({ label, header, content }) {
+    if (header.flow) this.#flow(header.flow === 'stop');
+    else if (header.error) {
+      this.#emit('refused', { code: header.error, topic: header.topic ?? '', count: header.refused ?? 1 });
+    } else {
+      this.#emit('message', { message: { topic: '', ...header, label, content } });
+    }
+  }
 
   async #sendLossy(message) {
     if ((this.#wire.buffered('lossy') ?? Infinity) > MOST_BUFFERED_LOSSY) return false;

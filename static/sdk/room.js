@@ -58,6 +58,8 @@ export class Room extends EventTarget {
   /** What was asked of subscriptions: said again after coming back. @type {Map<string, object>} */
   #wishes = new Map();
   #sampler = new StatsSampler();
+  /** What follows the server's messages by itself. */
+  #parts;
   #stopWatching = () => undefined;
 
   /**
@@ -96,6 +98,7 @@ export class Room extends EventTarget {
       answer: (seq, sdp) => this.#signal.request('answer', { seq, sdp }),
       restart: () => this.#signal.request('restart_ice', { transport: 'subscribe' }),
     });
+    this.#parts = [this.classroom, this.shared, this.data];
     this.#wire();
   }
 
@@ -225,11 +228,7 @@ export class Room extends EventTarget {
     return this.messages.send(text, to);
   }
 
-  /**
-   * Short for `data.send`.
-   * @param {any} content
-   * @param {{topic?: string, to?: string[], role?: string, lossy?: boolean}} [options] to everybody else without `to`
-   */
+  /** Short for `data.send`. @param {any} content @param {object} [options] */
   send(content, options = {}) {
     return this.data.send(content, options);
   }
@@ -269,12 +268,7 @@ export class Room extends EventTarget {
       if (this.state !== 'connected' && this.state !== 'reconnecting') return;
       if (state === 'waiting' || state === 'connecting') this.#setState('reconnecting', { retryInMs });
     });
-    listen(this.#publish, 'data', (data) => {
-      this.data.received(data);
-      this.#emit('data', { ...data, ...data.header, text: data.text });
-    });
-    listen(this.#publish, 'channel', ({ label }) => this.data.opened(label));
-    listen(this.#publish, 'drained', () => this.data.drained());
+    listen(this.#publish, 'data', (data) => this.#emit('data', { ...data, ...data.header, text: data.text }));
     listen(this.#publish, 'published', (detail) => this.#published(detail));
     listen(this.#publish, 'refused', ({ publication, error }) => {
       this.#forget(publication);
@@ -307,9 +301,7 @@ export class Room extends EventTarget {
     }
     this.#setState('connected', { resumed });
     this.#roster.sync(joined.participants);
-    this.classroom.sync(joined);
-    this.shared.sync(joined);
-    this.data.joined(joined);
+    for (const part of this.#parts) part.sync(joined);
     this.#repeatWishes();
     this.#emit('localchanged', {});
   }
@@ -354,7 +346,7 @@ export class Room extends EventTarget {
         this.#roster.joined(message.participant);
         break;
       case 'participant_updated':
-        if (message.participant.id === this.self?.id) this.#selfChanged(message.participant);
+        if (message.participant.id === this.self?.id) this.#emit('selfupdated', { self: (this.self = message.participant) });
         this.#roster.updated(message.participant);
         break;
       case 'participant_left':
@@ -388,12 +380,6 @@ export class Room extends EventTarget {
       case 'chat_typing':
         this.#emit('chattyping', { participant: message.participant, to: message.to });
         break;
-      case 'data_cut_off':
-        this.data.cutOff(message);
-        break;
-      case 'state_patch':
-        this.shared.received(message);
-        break;
       case 'ice_servers':
         this.#publish.setIceServers(message.ice_servers);
         this.#subscribe.setIceServers(message.ice_servers);
@@ -406,13 +392,8 @@ export class Room extends EventTarget {
         this.#emit('goingaway', {});
         break;
       default: // what newer servers say besides
-        this.classroom.received(message);
+        for (const part of this.#parts) part.received(message);
     }
-  }
-
-  #selfChanged(self) {
-    this.self = self;
-    this.#emit('selfupdated', { self });
   }
 
   /** Somebody who moderates has muted what is published here. */

@@ -84,8 +84,9 @@ export class SharedState extends EventTarget {
     this.#changed(null, null, '');
   }
 
-  /** @param {Record<string, any>} patch */
-  received({ key, version, value, deleted, participant }) {
+  /** @param {Record<string, any>} message of the server */
+  received({ type, key, version, value, deleted, participant }) {
+    if (type !== 'state_patch') return;
     const entries = new Map(this.entries);
     if (deleted) entries.delete(key);
     else entries.set(key, { value, version });
