@@ -159,6 +159,7 @@ class MediaConfig:
     plane: str = option(
         "auto", "media plane: auto, python or rust (an experiment, needs pysfu-plane); auto is python today"
     )
+    threads: int = option(0, "threads of the native media plane; 0 is one per core, at most 16")
     keyframe_interval_ms: int = option(500, "least time between two keyframe requests for one encoding, ms")
     cache_packets: int = option(1024, "packets of each encoding kept to answer NACKs")
     last_n: int = option(
@@ -407,6 +408,8 @@ def _out_of_range(config: Config) -> Iterator[str]:
     yield from _webhook_faults(config.webhooks)
     if config.media.plane not in {"auto", "python", "rust"}:
         yield "media.plane: auto, python or rust"
+    if not 0 <= config.media.threads <= 64:
+        yield "media.threads: 1 to 64, 0 is one per core"
     if config.media.last_n < 0:
         yield "media.last_n: a number of pictures, 0 is no limit"
     if config.log.level.lower() not in {"debug", "info", "warning", "error"}:

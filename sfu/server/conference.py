@@ -16,6 +16,7 @@ from sfu.config import Config
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationKey, RoomName, SubscriptionKey
 from sfu.media.decisions import LayersWanted, Notice, PublicationSized, Speakers, SubscriptionState
+from sfu.media.plane import PlaneFault
 from sfu.room import acts, commands, effects
 from sfu.room.class_records import ClassHistory
 from sfu.room.commands import Command
@@ -426,6 +427,10 @@ class Conference:
                         publisher.publish.want_layers(published.id, notice.rids)
                 case Speakers():
                     self._speaking(notice.speakers)
+                case PlaneFault():
+                    failed = self.media.fail_room(notice.room)
+                    for member in [each for each in self._members.values() if each.room == failed]:
+                        self.fail(member, "internal", "an error of the server")
 
     def _speaking(self, speakers: Iterable[tuple[PublicationKey, float]]) -> None:
         heard = []

@@ -32,10 +32,14 @@ export class StateSection {
     this.#value = field('state-value', 'state.value', 16000);
     this.#form = el(
       'form',
-      { class: 'data-row', on: { submit: (event) => this.#set(event) } },
+      { class: 'data-form', on: { submit: (event) => this.#set(event) } },
       this.#key,
-      this.#value,
-      el('button', { type: 'submit', class: 'primary', testid: 'state-set', text: t('state.set') }),
+      el(
+        'div',
+        { class: 'data-row' },
+        this.#value,
+        el('button', { type: 'submit', class: 'primary', testid: 'state-set', text: t('state.set') }),
+      ),
     );
     this.element = el('div', { class: 'data-content' }, this.#list, this.#form);
     room.shared.addEventListener('change', this.#follow);
