@@ -244,7 +244,8 @@ async def test_the_shared_state_follows_and_updates_whoever_else_writes(page: Pa
         return { version: 5 };
       });
       const changes = [];
-      state.addEventListener('change', ({ detail: { key, entry } }) => changes.push([key, entry?.value ?? null]));
+      const note = ({ key, entry }) => changes.push([key, entry?.value ?? null]);
+      state.addEventListener('change', ({ detail }) => note(detail));
       state.sync({ state: { version: 1, entries: { n: { value: 1, version: 1 } } } });
       const version = await state.update('n', (value) => value + 1);
       state.received({ type: 'state_patch', key: 'n', version: 5, value: 11, participant: 'PA_1' });
