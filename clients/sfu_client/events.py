@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sfu_client.model import ChatMessage, Participant, Publication
+from sfu_client.telemetry import Alarm, Sample, Series
 from sfu_client.tracks import AnyTrack
 
 logger = logging.getLogger(__name__)
@@ -178,11 +179,31 @@ class RecordingChanged:
     on: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SeriesDeclared:
+    """What a participant measures, or what is said of it, has changed."""
+
+    participant_id: str
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplesReceived:
+    participant_id: str
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmChanged:
+    alarm: Alarm
+
+
 Event = (
     Connected | Disconnected | Closed | ParticipantJoined | ParticipantUpdated | ParticipantLeft
     | PublicationAdded | PublicationUpdated | PublicationRemoved | PublishFailed | TrackSubscribed
     | TrackEnded | SubscriptionChanged | SpeakersChanged | ChatReceived | ChatUpdated | DataReceived
-    | DataRefused | DataCutOff | StateChanged | RecordingChanged
+    | DataRefused | DataCutOff | StateChanged | RecordingChanged | SeriesDeclared | SamplesReceived
+    | AlarmChanged
 )  # fmt: skip
 
 CAPACITY = 4096

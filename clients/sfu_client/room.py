@@ -24,6 +24,7 @@ from sfu_client.quality import SubscriptionQuality
 from sfu_client.roster import Roster
 from sfu_client.signalling import Message, signal_url
 from sfu_client.state import SharedState
+from sfu_client.telemetry import Alarm, Sample, Series, Telemetry
 from sfu_client.tracks import AnyTrack, RemoteTrack
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Room:
         self.state = SharedState(self._connection.request)
         """The room's shared state."""
         self._recording: set[str] = set()
+        self.telemetry = Telemetry(self._connection.request)
 
     # --- coming and going
 
@@ -365,6 +367,8 @@ class Room:
         missed = [event for event in self._chat.joined(joined) if event.message.sender_id != self._me.id]
         if self._seen:
             self._emit(events.Connected(resumed))
+        if self._seen and not resumed:
+            self._spawn(self.telemetry.rejoined())
         self._seen = True
         if (more := self.data.joined(joined, resumed=resumed)) is not None:
             self._spawn(more)
@@ -439,6 +443,18 @@ class Room:
                 return roster.unpublish(str(message["publication"]))
             case "recording":
                 return self._recording_changed(str(message["participant"]), bool(message["on"]))
+            case "telemetry_series":
+                fields = Series.__dataclass_fields__
+                declared = [
+                    Series(**{name: value for name, value in each.items() if name in fields})
+                    for each in message["series"]
+                ]
+                return [events.SeriesDeclared(str(message["participant"]), tuple(declared))]
+            case "telemetry":
+                samples = tuple(Sample(str(s), int(t), float(v)) for s, t, v in message["samples"])
+                return [events.SamplesReceived(str(message["participant"]), samples)]
+            case "alarm":
+                return [events.AlarmChanged(Alarm.parse(message["alarm"]))]
             case "subscription":
                 reason = str(message.get("reason") or "")
                 return [

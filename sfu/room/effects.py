@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +21,7 @@ from sfu.room.model import (
 )
 from sfu.room.permissions import Grants
 from sfu.room.state import StatePatched, StateView
+from sfu.room.telemetry import Sample
 
 # --- what participants are told ----------------------------------------------------------------
 
@@ -235,6 +237,16 @@ class ClassToStore:
     change: ClassChange
 
 
+@dataclass(frozen=True, slots=True)
+class SamplesToStore:
+    """Keep them for later. `units` are the series'."""
+
+    room: RoomName
+    identity: str
+    samples: tuple[Sample, ...]
+    units: Mapping[str, str]
+
+
 Effect = (
     Announce
     | RoomOpened
@@ -253,5 +265,6 @@ Effect = (
     | SubscriptionClosed
     | ChatToStore
     | ChatReadTo
+    | SamplesToStore
     | ClassToStore
 )

@@ -39,6 +39,7 @@ from sfu.room.permissions import Grants, Role, Source, Template, source_fits
 from sfu.room.polls import Polls
 from sfu.room.questions import Questions
 from sfu.room.state import StateDocument
+from sfu.room.telemetry import Telemetry
 from sfu.rtp.parameters import Kind
 
 SECRET_CHARACTERS = 32
@@ -72,6 +73,7 @@ class Room:
         self.board = Board(work.strokes)
         self.state = StateDocument(limits.state)
         self.attendance = Attendance()
+        self.telemetry = Telemetry()
         self.recording: dict[ParticipantId, None] = {}
         self.owners: dict[str, bool] = {}
         """Who has owned the room, and whether it still does: by identity."""
@@ -223,6 +225,7 @@ class Room:
             del participant.subscriptions[publication]
             done.append(effects.SubscriptionClosed(participant.id, publication, asked=False))
         del self.participants[participant.id]
+        self.telemetry.forget(participant.id)
         if not self.participants:
             self.empty_since_us = now.us
         self.attendance.left(participant.id, now.wall_ms, reason)

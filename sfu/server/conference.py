@@ -31,6 +31,7 @@ from sfu.server.chat import Answer, Chat
 from sfu.server.data_relay import DataRelay
 from sfu.server.events import Events
 from sfu.server.lasting import Lasting
+from sfu.server.measurements import Measurements
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
 from sfu.server.passes import Passes
@@ -66,6 +67,7 @@ class Conference:
         self.events = Events(rng)
         self._attendance = Attendance(store)
         self._lasting = Lasting(store)
+        self._measurements = Measurements(store)
         self._passes = Passes(store.folder, clock.wall_ms() / 1000)
         self.chat = Chat(store, self.core, self.apply, config.room.chat_history)
         self._members: dict[ParticipantId, Member] = {}
@@ -364,6 +366,8 @@ class Conference:
                     self._members[effect.participant].grants = effect.grants
                 case effects.ClassToStore():
                     self._lasting.keep(effect.room, effect.change)
+                case effects.SamplesToStore():
+                    self._measurements.keep(effect)
                 case (
                     effects.WaitingBegun()
                     | effects.SessionReplaced()

@@ -11,6 +11,7 @@ import { Signal } from './signal.js';
 import { SharedState } from './state.js';
 import { StatsSampler } from './stats.js';
 import { SubscribeTransport } from './subscribe-transport.js';
+import { Telemetry } from './telemetry.js';
 
 /**
  * @typedef {'idle' | 'connecting' | 'lobby' | 'connected' | 'reconnecting' | 'closed'} RoomState
@@ -48,6 +49,8 @@ export class Room extends EventTarget {
   data;
   /** A small document that everybody shares. */
   shared = new SharedState((type, members) => this.#signal.request(type, members));
+  /** What is measured. */
+  telemetry = new Telemetry((type, members) => this.#signal.request(type, members));
 
   #signal;
   #roster = new Roster((type, detail) => this.#emit(type, detail));
@@ -98,7 +101,7 @@ export class Room extends EventTarget {
       answer: (seq, sdp) => this.#signal.request('answer', { seq, sdp }),
       restart: () => this.#signal.request('restart_ice', { transport: 'subscribe' }),
     });
-    this.#parts = [this.classroom, this.shared, this.data];
+    this.#parts = [this.classroom, this.telemetry, this.shared, this.data];
     this.#wire();
   }
 
@@ -350,6 +353,7 @@ export class Room extends EventTarget {
         this.#roster.updated(message.participant);
         break;
       case 'participant_left':
+        this.telemetry.forget(message.participant);
         this.#roster.left(message.participant, message.reason);
         break;
       case 'publication_added':

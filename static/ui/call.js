@@ -17,6 +17,7 @@ import { PeoplePanel } from './people.js';
 import { ReconnectingOverlay } from './reconnecting.js';
 import { shortcuts } from './shortcuts.js';
 import { Stage } from './stage.js';
+import { TelemetryView } from './telemetry.js';
 import { describeTiles } from './tile-model.js';
 
 /** @typedef {import('../sdk/room.js').Room} Room */
@@ -49,6 +50,7 @@ export class CallPage {
   #class;
   #data;
   #controls;
+  #telemetry;
   #overlay;
   #hear;
   #alone;
@@ -89,6 +91,7 @@ export class CallPage {
       openPanel: (panel) => this.#open(panel),
       panel: () => this.#panel,
     });
+    this.#telemetry = new TelemetryView(room, { toasts, stage: this.#stage });
     this.#overlay = new ReconnectingOverlay(() => room.retryNow());
     this.#hear = el(
       'button',
@@ -128,6 +131,7 @@ export class CallPage {
     this.#stage.dispose();
     this.#class.dispose();
     this.#data.dispose();
+    this.#telemetry.dispose();
     this.#audio.dispose();
     this.#overlay.hide();
   }
