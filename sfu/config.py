@@ -133,7 +133,16 @@ class LimitsConfig:
     message_burst: int = option(200, "signalling messages of one session at once")
     data_bytes: int = option(65_536, "largest message on a data channel, bytes")
     data_bytes_per_s: int = option(2_000_000, "data-channel bytes a second from one participant, sustained")
+    data_messages_per_s: float = option(
+        500.0, "data-channel messages a second from one participant, sustained"
+    )
+    data_slow_s: float = option(
+        5.0, "seconds a receiver of reliable data may be behind before it is cut off from the topic"
+    )
     chat_characters: int = option(4_000, "longest chat message, characters")
+    state_keys: int = option(256, "keys in the shared state of one room")
+    state_value_bytes: int = option(16_384, "largest key and value of the shared state, bytes of JSON")
+    state_bytes: int = option(131_072, "shared state of one room as a whole, bytes of JSON")
     acts_per_s: float = option(
         10.0, "hands, votes, strokes, reactions and the like a second of one participant, sustained"
     )

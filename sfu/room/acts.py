@@ -8,6 +8,7 @@ from sfu.ids import ParticipantId, PublicationId
 from sfu.room.board import Point
 from sfu.room.model import BreakoutId
 from sfu.room.permissions import GrantChanges, Role, Source
+from sfu.room.state import Value
 from sfu.room.telemetry import Sample, Series
 
 # --- moderation: all of these need `moderate` --------------------------------------------------
@@ -216,6 +217,20 @@ class ClearBoard:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeState:
+    """Give a key of the shared state a value, or where `deleted` is true take it away.
+
+    Only where the key is at `if_version` now: 0 is a key that is not there, None is whatever it is.
+    """
+
+    participant: ParticipantId
+    key: str
+    value: Value = None
+    deleted: bool = False
+    if_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SetRecording:
     """Say that one records, or does no more; needs `record`."""
 
@@ -291,4 +306,4 @@ ClassAct = (
     | SetRecording
 )
 TelemetryAct = DeclareSeries | SendSamples | SetThresholds | AcknowledgeAlarm
-Act = Moderation | ClassAct | TelemetryAct
+Act = Moderation | ClassAct | TelemetryAct | ChangeState

@@ -20,6 +20,7 @@ from sfu.room.model import (
     Subscription,
 )
 from sfu.room.permissions import Grants
+from sfu.room.state import StatePatched, StateView
 from sfu.room.telemetry import Sample
 
 # --- what participants are told ----------------------------------------------------------------
@@ -86,6 +87,7 @@ Event = (
     | ChatUpdated
     | ChatTyping
     | ClassEvent
+    | StatePatched
 )
 
 
@@ -118,6 +120,7 @@ class Welcome:
     room: RoomName
     view: RoomView
     work: ClassView
+    state: StateView
     participant: ParticipantView
     others: tuple[ParticipantView, ...]
     secret: str

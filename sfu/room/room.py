@@ -38,6 +38,7 @@ from sfu.room.model import (
 from sfu.room.permissions import Grants, Role, Source, Template, source_fits
 from sfu.room.polls import Polls
 from sfu.room.questions import Questions
+from sfu.room.state import StateDocument
 from sfu.room.telemetry import Telemetry
 from sfu.rtp.parameters import Kind
 
@@ -70,6 +71,7 @@ class Room:
         self.questions = Questions(work.questions)
         self.polls = Polls(work.polls)
         self.board = Board(work.strokes)
+        self.state = StateDocument(limits.state)
         self.attendance = Attendance()
         self.telemetry = Telemetry()
         self.recording: dict[ParticipantId, None] = {}
@@ -407,6 +409,7 @@ class Room:
             room=self.name,
             view=views.room_view(self),
             work=views.class_view(self, participant),
+            state=self.state.view(),
             participant=participant.view(),
             others=views.others(self, participant),
             secret=participant.secret,

@@ -15,6 +15,7 @@ from sfu.sdp.model import MAX_MEDIA
 from sfu.server import telemetry_wire
 from sfu.server import validation as v
 from sfu.server.act_requests import PARSERS, InRoom
+from sfu.server.data import MAX_TOPIC, MAX_TOPICS
 from sfu.server.validation import Message
 from sfu.templates import TEMPLATES
 
@@ -181,6 +182,13 @@ class GetBoard:
 
 
 @dataclass(frozen=True, slots=True)
+class DataTopics:
+    """Topics of data that the participant wants from now on; None: all."""
+
+    topics: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Revoke:
     """The target's token opens nothing any more, and it leaves."""
 
@@ -210,6 +218,7 @@ Request = (
     | ChatRequest
     | Stats
     | GetBoard
+    | DataTopics
     | Revoke
     | InRoom
     | Ping
@@ -394,6 +403,15 @@ def _board(message: Message) -> GetBoard:
     return GetBoard()
 
 
+def _data_topics(message: Message) -> DataTopics:
+    wanted = message.get("topics")
+    if wanted is None:
+        return DataTopics(None)
+    if not isinstance(wanted, list) or len(wanted) > MAX_TOPICS:
+        raise v.bad(f"topics must be null or a list of at most {MAX_TOPICS} texts")
+    return DataTopics(frozenset(v.text({"topics": each}, "topics", longest=MAX_TOPIC) for each in wanted))
+
+
 def _revoke(message: Message) -> Revoke:
     return Revoke(ParticipantId(v.text(message, "participant", shortest=1, longest=MAX_ID)))
 
@@ -439,6 +457,7 @@ _PARSERS: Mapping[str, Callable[[Message], Request]] = {
     "chat_search": _chat_search,
     "stats": _stats,
     "board": _board,
+    "data_topics": _data_topics,
     "revoke": _revoke,
     "ping": _ping,
     "leave": _leave,

@@ -49,8 +49,10 @@ export class Telemetry extends EventTarget {
     return this.#request('telemetry_thresholds', { participant, series, low, high });
   }
 
-  /** @param {{participant: string, series: Series, samples: [number, number][], alarm: Alarm | null}[]} snapshot */
-  sync(snapshot = []) {
+  /** @param {Record<string, any>} joined */
+  sync(joined) {
+    /** @type {{participant: string, series: Series, samples: [number, number][], alarm: Alarm | null}[]} */
+    const snapshot = joined.class?.telemetry ?? [];
     const before = [...this.gauges.keys()];
     this.gauges = new Map();
     for (const { participant, series, samples, alarm } of snapshot) {
