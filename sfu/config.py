@@ -157,7 +157,7 @@ class MediaConfig:
     """Forwarding."""
 
     plane: str = option(
-        "auto", "media plane: auto, python or rust (an experiment, needs pysfu-plane); auto is python today"
+        "auto", "media plane: python, rust (pysfu-plane), or auto: rust where it is installed"
     )
     threads: int = option(0, "threads of the native media plane; 0 is one per core, at most 16")
     keyframe_interval_ms: int = option(500, "least time between two keyframe requests for one encoding, ms")
