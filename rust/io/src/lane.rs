@@ -167,14 +167,14 @@ impl Turn<'_> {
     }
 
     /// Send what has been made where that is much, and let whoever waits for the lane have it between: control
-    /// must not wait for a whole batch.
+    /// must not wait for a whole batch. That costs next to nothing where nobody waits.
     fn breathe(&mut self) {
         if self.state.plane.out().0.envelopes.len() >= MADE {
             self.flush();
-            self.state.interrupted = true;
-            MutexGuard::bump(&mut self.state);
-            self.state.interrupted = false;
         }
+        self.state.interrupted = true;
+        MutexGuard::bump(&mut self.state);
+        self.state.interrupted = false;
     }
 
     /// Do what waits in the inbox.
@@ -227,10 +227,7 @@ impl Turn<'_> {
         routes.send(out, counters, self.own);
     }
 
-    /// Send what has been made, and leave the lane. What has no path goes up to the owner of the ports.
-    pub fn end(mut self) {
-        self.pump(now_us());
-        self.flush();
+    fn send_upward(&mut self) {
         let (out, counters) = self.state.plane.out();
         for envelope in &out.envelopes {
             if !self.shared.upward.packet(envelope.transport, &out.bytes[envelope.start..envelope.end]) {
@@ -238,6 +235,16 @@ impl Turn<'_> {
             }
         }
         out.clear();
+    }
+
+    /// Send what has been made, and leave the lane. What has no path goes up to the owner of the ports.
+    pub fn end(mut self) {
+        // What an interrupted turn has made so far it sends itself, in longer runs.
+        if !self.state.interrupted {
+            self.pump(now_us());
+            self.flush();
+            self.send_upward();
+        }
         let idle = self.state.plane.is_idle();
         let due_us = if idle { NEVER_US } else { self.state.next_tick_us.min(self.state.next_pump_us) };
         self.lane.due_us.store(due_us, Ordering::SeqCst);
