@@ -24,9 +24,9 @@ def thread_count(config: MediaConfig) -> int:
 
 
 def make_plane(name: str, egress: Egress, *, rng: random.Random, cache_packets: int) -> MediaPlane:
-    """The plane that `media.plane` asks for; `auto` is the native one where it is installed. The log says which.
+    """The plane that `media.plane` asks for; `auto` is the native one where it is installed.
 
-    Raises `ConfigError` where `media.plane` asks for one that is not installed.
+    The log says which. Raises `ConfigError` where `media.plane` asks for one that is not installed.
     """
     if name != "python":
         try:
