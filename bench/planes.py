@@ -1,141 +1,181 @@
-"""CPU time per forwarded packet of both planes, beside what the machine allows.
+"""CPU time per forwarded packet of both planes in the real server, beside what the machine allows.
 
-The limit is a small native program that unprotects a packet once, and for each subscriber copies it, rewrites
-its header, protects it and sends it, and does nothing else (`rust/io/examples/limit.rs`). The planes do their
-whole work with it: demultiplexing, sequence and picture ids, extensions, transport-wide numbers, pacing,
-cache, statistics, and their ticks. All use AES-128-GCM and send over loopback to a socket that nobody reads;
-what comes in is made beforehand and handed over in memory. Rounds alternate; the figures are medians, of the
-user and system time of the process.
+The server is a process with its media port, plane, policy and ticks (`calls/server.py`), of which user and
+system time count in full. The limit is a small native program that receives, unprotects each packet once, for
+each subscriber rewrites its header, protects it and sends it as the plane does, and does nothing else
+(`rust/io/examples/limit.rs`). All get their packets over UDP, frame by frame at an even pace (a millisecond's
+together where frames come faster), and send to sockets of the same kind that nobody reads, with AES-128-GCM.
+A row's three are measured in turns; the figures are medians. A round in which a packet was lost ends the run.
 
-python bench/planes.py --json artifacts/planes.json
+python bench/planes.py --json artifacts/planes.json --plots artifacts
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
-import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
-from forwarding import PAYLOAD_BYTES, Call, Sink
+from calls.forwarders import Forwarder, Limit, Server, build_limit
+from calls.packets import MEDIA, Medium
 
-from sfu.media.plane import RoutedEgress, Routes
-from sfu.media.python_plane import PythonPlane
-
-PAIRS = 5
 SUBSCRIBERS = (10, 100, 500)
-NATIVE_SENT, PYTHON_SENT = 200_000, 20_000
-"""Packets sent in a round: enough for a hundred milliseconds of CPU time."""
+PAIRS, QUICK_PAIRS = 5, 2
+ROUND_S, QUICK_ROUND_S = 1.5, 0.7
+NATIVE_SENT_PER_S, PYTHON_SENT_PER_S = 200_000, 15_000
+"""Packets that leave in a second: some 40 % of one core."""
 
 
 @dataclass(frozen=True)
 class Row:
     """Microseconds of CPU time for each packet sent; None for what cannot be had here."""
 
+    medium: str
     subscribers: int
     limit_us: float | None
     rust_us: float | None
     python_us: float
 
+    @property
+    def share_of_limit(self) -> float | None:
+        return self.limit_us / self.rust_us if self.limit_us and self.rust_us else None
 
-class RoutedSink(Sink):
-    """Lets a plane send by itself, to the same socket that nobody reads."""
+    @property
+    def times_python(self) -> float | None:
+        return self.python_us / self.rust_us if self.rust_us else None
 
-    def follow(self, routes: Routes) -> None:
-        for number in range(max(SUBSCRIBERS)):
-            routes.set_route(10 + number, self._socket.fileno(), *self._address, 0)
+    @property
+    def rust_packets_per_core(self) -> int | None:
+        """In a second."""
+        return round(1e6 / self.rust_us) if self.rust_us else None
 
 
-def _native_call(subscribers: int, sink: RoutedSink) -> Call | None:
+def has_native_plane() -> bool:
     try:
-        from sfu.media.native_plane import NativePlane
+        import sfu_plane  # noqa: F401
     except ImportError:
-        return None
-    assert isinstance(sink, RoutedEgress)
-    return Call(subscribers, sink, NativePlane)
+        return False
+    return True
 
 
-def build_limit() -> Path | None:
-    """The limit's program, None without cargo."""
-    if shutil.which("cargo") is None:
-        return None
-    build = ["cargo", "build", "-q", "--release", "--locked", "-p", "pysfu-plane-io", "--example", "limit"]
-    subprocess.run(
-        [*build, "--message-format=json"], cwd=ROOT / "rust", check=True, stdout=subprocess.DEVNULL
-    )
-    metadata = ["cargo", "metadata", "--format-version=1", "--no-deps"]
-    found = subprocess.run(metadata, cwd=ROOT / "rust", check=True, capture_output=True).stdout
-    return Path(json.loads(found)["target_directory"]) / "release/examples/limit"
+@contextmanager
+def forwarders(medium: Medium, subscribers: int, program: Path | None) -> Iterator[dict[str, Forwarder]]:
+    """All there is to compare, running."""
+    with ExitStack() as stack:
+        running: dict[str, Forwarder] = {}
+        if program is not None:
+            running["limit"] = stack.enter_context(closing(Limit(medium, subscribers, program)))
+        if has_native_plane():
+            running["rust"] = stack.enter_context(closing(Server(medium, subscribers, "rust")))
+        running["python"] = stack.enter_context(closing(Server(medium, subscribers, "python")))
+        yield running
 
 
-def limit_us(program: Path, subscribers: int, sent: int) -> float:
-    count = sent // subscribers
-    arguments = [str(number) for number in (subscribers, PAYLOAD_BYTES + 4, count, 2)]
-    printed = subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout
-    return float(printed.split()[1])
-
-
-def measure(subscribers: int, program: Path | None) -> Row:
+def measure(medium: Medium, subscribers: int, program: Path | None, pairs: int, seconds: float) -> Row:
     """All alternate, so that a machine that slows down slows every one."""
-    sink, plain = RoutedSink(), Sink()
-    try:
-        native, python = _native_call(subscribers, sink), Call(subscribers, plain, PythonPlane)
-        rounds: dict[str, list[float]] = {"limit": [], "rust": [], "python": []}
-        if native is not None:
-            native.round(NATIVE_SENT // subscribers // 4)
-        python.round(max(100, PYTHON_SENT // subscribers // 4))
-        for _ in range(PAIRS):
-            if program is not None:
-                rounds["limit"].append(limit_us(program, subscribers, NATIVE_SENT))
-            if native is not None:
-                rounds["rust"].append(native.round(NATIVE_SENT // subscribers))
-            rounds["python"].append(python.round(max(40, PYTHON_SENT // subscribers)))
-        for call in (native, python):
-            if call is not None and call.plane.counters().dropped:
-                raise RuntimeError(f"a plane dropped packets: {call.plane.counters().dropped}")
-    finally:
-        sink.close()
-        plain.close()
-    medians = [round(statistics.median(rounds[name]), 3) if rounds[name] else None for name in rounds]
-    limit, rust, reference = medians
-    assert reference is not None
-    return Row(subscribers, limit, rust, reference)
+    rounds: dict[str, list[float]] = {"limit": [], "rust": [], "python": []}
+    with forwarders(medium, subscribers, program) as running:
+        for number in range(-1, pairs):
+            for name, forwarder in running.items():
+                sent_per_s = PYTHON_SENT_PER_S if name == "python" else NATIVE_SENT_PER_S
+                done = forwarder.round(sent_per_s / subscribers, seconds)
+                if done.lost:
+                    raise RuntimeError(f"{name} lost {done.lost} packets: {done.dropped}")
+                if number >= 0:
+                    rounds[name].append(done.us_per_packet)
+    limit, rust, python = (
+        round(statistics.median(rounds[name]), 3) if rounds[name] else None for name in rounds
+    )
+    assert python is not None
+    return Row(medium.kind, subscribers, limit, rust, python)
+
+
+def print_table(rows: list[Row]) -> None:
+    table = Table(title="CPU microseconds per forwarded packet, AES-128-GCM")
+    for title in (
+        "",
+        "subscribers",
+        "limit",
+        "rust",
+        "of the limit",
+        "packets/s/core",
+        "python",
+        "rust / python",
+    ):
+        table.add_column(title, justify="right")
+    for row in rows:
+        limit, rust = (f"{each:.2f}" if each else "-" for each in (row.limit_us, row.rust_us))
+        share = f"{row.share_of_limit:.0%}" if row.share_of_limit else "-"
+        rate = f"{row.rust_packets_per_core:,}" if row.rust_packets_per_core else "-"
+        times = f"{row.times_python:.1f} x" if row.times_python else "-"
+        named = (row.medium, str(row.subscribers))
+        table.add_row(*named, limit, rust, share, rate, f"{row.python_us:.2f}", times)
+    Console(width=110).print(table)
+
+
+def plot(rows: list[Row], folder: Path) -> None:
+    """A picture for each medium, `planes-video.png` and `planes-audio.png`."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for medium in dict.fromkeys(row.medium for row in rows):
+        some = [row for row in rows if row.medium == medium]
+        figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+        bars = {
+            "limit": [row.limit_us or 0 for row in some],
+            "native plane": [row.rust_us or 0 for row in some],
+            "Python plane": [row.python_us for row in some],
+        }
+        for place, (name, values) in enumerate(bars.items()):
+            drawn = axes.bar([at + 0.27 * (place - 1) for at in range(len(some))], values, 0.25, label=name)
+            axes.bar_label(drawn, fmt="%.2f", fontsize=8)
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=0.5)
+        axes.set_ylabel("CPU microseconds per forwarded packet")
+        axes.set_xticks(range(len(some)), [f"{row.subscribers} subscribers" for row in some])
+        axes.set_title(f"{medium}, {MEDIA[medium].payload_bytes} bytes")
+        figure.legend(loc="outside lower center", ncols=len(bars))
+        figure.savefig(folder / f"planes-{medium}.png", dpi=130)
+        pyplot.close(figure)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--plots", type=Path, help="also draw them, into this folder (pysfu[plots])")
     arguments = parser.parse_args()
+    pairs, seconds = (QUICK_PAIRS, QUICK_ROUND_S) if arguments.quick else (PAIRS, ROUND_S)
     program = build_limit()
-    rows = [measure(subscribers, program) for subscribers in SUBSCRIBERS]
-    table = Table(title="CPU microseconds per forwarded packet of 1200 bytes, AES-128-GCM")
-    for title in ("subscribers", "limit", "rust", "of the limit", "python", "rust / python"):
-        table.add_column(title, justify="right")
-    for row in rows:
-        share = f"{row.limit_us / row.rust_us:.0%}" if row.limit_us and row.rust_us else "-"
-        times = f"{row.python_us / row.rust_us:.1f} x" if row.rust_us else "-"
-        figures = [f"{each:.2f}" if each else "-" for each in (row.limit_us, row.rust_us)]
-        table.add_row(str(row.subscribers), *figures, share, f"{row.python_us:.2f}", times)
-    Console().print(table)
+    rows = []
+    for medium in MEDIA.values():
+        for subscribers in SUBSCRIBERS:
+            rows.append(measure(medium, subscribers, program, pairs, seconds))
+    print_table(rows)
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         document = {
             "profile": "AEAD_AES_128_GCM",
-            "payload_bytes": PAYLOAD_BYTES,
-            "pairs": PAIRS,
+            "payload_bytes": {medium.kind: medium.payload_bytes for medium in MEDIA.values()},
+            "pairs": pairs,
             "rows": [asdict(row) for row in rows],
         }
         arguments.json.write_text(json.dumps(document, indent=2) + "\n")
+    if arguments.plots:
+        plot(rows, arguments.plots)
 
 
 if __name__ == "__main__":

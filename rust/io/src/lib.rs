@@ -18,5 +18,6 @@ mod upward;
 mod worker;
 
 pub use engine::{Engine, Fault};
+pub use mmsg::Inbound;
 pub use routes::{Routes, Socket};
 pub use upward::Datagram;

@@ -1,0 +1,1 @@
+"""What benches of forwarding share: packets, the server in a process of its own, and who sends to it."""
