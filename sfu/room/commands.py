@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sfu.ids import ParticipantId, PublicationId, RoomName
-from sfu.room.acts import Act, Moderation
+from sfu.room.acts import Act, FromOutside
 from sfu.room.class_records import ClassHistory
 from sfu.room.model import ChatChange, ChatHistory, ChatMessage, LeaveReason, SessionKey, Wants
 from sfu.room.permissions import GrantChanges, Grants, Role, Source
@@ -229,7 +229,7 @@ class Operate:
     name: str
     role: Role
     grants: Grants
-    command: Moderation | SendChat | DeleteChat
+    command: FromOutside | SendChat | DeleteChat
 
 
 Command = (

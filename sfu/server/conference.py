@@ -7,8 +7,9 @@ import contextlib
 import itertools
 import logging
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import asdict, replace
+from functools import partial
 
 import sfu
 from sfu import clock
@@ -57,6 +58,13 @@ _CLOSED_CODE: dict[LeaveReason, str] = {
 }
 
 
+ChatText = requests.Chat | requests.ChatEdit
+AskFirst = Callable[
+    [ParticipantId, ChatText, Callable[[ChatText], None], Callable[[RequestError], None]], bool
+]
+"""Whether somebody is asked about a chat message first; then the first or the second callback follows."""
+
+
 class Conference:
     """Made by `open`. What changes it is synchronous, so that requests never interleave."""
 
@@ -77,6 +85,7 @@ class Conference:
         self._waiting: dict[SessionKey, tuple[Channel, Claims | None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._session_keys = itertools.count(1)
+        self.ask_first: AskFirst = lambda member, request, go_on, refuse: False
         self.media: Media
 
     @classmethod
@@ -251,10 +260,18 @@ class Conference:
             case requests.Join() | requests.Candidate() | requests.Ping() | requests.Leave():
                 # The session's affair, or nobody's.
                 pass
+            case requests.Chat() | requests.ChatEdit() if self.ask_first(
+                member.id, request, partial(self._say, member, answer), answer
+            ):
+                return None
             case _:
                 self.chat.request(member.id, member.room, request, answer)
                 return None
         return {"type": "ok"}
+
+    def _say(self, member: Member, answer: Answer, request: requests.Chat | requests.ChatEdit) -> None:
+        """What an extension has agreed to."""
+        self.chat.request(member.id, member.room, request, answer)
 
     def _revoke(self, member: Member, target: ParticipantId) -> None:
         """The room decides whether `target` may be removed; only then is its token spoilt."""

@@ -423,4 +423,5 @@ export default {
   'toast.alarm.low': 'Alarm: {title} of {name} is too low: {value}',
   'toast.alarm.high': 'Alarm: {title} of {name} is too high: {value}',
   'toast.alarm.cleared': '{title} of {name} is back at {value}',
+  'error.refused': 'The server does not let this pass.',
 };

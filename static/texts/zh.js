@@ -421,4 +421,5 @@ export default {
   'toast.alarm.low': '警报：{name} 的 {title} 过低：{value}',
   'toast.alarm.high': '警报：{name} 的 {title} 过高：{value}',
   'toast.alarm.cleared': '{name} 的 {title} 已恢复：{value}',
+  'error.refused': '服务器不允许发送此内容。',
 };
