@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import os
 import statistics
 import sys
 import tempfile
@@ -83,6 +84,12 @@ def _listen(*arguments: Any) -> None:
     asyncio.run(listen(*arguments))
 
 
+def cpu_s(process: int) -> float:
+    """Seconds of CPU time that a process has used, in user and system mode."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def flood(people: int, per_s: int, seconds: int) -> dict[str, Any]:
     """One room: `people` in it, of whom four send `per_s` messages a second between them."""
     total, senders = per_s * seconds, 4
@@ -100,7 +107,7 @@ async def flood(people: int, per_s: int, seconds: int) -> dict[str, Any]:
         refused = 0
         async with aiohttp.ClientSession() as http:
             sockets = [await join(http, server.url, f"sender {number}") for number in range(senders)]
-            begun = time.perf_counter()
+            begun, used = time.perf_counter(), cpu_s(server.process.pid)
 
             async def send(which: int) -> None:
                 for number in range(total // senders):
@@ -123,7 +130,7 @@ async def flood(people: int, per_s: int, seconds: int) -> dict[str, Any]:
             sent_at: list[list[float]] = [[] for _ in range(senders)]
             await asyncio.gather(*(work(which) for which in range(senders) for work in (send, answers)))
             counted = [await asyncio.to_thread(done.get, True, DEADLINE_S) for _ in range(listeners)]
-            took = time.perf_counter() - begun
+            took, used = time.perf_counter() - begun, cpu_s(server.process.pid) - used
         process.join(10)
         await server.stop()
     received = sum(each[0] for each in counted)
@@ -138,6 +145,9 @@ async def flood(people: int, per_s: int, seconds: int) -> dict[str, Any]:
         "out_of_order": sum(each[1] for each in counted),
         "seconds_until_all_were_told": round(took, 2),
         "reached_per_s": round(total / took, 1),
+        "server_cpu_ms_per_message": round(used * 1000 / total, 3),
+        "server_cpu_us_per_delivery": round(used * 1e6 / max(1, received), 2),
+        "server_share_of_a_core": round(used / took, 3),
         "acknowledged_ms_median": round(statistics.median(ordered) * 1000, 1),
         "acknowledged_ms_p99": round(ordered[int(len(ordered) * 0.99)] * 1000, 1),
     }

@@ -364,11 +364,11 @@ class Conference:
                     pass
 
     def _announce(self, to: Iterable[ParticipantId], message: Json) -> None:
-        text = wire.encode(message)
+        frame = wire.encode(message)
         for participant in to:
             member = self._members.get(participant)
             if member is not None and member.channel is not None:
-                member.channel.send(text)
+                member.channel.send(frame)
 
     def _mute(self, effect: effects.PublicationMuted) -> None:
         self.media.set_muted(effect.publication, effect.muted)

@@ -16,6 +16,7 @@ from sfu.room.model import SessionKey
 from sfu.room.permissions import Grants
 from sfu.server import wire
 from sfu.server.data import LABELS, MAX_BUFFERED_BYTES, DataLimits
+from sfu.server.frames import Frame
 from sfu.server.ice_servers import ice_servers, renewal_s
 from sfu.server.publish_leg import Apply, PublishLeg, Refusal
 from sfu.server.rates import TokenBucket
@@ -34,7 +35,7 @@ class Channel(Protocol):
 
     key: SessionKey
 
-    def send(self, text: str) -> None: ...
+    def send(self, frame: Frame) -> None: ...
 
     def close(self, code: str, message: str = "") -> None: ...
 

@@ -10,13 +10,14 @@ from sfu.room.effects import Event, Welcome
 from sfu.room.model import ChatMessage, ParticipantView, Publication
 from sfu.room.permissions import Grants
 from sfu.server import class_wire
+from sfu.server.frames import Frame
 
 Json = dict[str, Any]
 
 
-def encode(message: Json) -> str:
+def encode(message: Json) -> Frame:
     """A message as it goes over the wire."""
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    return Frame(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
 
 
 def grants(value: Grants) -> Json:
