@@ -31,7 +31,7 @@ MAX_QUEUED_BYTES = 4 * 1024 * 1024
 """What may wait for a client that does not read; a full room's `joined` is far smaller."""
 MAX_UNANSWERED = 64
 """Requests of one session that may wait for the store; its next message is read when there are fewer."""
-WRITE_EVERY_S = 0.01
+WRITE_EVERY_S = 0.02
 """A busy connection is written to at most this often, all that has come meanwhile at once."""
 CLOSE_TIMEOUT_S = 2.0
 """How long a client may take to read what is left and to close, before it is cut off."""
@@ -112,9 +112,7 @@ class Session:
                 self._flushing = loop.call_at(due_s, self._flush)
 
     def _flush(self) -> None:
-        if self._flushing is not None:
-            self._flushing.cancel()
-            self._flushing = None
+        self._flushing = None
         transport = self._transport
         if not self._queue or not isinstance(transport, asyncio.WriteTransport) or transport.is_closing():
             return
@@ -198,6 +196,8 @@ class Session:
     async def _end_when_closed(self) -> None:
         await self._ending.wait()
         try:
+            if self._flushing is not None:
+                self._flushing.cancel()
             self._flush()
             await self._socket.close(code=_WEBSOCKET_CODE.get(self._closed or "", 1008))
         except (ConnectionError, RuntimeError):
