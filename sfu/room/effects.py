@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,6 +69,14 @@ class ChatUpdated:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatSeen:
+    """`identity` has read everything up to `message`."""
+
+    identity: str
+    message: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChatTyping:
     participant: ParticipantId
     to: ParticipantId | None
@@ -83,6 +92,7 @@ Event = (
     | ChatSent
     | ChatUpdated
     | ChatTyping
+    | ChatSeen
     | ClassEvent
 )
 
@@ -122,6 +132,7 @@ class Welcome:
     resumed: bool
     chat: ChatNews
     chat_read: int
+    chat_seen: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,8 @@ def event(value: Event) -> Json:
             return {"type": "chat", "message": chat_message(value.message)}
         case effects.ChatUpdated():
             return {"type": "chat_updated", "message": chat_message(value.message)}
+        case effects.ChatSeen():
+            return {"type": "chat_seen", "identity": value.identity, "message": value.message}
         case effects.ChatTyping():
             return {"type": "chat_typing", "participant": value.participant, "to": value.to}
         case _:
@@ -125,4 +127,5 @@ def welcome(value: Welcome) -> Json:
         "chat_last": value.chat.last,
         "chat_more": value.chat.more,
         "chat_read": value.chat_read,
+        "chat_seen": dict(value.chat_seen),
     }

@@ -24,7 +24,7 @@ import { SubscribeTransport } from './subscribe-transport.js';
  * publication} · `track` {publication, participant, track} · `trackgone` {publication} · `subscription`
  * {publication, state, reason} · `localchanged` {} · `refused` {publication, error} · `mutedbyother`
  * {publication} · `selfupdated` {self} · `speakers` {speakers} ·
- * `chat`, `chatupdated` {message} · `chatreset` {first} · `chattyping` {participant, to} · `data` {label, topic, from, text, payload, error} · `transport` {name, state} ·
+ * `chat`, `chatupdated` {message} · `chatreset` {first} · `chatseen` {} · `chattyping` {participant, to} · `data` {label, topic, from, text, payload, error} · `transport` {name, state} ·
  * `goingaway` {} · `closed` {code, message}.
  */
 export class Room extends EventTarget {
@@ -372,6 +372,9 @@ export class Room extends EventTarget {
       case 'chat':
       case 'chat_updated':
         this.messages.received(message.message);
+        break;
+      case 'chat_seen':
+        this.messages.sawUpTo(message.identity, message.message);
         break;
       case 'chat_typing':
         this.#emit('chattyping', { participant: message.participant, to: message.to });
