@@ -17,6 +17,7 @@ from sfu_client.chat import ChatMemory
 from sfu_client.connection import AutoSubscribe, Connection, Options
 from sfu_client.errors import ClientError, ClosedError
 from sfu_client.events import Event, EventStream
+from sfu_client.files import Files
 from sfu_client.model import ChatMessage, Kind, Participant, Publication, Source
 from sfu_client.publish import DEFAULT_VIDEO_BPS, LOSSY, RELIABLE, LocalPublication
 from sfu_client.quality import SubscriptionQuality
@@ -47,6 +48,8 @@ class Room:
         self._seen = False
         self._chat = ChatMemory()
         self._recording: set[str] = set()
+        self.files = Files(options.room, self._connection, self.chat)
+        """Uploads and downloads; `files.send` shows one in the chat."""
 
     # --- coming and going
 
@@ -292,10 +295,13 @@ class Room:
         """
         await self._connection.request("set_recording", on=on)
 
-    async def chat(self, text: str, to: str | None = None) -> ChatMessage:
-        """Say something to everybody, or to one participant id. Raises `RefusedError`, `UnavailableError`."""
-        reply = await self._connection.request("chat", text=text, **({} if to is None else {"to": to}))
-        return self._changed(reply)
+    async def chat(self, text: str, to: str | None = None, *, file: str | None = None) -> ChatMessage:
+        """Say something to everybody, or to one: a participant's id, or an identity that is or was here.
+
+        `file` is the id of an upload of one's own. Raises `RefusedError`, `UnavailableError`.
+        """
+        members = {name: value for name, value in (("to", to), ("file", file)) if value is not None}
+        return self._changed(await self._connection.request("chat", text=text, **members))
 
     async def edit_chat(self, message: int, text: str) -> ChatMessage:
         """Give a message of one's own another text. Raises `RefusedError`, `UnavailableError`."""
@@ -423,20 +429,7 @@ class Room:
     def on_data(self, label: str, message: bytes) -> None:
         """Called by the connection."""
         try:
-            header, payload = datagram.unpack(message)
-            if "error" in header:
-                self._emit(events.DataRefused(str(header["error"]), str(header.get("topic") or "")))
-                return
-            data: bytes | str = payload.decode() if header.get("text") else payload
-            self._emit(
-                events.DataReceived(
-                    data,
-                    str(header.get("topic") or ""),
-                    str(header.get("from") or ""),
-                    int(header.get("sent_at_ms") or 0),
-                    label == RELIABLE,
-                )
-            )
+            self._emit(datagram.event(message, reliable=label == RELIABLE))
         except (ValueError, TypeError):
             logger.debug("a data message does not parse")
 
