@@ -138,6 +138,8 @@ class LimitsConfig:
         10.0, "hands, votes, strokes, reactions and the like a second of one participant, sustained"
     )
     acts_burst: int = option(100, "hands, votes, strokes, reactions and the like of one participant at once")
+    api_per_s: float = option(20.0, "HTTP API requests a second from one address, sustained")
+    api_burst: int = option(200, "HTTP API requests from one address at once")
     sessions_per_address: int = option(100, "signalling sessions at once from one address")
 
 
@@ -148,6 +150,7 @@ class MediaConfig:
     plane: str = option(
         "auto", "media plane: auto, python or rust (an experiment, needs pysfu-plane); auto is python today"
     )
+    threads: int = option(0, "threads of the native media plane; 0 is one per core, at most 16")
     keyframe_interval_ms: int = option(500, "least time between two keyframe requests for one encoding, ms")
     cache_packets: int = option(1024, "packets of each encoding kept to answer NACKs")
     last_n: int = option(
@@ -396,6 +399,8 @@ def _out_of_range(config: Config) -> Iterator[str]:
     yield from _webhook_faults(config.webhooks)
     if config.media.plane not in {"auto", "python", "rust"}:
         yield "media.plane: auto, python or rust"
+    if not 0 <= config.media.threads <= 64:
+        yield "media.threads: 1 to 64, 0 is one per core"
     if config.media.last_n < 0:
         yield "media.last_n: a number of pictures, 0 is no limit"
     if config.log.level.lower() not in {"debug", "info", "warning", "error"}:
@@ -442,7 +447,7 @@ _POSITIVE = (
     "room.max_rooms",
     "room.max_participants", "room.max_publications", "limits.message_bytes", "limits.messages_per_s",
     "limits.message_burst", "limits.data_bytes", "limits.data_bytes_per_s", "limits.chat_characters",
-    "limits.sessions_per_address",
+    "limits.sessions_per_address", "limits.api_per_s", "limits.api_burst",
     "storage.max_waiting", "storage.file_bytes", "storage.room_bytes", "storage.person_bytes",
     "media.keyframe_interval_ms", "media.cache_packets",
     "webhooks.timeout_s", "webhooks.max_waiting", "webhooks.max_age_s",

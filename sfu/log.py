@@ -38,6 +38,12 @@ class _Json(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
+def _not_bad_http(record: logging.LogRecord) -> bool:
+    """Whether a record is something else than a stranger's bytes that are no HTTP: those are answered 400."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or kind.__module__ != "aiohttp.http_exceptions"
+
+
 def configure(config: LogConfig) -> None:
     """Send the `sfu` loggers to standard error as `config` says. Libraries speak from WARNING up."""
     global _addresses_in_full
@@ -47,6 +53,7 @@ def configure(config: LogConfig) -> None:
         _Json() if config.json else _Line("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     )
     root = logging.getLogger()
+    handler.addFilter(_not_bad_http)
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     for name in ("sfu", "sfu_client"):

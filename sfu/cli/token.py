@@ -20,7 +20,10 @@ HELP = "make an access token for one room"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     options.add(parser)
-    parser.add_argument("--room", required=True, help="the room it opens")
+    parser.add_argument("--room", default="", help="the room it opens")
+    parser.add_argument(
+        "--admin", action="store_true", help="an administrator's: the HTTP API of every room, no joining"
+    )
     parser.add_argument(
         "--identity", required=True, help="who it is for; a newer session of it replaces the older"
     )
@@ -57,6 +60,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _admin(args: argparse.Namespace, key: str, secret: str) -> int:
+    jti = args.id or secrets.token_hex(8)
+    now_s, ttl_s = int(time.time()), int(args.ttl)
+    print(tokens.mint_admin(key, secret, identity=args.identity, now_s=now_s, ttl_s=ttl_s, jti=jti))
+    print(f"# its id is {jti}; keep it secret: it opens every room", file=sys.stderr)
+    return 0
+
+
 async def run(args: argparse.Namespace) -> int:
     settings = options.load(args)
     if not settings.auth.keys:
@@ -65,6 +76,11 @@ async def run(args: argparse.Namespace) -> int:
     key = args.key or next(iter(keys))
     if key not in keys:
         raise ConfigError([f"auth.keys has no key {key}"])
+    if args.admin:
+        return _admin(args, key, keys[key])
+    if not args.room:
+        print("sfu token: --room is needed, or --admin", file=sys.stderr)
+        return os.EX_USAGE
     grants: dict[str, bool | list[str]] = dict.fromkeys(args.deny, False)
     grants |= dict.fromkeys(args.grant, True)
     if args.publish:

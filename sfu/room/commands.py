@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sfu.ids import ParticipantId, PublicationId, RoomName
-from sfu.room.acts import Act
+from sfu.room.acts import Act, Moderation
 from sfu.room.class_records import ClassHistory
 from sfu.room.model import ChatChange, ChatHistory, ChatMessage, LeaveReason, SessionKey, Wants
-from sfu.room.permissions import GrantChanges, Role, Source
+from sfu.room.permissions import GrantChanges, Grants, Role, Source
 from sfu.rtp.parameters import Kind
 
 
@@ -201,8 +201,45 @@ class ChatLost:
     message: ChatMessage
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRoom:
+    """Open a room that nobody is in yet. It stays empty for `empty_us`, but at least the usual time."""
+
+    room: RoomName
+    template: str | None
+    empty_us: int
+    chat: ChatHistory = field(default_factory=ChatHistory)
+    work: ClassHistory = field(default_factory=ClassHistory)
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRoom:
+    """Everybody is removed, and the room ends."""
+
+    room: RoomName
+
+
+OPERATOR = ParticipantId("operator")
+"""Stands for who is no participant in commands that name one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operate:
+    """`command`, by somebody with these rights who is not in the room."""
+
+    room: RoomName
+    identity: str
+    name: str
+    role: Role
+    grants: Grants
+    command: Moderation | SendChat | DeleteChat
+
+
 Command = (
     Join
+    | OpenRoom
+    | CloseRoom
+    | Operate
     | Resume
     | StopWaiting
     | Disconnect

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationId, RoomName
@@ -17,9 +18,10 @@ from sfu.room.effects import (
     PublicationOpened,
     RoomClosed,
     RoomOpened,
+    WaitingEnded,
     Welcome,
 )
-from sfu.room.model import Instant, Limits, Participant, Publication, RoomSummary
+from sfu.room.model import Instant, Limits, Participant, Publication, RoomSummary, Wants
 from sfu.room.permissions import MEETING, Source, Template
 from sfu.room.room import Room
 from sfu.rtp.parameters import Kind
@@ -131,6 +133,12 @@ class Rooms:
                 return of.chat.lost(command) if of else []
             case commands.Disconnect() | commands.Leave():
                 return self._end(command, now)
+            case commands.OpenRoom():
+                return self._open(command, now)
+            case commands.CloseRoom():
+                return self._close(self.room(command.room), now)
+            case commands.Operate():
+                return self._operate(command, now)
         room, member = self._membership(command.participant)
         match command:
             case commands.Publish():
@@ -164,11 +172,60 @@ class Rooms:
             return room.join(command, now)
         if len(self._rooms) >= self._limits.max_rooms:
             raise RequestError("too_many_rooms", "the server has no place for another room")
-        template = self._templates.get(command.template or self._template, MEETING)
+        template = self.template(command.room, command.template)
         room = Room(command.room, template, self._limits, self._rng, now, command.chat, command.work)
         done = room.join(command, now)
         self._rooms[room.name] = room
         return [RoomOpened(room.name), *done]
+
+    def template(self, name: RoomName, wish: str | None) -> Template:
+        """The kind of the room if it is open, else of one that `wish` opens."""
+        room = self._rooms.get(name)
+        if room is not None:
+            return room.template
+        return self._templates.get(wish or self._template, MEETING)
+
+    def _open(self, command: commands.OpenRoom, now: Instant) -> list[Effect]:
+        if command.room in self._rooms:
+            raise RequestError("bad_state", "the room is open")
+        if len(self._rooms) >= self._limits.max_rooms:
+            raise RequestError("too_many_rooms", "the server has no place for another room")
+        template = self.template(command.room, command.template)
+        limits = replace(self._limits, empty_us=max(command.empty_us, self._limits.empty_us))
+        self._rooms[command.room] = Room(
+            command.room, template, limits, self._rng, now, command.chat, command.work
+        )
+        return [RoomOpened(command.room)]
+
+    def _close(self, room: Room, now: Instant) -> list[Effect]:
+        done: list[Effect] = []
+        for waiting in room.lobby.ids():
+            done.append(WaitingEnded(room.lobby.take(waiting).join.session, "denied"))
+        for participant in list(room.participants.values()):
+            done += room.leave(participant, "removed", now)
+        del self._rooms[room.name]
+        return [*done, RoomClosed(room.name)]
+
+    def _operate(self, command: commands.Operate, now: Instant) -> list[Effect]:
+        room, wanted = self.room(command.room), command.command
+        operator = Participant(
+            id=commands.OPERATOR,
+            identity=command.identity,
+            name=command.name,
+            role=command.role,
+            grants=command.grants,
+            wants=Wants(subscribe=False),
+            joined_at_ms=now.wall_ms,
+            secret="",
+            session=None,
+        )
+        match wanted:
+            case commands.SendChat():
+                return room.chat.send(operator, wanted, now)
+            case commands.DeleteChat():
+                return room.chat.delete(operator, wanted)
+            case _:
+                return act(room, operator, wanted, now)
 
     def _resume(self, command: commands.Resume) -> list[Effect]:
         room = self._rooms.get(command.room)

@@ -12,14 +12,14 @@ from collections import Counter
 
 from aiohttp import web
 
-from sfu import clock
 from sfu.config import Config
-from sfu.errors import RequestError
-from sfu.ids import ParticipantId, RoomName
 from sfu.log import peer_address
-from sfu.server import attendance_report, cors, pages, tokens
+from sfu.server import cors, pages
+from sfu.server.api import routes as api
+from sfu.server.api.endpoint import json_errors
+from sfu.server.api.files import Files
+from sfu.server.audit import Audit
 from sfu.server.conference import Conference
-from sfu.server.files import Files, Person
 from sfu.server.listen import listen
 from sfu.server.session import CLOSE_TIMEOUT_S, Session, Timing
 from sfu.server.storage import open_storage
@@ -44,7 +44,7 @@ class Server:
         self._stopping = False
         self._runner: web.AppRunner | None = None
         self._sockets: list[socket.socket] = []
-        self._files: Files
+        self._api: list[web.RouteDef] = []
         self._storage = contextlib.AsyncExitStack()
         self._http_port = 0
         self._https_port = 0
@@ -62,9 +62,11 @@ class Server:
             webhooks = await stack.enter_async_context(open_webhooks(config.webhooks, storage.store))
             conference = await Conference.open(config, storage.store)
             conference.events.listen(webhooks.listen)
+            conference.events.listen(Audit(storage.store).listen)
             server = cls(config, conference, timing or Timing())
             uploads = Uploads(storage, config.storage, random.SystemRandom())
-            server._files = Files(storage, uploads, server._person)
+            files = Files(storage, uploads)
+            server._api = api.routes(config, conference, storage.store, files, server._address)
             try:
                 await server._listen(ssl_context)
             except BaseException:
@@ -108,14 +110,10 @@ class Server:
     # --- listening -----------------------------------------------------------------------------
 
     async def _listen(self, ssl_context: ssl.SSLContext | None) -> None:
-        app = web.Application(client_max_size=65_536, middlewares=[cors.middleware(self._config.server)])
+        app = web.Application(middlewares=[json_errors, cors.middleware(self._config.server)])
         app.router.add_get("/signal", self._signal)
         app.router.add_get("/healthz", self._health)
-        app.router.add_get("/api/v1/rooms", self._rooms)
-        app.router.add_get("/api/v1/stats", self._stats)
-        app.router.add_get("/api/v1/rooms/{room}/attendance.csv", self._attendance)
-        app.router.add_routes(self._files.routes())
-        app.router.add_get("/api/v1/rooms/{room}/stats", self._room_stats)
+        app.router.add_routes(self._api)
         app.router.add_routes(pages.Pages(pages.folder()).routes())
         app.on_response_prepare.append(pages.add_security_headers)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S)
@@ -182,100 +180,3 @@ class Server:
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
-
-    async def _rooms(self, request: web.Request) -> web.Response:
-        claims = await self._bearer(request)
-        rooms = [
-            {"name": room.name, "participants": room.participants, "publications": room.publications}
-            for room in self._conference.rooms()
-            if claims is None or room.name == claims.room
-        ]
-        return web.json_response({"rooms": rooms})
-
-    async def _stats(self, request: web.Request) -> web.Response:
-        await self._bearer(request)
-        return web.json_response(self._conference.counts())
-
-    async def _attendance(self, request: web.Request) -> web.Response:
-        room = RoomName(request.match_info["room"])
-        try:
-            if not await self._moderates(request, room):
-                raise web.HTTPForbidden(text="no right to moderate")
-            visits = self._conference.visits(room)
-        except RequestError as error:
-            raise _refusal(error) from None
-        return web.Response(
-            text="\ufeff" + attendance_report.to_csv(visits, clock.wall_ms()),
-            content_type="text/csv",
-            charset="utf-8",
-            headers={"Content-Disposition": 'attachment; filename="attendance.csv"'},
-        )
-
-    async def _person(self, request: web.Request, room: str) -> Person:
-        """Who asks: the bearer of a token for the room, or the participant whose secret it shows."""
-        name = RoomName(room)
-        scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
-        access, address = self._conference.access, self._address(request)
-        if scheme.lower() == "participant":
-            access.check(address)
-            participant, _, secret = credential.partition(":")
-            grants = self._conference.grants_of(name, ParticipantId(participant), secret)
-            identity = self._conference.identity_of(name, ParticipantId(participant), secret)
-            if grants is None or identity is None:
-                access.failed(address)
-                raise RequestError("bad_token", "no such participant here, or another secret")
-            return Person(identity, grants)
-        if not access.guarded or scheme.lower() != "bearer":
-            raise RequestError("bad_token", "a participant's secret or a token is needed")
-        claims = tokens.for_room(await access.claims(credential, address), room)
-        return Person(claims.identity, self._conference.claimed(claims))
-
-    async def _room_stats(self, request: web.Request) -> web.Response:
-        room = RoomName(request.match_info["room"])
-        try:
-            if self._conference.access.guarded and not await self._moderates(request, room):
-                raise web.HTTPForbidden(text="no right to moderate")
-            return web.json_response({"participants": self._conference.room_stats(room)})
-        except RequestError as error:
-            raise _refusal(error) from None
-
-    async def _moderates(self, request: web.Request, room: RoomName) -> bool:
-        """Whether who asks moderates the room: by a token, or as the participant whose secret it shows."""
-        scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "participant":
-            address = self._address(request)
-            self._conference.access.check(address)
-            participant, _, secret = credential.partition(":")
-            grants = self._conference.grants_of(room, ParticipantId(participant), secret)
-            if grants is None:
-                self._conference.access.failed(address)
-                raise RequestError("bad_token", "no such participant here, or another secret")
-            return grants.may_moderate
-        claims = await self._bearer(request)
-        if claims is None:
-            raise RequestError("bad_token", "a participant's secret is needed")
-        return self._conference.claimed(tokens.for_room(claims, room)).may_moderate
-
-    async def _bearer(self, request: web.Request) -> tokens.Claims | None:
-        """What the bearer token says; None, for every room, in development mode."""
-        if not self._conference.access.guarded:
-            return None
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        try:
-            if scheme.lower() != "bearer":
-                raise RequestError("bad_token", "a bearer token is needed")
-            return await self._conference.access.claims(token, self._address(request))
-        except RequestError as error:
-            raise _refusal(error) from None
-
-
-def _refusal(error: RequestError) -> web.HTTPException:
-    match error.code:
-        case "locked_out":
-            return web.HTTPTooManyRequests(text=error.message)
-        case "not_found":
-            return web.HTTPNotFound(text=error.message)
-        case "wrong_room":
-            return web.HTTPForbidden(text=error.message)
-        case _:
-            return web.HTTPUnauthorized(text=error.message, headers={"WWW-Authenticate": "Bearer"})

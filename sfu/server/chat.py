@@ -64,9 +64,7 @@ class Chat:
                 # One more than is kept says whether there are older ones.
                 found = await messages.latest(connection, room, self._capacity + 1)
             kept = found[-self._capacity :] if self._capacity else []
-            yield ChatHistory(
-                last=last, messages=tuple(map(_to_room, kept)), complete=len(kept) == len(found)
-            )
+            yield ChatHistory(last=last, messages=tuple(map(to_room, kept)), complete=len(kept) == len(found))
 
     async def read_position(self, room: RoomName, identity: str | None) -> int:
         """How far `identity` has read; a new one has read nothing. Raises `RequestError` `storage_failed`."""
@@ -87,7 +85,7 @@ class Chat:
                 opened = self._rooms.open_room(room)
                 away = send.to is not None and opened is not None and not opened.chat.present(send.to)
                 if send.file is None and not away:
-                    self._keep(send, answer)
+                    self.keep(send, answer)
                 else:
                     self._later(participant, self._check_and_send(room, send, answer), answer)
             case requests.ChatTyping():
@@ -105,7 +103,8 @@ class Chat:
             case _:
                 self._change(participant, room, request, answer)
 
-    def _keep(self, command: Command, answer: Answer) -> None:
+    def keep(self, command: Command, answer: Answer) -> None:
+        """Apply a change and call `answer` when it is durable, or has failed. Raises `RequestError`."""
         done = self._apply(command)
         (change,) = (effect for effect in done if isinstance(effect, ChatToStore))
 
@@ -132,7 +131,7 @@ class Chat:
                 if found is None or found.identity != self._identity(command.participant):
                     raise RequestError("not_found", f"no file {command.file} of yours")
             known = command.to is not None and await people.was_in(connection, room, command.to)
-        self._keep(replace(command, known=known), answer)
+        self.keep(replace(command, known=known), answer)
 
     def _change(
         self,
@@ -143,7 +142,7 @@ class Chat:
     ) -> None:
         opened = self._rooms.open_room(room)
         if opened is not None and opened.chat.log.find(request.message) is not None:
-            self._keep(_command(participant, request, None), answer)
+            self.keep(_command(participant, request, None), answer)
         else:
             self._later(participant, self._load_and_change(participant, room, request, answer), answer)
 
@@ -156,7 +155,7 @@ class Chat:
     ) -> None:
         async with self._store.reading() as connection:
             found = await messages.one(connection, room, request.message)
-        self._keep(_command(participant, request, _to_room(found) if found else None), answer)
+        self.keep(_command(participant, request, to_room(found) if found else None), answer)
 
     def _read(self, command: commands.ReadChat, answer: Answer) -> None:
         for effect in self._apply(command):
@@ -179,7 +178,7 @@ class Chat:
         more = len(found) > request.limit
         if more:
             found = found[: request.limit] if request.after is not None else found[1:]
-        return {"type": "chat_history", "messages": [_to_wire(each) for each in found], "more": more}
+        return {"type": "chat_history", "messages": [to_wire(each) for each in found], "more": more}
 
     async def _search(self, participant: ParticipantId, room: RoomName, request: requests.ChatSearch) -> Json:
         try:
@@ -194,7 +193,7 @@ class Chat:
                 )
         finally:
             self._searching.discard(participant)
-        return {"type": "chat_search", "messages": [_to_wire(each) for each in found]}
+        return {"type": "chat_search", "messages": [to_wire(each) for each in found]}
 
     def _identity(self, participant: ParticipantId) -> str:
         found = self._rooms.participant(participant)
@@ -276,7 +275,8 @@ def _to_store(room: RoomName, message: ChatMessage) -> StoredMessage:
     return StoredMessage(room=room, **values)
 
 
-def _to_room(message: StoredMessage) -> ChatMessage:
+def to_room(message: StoredMessage) -> ChatMessage:
+    """A stored message as the room knows it."""
     values = {
         _RENAMED.get(column.name, column.name): getattr(message, column.name)
         for column in fields(StoredMessage)
@@ -286,5 +286,6 @@ def _to_room(message: StoredMessage) -> ChatMessage:
     return ChatMessage(**values)
 
 
-def _to_wire(message: StoredMessage) -> Json:
-    return wire.chat_message(_to_room(message))
+def to_wire(message: StoredMessage) -> Json:
+    """A stored message as the protocol has it."""
+    return wire.chat_message(to_room(message))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import random
-from collections.abc import Iterable
-from dataclasses import asdict, replace
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 
 import sfu
 from sfu import clock
@@ -15,14 +16,15 @@ from sfu.config import Config
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationKey, RoomName, SubscriptionKey
 from sfu.media.decisions import LayersWanted, Notice, PublicationSized, Speakers, SubscriptionState
+from sfu.media.plane import PlaneFault
 from sfu.room import acts, commands, effects
-from sfu.room.attendance import Visit
+from sfu.room.class_records import ClassHistory
 from sfu.room.commands import Command
 from sfu.room.effects import Effect
-from sfu.room.model import Instant, LeaveReason, RoomSummary, SessionKey
-from sfu.room.permissions import Grants
+from sfu.room.model import ChatHistory, Instant, LeaveReason, Participant, SessionKey
+from sfu.room.permissions import Grants, Role
 from sfu.room.registry import Rooms
-from sfu.server import act_requests, class_wire, data, joining, requests, settings, tokens, wire
+from sfu.server import act_requests, class_wire, data, joining, requests, settings, stats, tokens, wire
 from sfu.server.access import Access
 from sfu.server.attendance import Attendance
 from sfu.server.chat import Answer, Chat
@@ -58,13 +60,13 @@ class Conference:
 
     def __init__(self, config: Config, rng: random.Random, store: Store) -> None:
         self._config = config
-        self._rooms = Rooms(settings.limits(config), rng, settings.templates(config), config.room.template)
+        self.core = Rooms(settings.limits(config), rng, settings.templates(config), config.room.template)
         self.access = Access(config.auth)
         self.events = Events(rng)
         self._attendance = Attendance(store)
         self._lasting = Lasting(store)
         self._passes = Passes(store.folder, clock.wall_ms() / 1000)
-        self._chat = Chat(store, self._rooms, self.apply, config.room.chat_history)
+        self.chat = Chat(store, self.core, self.apply, config.room.chat_history)
         self._members: dict[ParticipantId, Member] = {}
         self._subscriptions: dict[SubscriptionKey, Member] = {}
         self._speakers = SpeakerLists(self._tell_speakers)
@@ -95,7 +97,7 @@ class Conference:
     async def close(self) -> None:
         """Release everything."""
         self.going_away()
-        await self._chat.close()
+        await self.chat.close()
         self._lasting.close()
         self._attendance.close()
         self.events.close()
@@ -128,17 +130,22 @@ class Conference:
         command = joining.command(channel.key, request, claims, former, returning=returning)
         if isinstance(command, commands.Resume):
             return self._enter(channel, request, command, claims)
-        chat_read = await self._chat.read_position(command.room, command.identity)
-        async with self._chat.opening(command.room) as history:
-            command = replace(command, chat=history, chat_read=chat_read)
-            if self._rooms.open_room(command.room) is None:
-                command = replace(command, work=await self._lasting.history(command.room))
+        chat_read = await self.chat.read_position(command.room, command.identity)
+        async with self._opening(command.room) as (chat, work):
+            command = replace(command, chat=chat, chat_read=chat_read, work=work)
             return self._enter(channel, request, command, claims)
+
+    @contextlib.asynccontextmanager
+    async def _opening(self, room: RoomName) -> AsyncIterator[tuple[ChatHistory, ClassHistory]]:
+        """What the store has of a room that is not open yet. Raises `RequestError` `storage_failed`."""
+        async with self.chat.opening(room) as chat:
+            opened = self.core.open_room(room) is not None
+            yield chat, ClassHistory() if opened else await self._lasting.history(room)
 
     def _enter(
         self, channel: Channel, request: requests.Join, command: Command, claims: Claims | None
     ) -> tuple[Member | None, Json]:
-        done = self._rooms.apply(command, _now())
+        done = self.core.apply(command, _now())
         welcome = next((effect for effect in done if isinstance(effect, effects.Welcome)), None)
         if welcome is None:
             self._waiting[channel.key] = (channel, claims)
@@ -223,9 +230,9 @@ class Conference:
             case requests.Unsubscribe():
                 self.apply(commands.Unsubscribe(member.id, request.publications))
             case requests.Stats():
-                return self._stats(member)
+                return {"type": "stats", **self._stats_of(member)}
             case requests.GetBoard():
-                room = self._rooms.room_of(member.id)
+                room = self.core.room_of(member.id)
                 strokes = room.board.strokes if room else ()
                 return {"type": "board", "strokes": [class_wire.stroke(each) for each in strokes]}
             case requests.Revoke():
@@ -238,7 +245,7 @@ class Conference:
                 # The session's affair, or nobody's.
                 pass
             case _:
-                self._chat.request(member.id, member.room, request, answer)
+                self.chat.request(member.id, member.room, request, answer)
                 return None
         return {"type": "ok"}
 
@@ -251,46 +258,45 @@ class Conference:
         assert found is not None
         self.access.revocations.add(found.jti)
 
-    def visits(self, room: RoomName) -> tuple[Visit, ...]:
-        """Who was in the room, and when. Raises `RequestError` `not_found`."""
-        return self._rooms.room(room).attendance.visits()
+    def authenticate(self, room: RoomName, participant: ParticipantId, secret: str) -> Participant | None:
+        """The participant of the room that shows its secret; None where either is wrong."""
+        found = self.core.room_of(participant)
+        return found.authenticate(participant, secret) if found and found.name == room else None
 
-    def identity_of(self, room: RoomName, participant: ParticipantId, secret: str) -> str | None:
-        """Who a participant that shows its secret is; None where either is wrong."""
-        found = self._rooms.room_of(participant)
-        member = found.authenticate(participant, secret) if found and found.name == room else None
-        return member.identity if member is not None else None
+    async def open_room(self, room: RoomName, *, template: str | None, empty_us: int) -> None:
+        """Open a room for those who will come. Raises `RequestError` `bad_state` where it is open."""
+        async with self._opening(room) as (chat, work):
+            self.apply(
+                commands.OpenRoom(room=room, template=template, empty_us=empty_us, chat=chat, work=work)
+            )
+        self._arm()
 
     def room_stats(self, room: RoomName) -> list[Json]:
         """What each participant sends and gets, and why. Raises `RequestError` `not_found`."""
-        self._rooms.room(room)
+        self.core.room(room)
         found = []
         for member in self._members.values():
-            participant = self._rooms.participant(member.id)
+            participant = self.core.participant(member.id)
             if participant is not None and member.room == room:
                 found.append({"participant": member.id, "name": participant.name, **self._stats_of(member)})
         return found
 
-    def grants_of(self, room: RoomName, participant: ParticipantId, secret: str) -> Grants | None:
-        """The rights of a participant that shows its secret; None where either is wrong."""
-        found = self._rooms.room_of(participant)
-        member = found.authenticate(participant, secret) if found and found.name == room else None
-        return member.grants if member is not None else None
+    def claimed(self, claims: Claims) -> tuple[Role, Grants]:
+        """The role and the rights that a token gives in its room as it is, or as it would be opened."""
+        template = self.core.template(RoomName(claims.room), claims.template)
+        role = claims.role or template.entry
+        return role, claims.grants.applied(template.roles[role])
 
-    def claimed(self, claims: Claims) -> Grants:
-        """The rights that a token gives in its room as it is now. Raises `RequestError` `not_found`."""
-        template = self._rooms.room(RoomName(claims.room)).template
-        return claims.grants.applied(template.roles[claims.role or template.entry])
-
-    def rooms(self) -> list[RoomSummary]:
-        """Every room with its counts."""
-        return self._rooms.summaries()
+    def token_id(self, participant: ParticipantId) -> str:
+        """The id of the token it came with, empty without."""
+        member = self._members.get(participant)
+        return member.jti if member is not None else ""
 
     def counts(self) -> Json:
         """Of the whole server."""
         sessions = sum(member.channel is not None for member in self._members.values())
         return {
-            "rooms": len(self._rooms.summaries()),
+            "rooms": len(self.core.summaries()),
             "participants": len(self._members),
             "sessions": sessions,
             "publications": len(self.media.published),
@@ -301,7 +307,7 @@ class Conference:
 
     def apply(self, command: Command) -> list[Effect]:
         """Apply a command to its room and do what follows. Raises `RequestError`."""
-        done = self._rooms.apply(command, _now())
+        done = self.core.apply(command, _now())
         self._execute(done)
         self.events.command(command)
         if isinstance(command, (commands.Disconnect, commands.Leave, acts.Remove)):
@@ -313,13 +319,13 @@ class Conference:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline_us = self._rooms.deadline_us()
+        deadline_us = self.core.deadline_us()
         if deadline_us is not None:
             delay_s = max(0, deadline_us - clock.now_us()) / 1_000_000
             self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
 
     def _tick(self) -> None:
-        self._execute(self._rooms.tick(_now()))
+        self._execute(self.core.tick(_now()))
         self._arm()
 
     def _execute(self, done: Iterable[Effect]) -> None:
@@ -372,15 +378,15 @@ class Conference:
 
     def _mute(self, effect: effects.PublicationMuted) -> None:
         self.media.set_muted(effect.publication, effect.muted)
-        publication = self._rooms.publication(effect.publication)
-        room = self._rooms.room_of(publication.participant) if publication else None
+        publication = self.core.publication(effect.publication)
+        room = self.core.room_of(publication.participant) if publication else None
         for participant in room.participants if room else ():
             if member := self._members.get(participant):
                 member.subscribe.set_muted(effect.publication, effect.muted)
 
     def _open_subscription(self, effect: effects.SubscriptionOpened) -> None:
         subscription = effect.subscription
-        publication = self._rooms.publication(subscription.publication)
+        publication = self.core.publication(subscription.publication)
         if publication is not None:
             member = self._members[subscription.subscriber]
             key = member.subscribe.subscribe(subscription, publication.kind, muted=publication.muted)
@@ -415,6 +421,10 @@ class Conference:
                         publisher.publish.want_layers(published.id, notice.rids)
                 case Speakers():
                     self._speaking(notice.speakers)
+                case PlaneFault():
+                    failed = self.media.fail_room(notice.room)
+                    for member in [each for each in self._members.values() if each.room == failed]:
+                        self.fail(member, "internal", "an error of the server")
 
     def _speaking(self, speakers: Iterable[tuple[PublicationKey, float]]) -> None:
         heard = []
@@ -430,7 +440,7 @@ class Conference:
         self._announce(there, message)
 
     def _place(self, member: Member) -> Place:
-        participant = self._rooms.participant(member.id)
+        participant = self.core.participant(member.id)
         return member.room, participant.breakout if participant else None
 
     # --- data channels -------------------------------------------------------------------------
@@ -447,14 +457,9 @@ class Conference:
             if member.data_limits.error_due(now_us):
                 member.send_data(label, data.pack({"error": error.code, "topic": topic}))
             return
-        header = {
-            "topic": received.topic,
-            "from": member.id,
-            "text": received.text,
-            "sent_at_ms": clock.wall_ms(),
-        }
-        packed = data.pack(header, received.payload)
-        room = self._rooms.room_of(member.id)
+        header = {"topic": received.topic, "from": member.id, "text": received.text}
+        packed = data.pack(header | {"sent_at_ms": clock.wall_ms()}, received.payload)
+        room = self.core.room_of(member.id)
         for participant in room.participants if room else ():
             addressed = received.to is None or participant in received.to
             if participant != member.id and addressed and room and room.together(member.id, participant):
@@ -472,10 +477,13 @@ class Conference:
             media=self.media,
             owner=self,
             apply=self.apply,
-            refusal=lambda source, kind, beside: self._rooms.refusal(participant, source, kind, beside),
+            refusal=lambda source, kind, beside: self.core.refusal(participant, source, kind, beside),
         )
         self._members[participant] = member
         return member
+
+    def _stats_of(self, member: Member) -> Json:
+        return stats.of(member, self.core.participant(member.id), self.media)
 
     def _joined(self, member: Member, welcome: effects.Welcome) -> Json:
         kept = {}
@@ -490,22 +498,6 @@ class Conference:
             "grace_s": self._config.room.grace_s,
             "max_publications": self._config.room.max_publications,
             "server": f"pysfu/{sfu.__version__}",
-        }
-
-    def _stats(self, member: Member) -> Json:
-        return {"type": "stats", **self._stats_of(member)}
-
-    def _stats_of(self, member: Member) -> Json:
-        participant = self._rooms.participant(member.id)
-        publications = {
-            publication: [asdict(encoding) for encoding in self.media.publication_stats(publication)]
-            for publication in (participant.publications if participant else ())
-        }
-        transports = [each for each in (member.publish.stats(), member.subscribe.stats()) if each]
-        return {
-            "publications": publications,
-            "subscriptions": member.subscribe.subscription_stats(),
-            "transports": transports,
         }
 
 

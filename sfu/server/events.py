@@ -139,18 +139,28 @@ class Events:
         match command:
             case commands.ChatStored() if command.change == "added":
                 self.emit("message", command.room, {"message": _message(command.message)})
+            case commands.Operate():
+                who = {"participant": None, "identity": command.identity, "name": command.name}
+                self._moderated(command.command, command.room, {**who, "role": command.role})
             case acts.RaiseHand(by, raised):
                 self._act(by, "hand", {"act": "raise_hand" if raised else "lower_hand"})
             case acts.LowerHand(by, target):
                 self._act(by, "hand", {"act": "lower_hand", "target": target})
             case acts.CallOn(by, target):
                 self._act(by, "hand", {"act": "call_on", "target": target})
-            case acts.MuteOthers(by, None, source):
-                self._act(by, "moderated", {"act": "mute_all", "source": source})
-            case _ if (name := _MODERATION.get(type(command))) is not None:
-                details = asdict(command, dict_factory=_given)
-                by = details.pop("participant")
-                self._act(by, "moderated", {"act": name, **details})
+            case _ if type(command) in _MODERATION:
+                by = getattr(command, "participant")  # noqa: B009 - every act has one
+                if (person := self._people.get(by)) is not None:
+                    self._moderated(command, person.room, _of(by, person))
+
+    def _moderated(self, command: Command, room: RoomName, who: Mapping[str, Any]) -> None:
+        name = _MODERATION.get(type(command))
+        if name is not None:
+            details = asdict(command, dict_factory=_given)
+            details.pop("participant")
+            if name == "mute_participant" and "target" not in details:
+                name = "mute_all"
+            self.emit("moderated", room, {**who, "act": name, **details})
 
     def _joined(self, room: RoomName, participant: ParticipantView) -> None:
         person = _Person(room, participant.identity, participant.name, participant.role)

@@ -47,7 +47,7 @@ def folder() -> Path:
 
 
 class Pages:
-    """Serves the page for `/` and `/r/<room>`, and the files below `/static/`."""
+    """Serves the page for `/` and `/r/<room>`, the API's reference, and the files below `/static/`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
@@ -56,11 +56,15 @@ class Pages:
         return [
             web.get("/", self._page),
             web.get("/r/{room}", self._page),
+            web.get("/api/v1/docs", self._reference),
             web.get("/static/{path:.+}", self._file),
         ]
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         return self._serve(self._root / "index.html")
+
+    async def _reference(self, request: web.Request) -> web.StreamResponse:
+        return self._serve(self._root / "reference" / "index.html")
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         path = (self._root / request.match_info["path"]).resolve()

@@ -30,7 +30,10 @@ MAX_JTI = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What a valid token says. `role` is None for who brings none, `jti` is empty without."""
+    """What a valid token says. `role` is None for who brings none, `jti` is empty without.
+
+    With `admin` it opens the HTTP API for every room, `room` is empty, and nobody joins with it.
+    """
 
     identity: str
     name: str
@@ -40,6 +43,7 @@ class Claims:
     template: str | None
     jti: str
     expires_s: float
+    admin: bool = False
 
 
 def mint(
@@ -80,6 +84,12 @@ def mint(
     return jwt.encode(claims, secret, algorithm=ALGORITHM)
 
 
+def mint_admin(key: str, secret: str, *, identity: str, now_s: int, ttl_s: int, jti: str) -> str:
+    """Sign an administrator's token."""
+    claims = {"iss": key, "sub": identity, "admin": True, "nbf": now_s, "exp": now_s + ttl_s, "jti": jti}
+    return jwt.encode(claims, secret, algorithm=ALGORITHM)
+
+
 def verify(token: str, keys: Mapping[str, str], room: str, now_s: float) -> Claims:
     """Check a token for `room` against the API keys (key to secret).
 
@@ -102,7 +112,7 @@ def decode(token: str, keys: Mapping[str, str], now_s: float) -> Claims:
     secret = keys.get(issuer) if isinstance(issuer, str) else None
     if secret is None or header.get("alg") != ALGORITHM:
         raise bad("unknown key")
-    return read(signed(token, secret, [ALGORITHM]), now_s)
+    return read(signed(token, secret, [ALGORITHM]), now_s, may_admin=True)
 
 
 def peek(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -144,8 +154,11 @@ def signed(
     return claims
 
 
-def read(claims: Mapping[str, Any], now_s: float) -> Claims:
-    """Check the form and the times of claims that were signed. Raises `RequestError`."""
+def read(claims: Mapping[str, Any], now_s: float, *, may_admin: bool = False) -> Claims:
+    """Check the form and the times of claims that were signed. Raises `RequestError`.
+
+    Only who holds an API secret (`may_admin`) makes administrators: of a key set many things may be signed.
+    """
     expires, not_before = _time(claims, "exp"), _time(claims, "nbf") if "nbf" in claims else 0
     if now_s > expires + LEEWAY_S:
         raise RequestError("token_expired", "the token has expired")
@@ -156,15 +169,19 @@ def read(claims: Mapping[str, Any], now_s: float) -> Claims:
         raise bad("role")
     if template is not None and template not in TEMPLATES:
         raise bad("template")
+    admin = claims.get("admin", False)
+    if not isinstance(admin, bool) or (admin and not may_admin):
+        raise bad("admin")
     return Claims(
         identity=_text(claims, "sub", shortest=1, longest=MAX_IDENTITY),
         name=_text(claims, "name", shortest=0, longest=MAX_CHARACTERS),
-        room=_text(claims, "room", shortest=1, longest=MAX_CHARACTERS),
+        room=_text(claims, "room", shortest=0 if admin else 1, longest=0 if admin else MAX_CHARACTERS),
         role=role,
         grants=_grants(claims.get("grants", {})),
         template=template,
         jti=_text(claims, "jti", shortest=0, longest=MAX_JTI),
         expires_s=expires,
+        admin=admin,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+import sqlalchemy as sql
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -39,6 +40,23 @@ async def one(connection: AsyncConnection, room: str, file: str) -> StoredFile |
     query = select(files).where(files.c.id == file, files.c.room == room)
     row = (await connection.execute(query)).one_or_none()
     return StoredFile(**row._mapping) if row is not None else None
+
+
+async def in_room(
+    connection: AsyncConnection, room: str, *, limit: int, before_ms: int | None = None
+) -> list[StoredFile]:
+    """The room's last `limit` files, newest first; of those from before `before_ms` where given."""
+    query = select(files).where(files.c.room == room).order_by(files.c.created_ms.desc()).limit(limit)
+    if before_ms is not None:
+        query = query.where(files.c.created_ms < before_ms)
+    return [StoredFile(**row._mapping) for row in await connection.execute(query)]
+
+
+async def delete(connection: AsyncConnection, file: StoredFile) -> list[str]:
+    """Forget a file. Returns the hash of its content where no other file has it."""
+    await connection.execute(sql.delete(files).where(files.c.id == file.id))
+    others = await connection.scalar(select(func.count()).where(files.c.sha256 == file.sha256))
+    return [] if others else [file.sha256]
 
 
 async def used(connection: AsyncConnection, room: str, identity: str) -> tuple[int, int]:

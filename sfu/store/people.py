@@ -81,9 +81,25 @@ async def close_dead_sessions(connection: AsyncConnection) -> int:
     return (await connection.execute(ended)).rowcount
 
 
-async def attendance(connection: AsyncConnection, room: str, *, limit: int) -> list[dict[str, Any]]:
-    """The room's last `limit` sessions, newest first."""
+async def attendance(
+    connection: AsyncConnection, room: str, *, limit: int, before_ms: int | None = None
+) -> list[dict[str, Any]]:
+    """The room's last `limit` sessions, newest first; of those that began before `before_ms` where given."""
     query = select(sessions).where(sessions.c.room == room).order_by(sessions.c.joined_ms.desc()).limit(limit)
+    if before_ms is not None:
+        query = query.where(sessions.c.joined_ms < before_ms)
+    return [dict(row._mapping) for row in (await connection.execute(query)).all()]
+
+
+async def audit_log(
+    connection: AsyncConnection, *, room: str | None, limit: int, before: int | None = None
+) -> list[dict[str, Any]]:
+    """The last `limit` lines, newest first; of one room, and before the line `before`, where given."""
+    query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    if room is not None:
+        query = query.where(audit.c.room == room)
+    if before is not None:
+        query = query.where(audit.c.id < before)
     return [dict(row._mapping) for row in (await connection.execute(query)).all()]
 
 

@@ -361,4 +361,15 @@ export default {
   'error.ping_timeout': 'The connection was silent for too long.',
   'error.going_away': 'The server is stopping.',
   'error.internal': 'An error that should not happen. Try again.',
+
+  'api.title': 'HTTP API',
+  'api.lead': 'pysfu {version}: rooms, the people in them, and what they leave behind.',
+  'api.token': 'Token for the requests sent from this page (it stays in the page)',
+  'api.in.path': 'in the path',
+  'api.in.query': 'in the query',
+  'api.body': 'Body',
+  'api.answers': 'Answers',
+  'api.bytes': 'bytes',
+  'api.send': 'Send',
+  'api.unreachable': 'The server does not answer.',
 };

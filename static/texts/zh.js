@@ -359,4 +359,15 @@ export default {
   'error.ping_timeout': '连接长时间没有响应。',
   'error.going_away': '服务器正在停止。',
   'error.internal': '发生了意外错误。请重试。',
+
+  'api.title': 'HTTP API',
+  'api.lead': 'pysfu {version}：房间、房间里的人，以及他们留下的内容。',
+  'api.token': '从本页发出请求所用的令牌（只留在本页）',
+  'api.in.path': '路径中',
+  'api.in.query': '查询中',
+  'api.body': '请求体',
+  'api.answers': '应答',
+  'api.bytes': '字节',
+  'api.send': '发送',
+  'api.unreachable': '服务器没有应答。',
 };

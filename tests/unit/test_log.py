@@ -2,6 +2,7 @@ import json
 import logging
 
 import pytest
+from aiohttp.http_exceptions import BadHttpMessage
 
 from sfu import log
 from sfu.config import LogConfig
@@ -34,6 +35,15 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry["level"] == "error"
     assert entry["transport"] == 7
     assert "boom" in entry["traceback"]
+
+
+def test_bytes_that_are_no_http_leave_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(LogConfig())
+    for error in (BadHttpMessage("no HTTP"), ValueError("a bug")):
+        logging.getLogger("aiohttp.server").error("Error handling request", exc_info=error)
+    printed = capsys.readouterr().err
+    assert "a bug" in printed
+    assert "no HTTP" not in printed
 
 
 def test_levels(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,33 @@
+"""What a caller does in a room: the same commands as over the WebSocket, by a participant or from outside."""
+
+from __future__ import annotations
+
+from sfu.ids import RoomName
+from sfu.room.acts import Moderation
+from sfu.room.commands import OPERATOR, DeleteChat, Operate, SendChat
+from sfu.server.act_requests import PARSERS
+from sfu.server.api.endpoint import Call
+from sfu.server.conference import Conference
+from sfu.server.wire import Json
+
+
+def act(conference: Conference, call: Call, message: Json, *, room: RoomName | None = None) -> None:
+    """Do what the message of docs/protocol.md asks. Raises `RequestError`; nothing has changed then."""
+    wanted = PARSERS[message["type"]](message)
+    command = wanted.by(call.caller.participant or OPERATOR)
+    assert isinstance(command, Moderation)
+    inside = call.caller.participant is not None
+    conference.apply(command if inside else from_outside(call, command, room or call.room))
+
+
+def from_outside(call: Call, command: Moderation | SendChat | DeleteChat, room: RoomName) -> Operate:
+    """`command`, whose participant is `OPERATOR`, by somebody who is not in the room."""
+    caller = call.caller
+    return Operate(
+        room=room,
+        identity=caller.identity,
+        name=caller.name or caller.identity,
+        role=caller.role,
+        grants=caller.grants,
+        command=command,
+    )

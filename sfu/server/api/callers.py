@@ -1,0 +1,110 @@
+"""Who calls the HTTP API, and what that somebody may do."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from sfu import clock
+from sfu.config import LimitsConfig
+from sfu.errors import RequestError
+from sfu.ids import ParticipantId, RoomName
+from sfu.room.permissions import Grants, Role
+from sfu.server import tokens
+from sfu.server.conference import Conference
+from sfu.server.rates import TokenBucket
+
+MAX_ADDRESSES = 10_000
+"""Addresses whose rate is known; the one that called longest ago is forgotten first."""
+
+
+NO_RIGHTS = Grants(publish=False, subscribe=False, data=False, chat=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """`participant` is None for who calls with a token. `room` is the only one it may see; None: all."""
+
+    identity: str = ""
+    name: str = ""
+    role: Role = "participant"
+    grants: Grants = NO_RIGHTS
+    participant: ParticipantId | None = None
+    room: RoomName | None = None
+    admin: bool = False
+
+
+class Callers:
+    """`address` tells where a request comes from."""
+
+    def __init__(
+        self, conference: Conference, limits: LimitsConfig, address: Callable[[web.Request], str]
+    ) -> None:
+        self._conference = conference
+        self._access = conference.access
+        self._limits = limits
+        self._address = address
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    async def find(self, request: web.Request, needs: str, room: str | None) -> Caller:
+        """Who asks, if it may. Raises `RequestError`: an error of a token, or `not_allowed`."""
+        self._check_rate(self._address(request))
+        if needs == "nothing" or (needs == "server" and not self._access.guarded):
+            return Caller()
+        caller = await self._caller(request, RoomName(room) if room is not None else None)
+        if needs == "admin" and not caller.admin:
+            raise RequestError("not_allowed", "for administrators only")
+        if needs == "moderate" and not caller.grants.may_moderate:
+            raise RequestError("not_allowed", "no right to moderate")
+        if needs == "chat" and not caller.grants.may_chat:
+            raise RequestError("not_allowed", "no right to chat")
+        return caller
+
+    async def _caller(self, request: web.Request, room: RoomName | None) -> Caller:
+        scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "participant" and room is not None:
+            return self._participant(room, credential, self._address(request))
+        if scheme.lower() != "bearer":
+            raise RequestError("bad_token", "a token is needed, or a participant's secret")
+        if not self._access.guarded:
+            raise RequestError("not_allowed", "without auth.keys there are no tokens")
+        claims = await self._access.claims(credential, self._address(request))
+        if claims.admin:
+            grants = Grants(moderate=True, record=True, see_hidden=True)
+            return Caller(identity=claims.identity, name=claims.name, role="owner", grants=grants, admin=True)
+        if room is not None:
+            tokens.for_room(claims, room)
+        role, grants = self._conference.claimed(claims)
+        return Caller(
+            identity=claims.identity, name=claims.name, role=role, grants=grants, room=RoomName(claims.room)
+        )
+
+    def _participant(self, room: RoomName, credential: str, address: str) -> Caller:
+        self._access.check(address)
+        participant, _, secret = credential.partition(":")
+        member = self._conference.authenticate(room, ParticipantId(participant), secret)
+        if member is None:
+            self._access.failed(address)
+            raise RequestError("bad_token", "no such participant here, or another secret")
+        return Caller(
+            identity=member.identity,
+            name=member.name,
+            role=member.role,
+            grants=member.grants,
+            participant=member.id,
+            room=room,
+        )
+
+    def _check_rate(self, address: str) -> None:
+        now_us = clock.now_us()
+        bucket = self._buckets.pop(address, None)
+        if bucket is None:
+            bucket = TokenBucket(self._limits.api_per_s, self._limits.api_burst, now_us)
+        self._buckets[address] = bucket
+        if len(self._buckets) > MAX_ADDRESSES:
+            self._buckets.popitem(last=False)
+        if not bucket.take(1, now_us):
+            raise RequestError("rate_limited", "too many requests a second")

@@ -1,0 +1,230 @@
+"""One way to declare a door of the HTTP API, and to open it: who may, what goes in, what comes out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from aiohttp import web
+from jsonschema import Draft202012Validator, ValidationError
+
+from sfu.errors import RequestError
+from sfu.ids import RoomName
+from sfu.server import validation as v
+from sfu.server.api.callers import Caller, Callers
+from sfu.server.api.schemas import ID, ROOM, Schema
+from sfu.server.wire import Json
+
+log = logging.getLogger(__name__)
+
+PREFIX = "/api/v1"
+MAX_BODY_BYTES = 65_536
+
+Need = Literal["nothing", "server", "room", "chat", "moderate", "admin"]
+"""`server`: any token, and in development mode nothing. `room`: a token for it, or a participant's secret;
+`chat` and `moderate`: these rights there besides. `admin`: an administrator's token."""
+
+STATUS: Mapping[str, int] = {
+    "bad_request": 400,
+    "bad_token": 401,
+    "token_expired": 401,
+    "token_revoked": 401,
+    "wrong_room": 403,
+    "not_allowed": 403,
+    "origin_not_allowed": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "bad_offset": 409,
+    "bad_state": 409,
+    "room_full": 409,
+    "too_many_rooms": 409,
+    "too_large": 413,
+    "locked_out": 429,
+    "rate_limited": 429,
+    "internal": 500,
+    "overloaded": 503,
+    "storage_failed": 503,
+    "quota_exceeded": 507,
+}
+"""Of each code. What is not listed is a client's fault."""
+
+_FRAMEWORK = {400: "bad_request", 403: "origin_not_allowed", 404: "not_found", 405: "method_not_allowed",
+              413: "too_large", 503: "overloaded"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that is allowed and well-formed. `room` is empty where the path names none."""
+
+    request: web.Request
+    caller: Caller
+    room: RoomName
+    query: Mapping[str, Any]
+    body: Json
+
+    def part(self, name: str) -> str:
+        """A part of the path."""
+        return self.request.match_info[name]
+
+
+Answer = Json | web.StreamResponse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """`path` is below `PREFIX`; `{room}` in it is the room that the caller needs its right in.
+
+    `answer` is the schema of a JSON answer; with `media_type` the answer is of that type instead. `body` is
+    the schema of a JSON body, `raw_body` a body of bytes that the endpoint reads itself.
+    """
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    path: str
+    summary: str
+    needs: Need
+    do: Callable[[Call], Awaitable[Answer]]
+    answer: Schema | None = None
+    media_type: str = "application/json"
+    query: Mapping[str, Schema] = field(default_factory=dict)
+    body: Schema | None = None
+    raw_body: bool = False
+    status: int = 200
+    errors: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, Schema]:
+        """The schema of each part of the path that is a name."""
+        return {name: ROOM if name == "room" else ID for name in re.findall(r"{(\w+)}", self.path)}
+
+    @cached_property
+    def body_check(self) -> Draft202012Validator:
+        return Draft202012Validator(self.body or {})
+
+
+def route(endpoint: Endpoint, callers: Callers) -> web.RouteDef:
+    """The endpoint as aiohttp serves it."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            caller = await callers.find(request, endpoint.needs, request.match_info.get("room"))
+            for name, schema in endpoint.parts.items():
+                if not 0 < len(request.match_info[name]) <= schema["maxLength"]:
+                    raise RequestError("not_found", f"no such {name}")
+            room = RoomName(request.match_info.get("room", ""))
+            query = _query(endpoint, request)
+            body = await _body(endpoint, request)
+            result = await endpoint.do(Call(request, caller, room, query, body))
+        except RequestError as error:
+            return refusal(error)
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception:
+            log.exception("%s %s failed", endpoint.method, endpoint.path)
+            return refusal(RequestError("internal", "an error of the server"))
+        if isinstance(result, web.StreamResponse):
+            return result
+        return web.json_response(result, status=endpoint.status)
+
+    return web.route(endpoint.method, PREFIX + endpoint.path, answer)
+
+
+def refusal(error: RequestError) -> web.Response:
+    """The answer to a request that is refused."""
+    status = STATUS.get(error.code, 400)
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    body = {"error": {"code": error.code, "message": error.message}}
+    return web.json_response(body, status=status, headers=headers)
+
+
+@web.middleware
+async def json_errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """What the framework refuses below `/api/` is refused in the same form."""
+    if not request.path.startswith("/api/"):
+        return await handler(request)
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        code = _FRAMEWORK.get(error.status)
+        if code is None:
+            raise
+        answer = refusal(RequestError(code, error.text or error.reason))
+        for name in ("Allow", "Access-Control-Allow-Origin", "Vary"):
+            if name in error.headers:
+                answer.headers[name] = error.headers[name]
+        return answer
+
+
+def _query(endpoint: Endpoint, request: web.Request) -> Json:
+    found: Json = {}
+    for name, given in request.query.items():
+        schema = endpoint.query.get(name)
+        if schema is None:
+            raise v.bad(f"there is no parameter {name[:40]}")
+        if name in found:
+            raise v.bad(f"{name} comes twice")
+        found[name] = _from_text(name, given, schema)
+    for name, schema in endpoint.query.items():
+        if "default" in schema:
+            found.setdefault(name, schema["default"])
+    return found
+
+
+def _from_text(name: str, given: str, schema: Schema) -> Any:
+    value: Any = given
+    if schema.get("type") == "integer":
+        if not re.fullmatch(r"[0-9]{1,16}", given):
+            raise v.bad(f"{name} must be a whole number")
+        value = int(given)
+    elif schema.get("type") == "boolean":
+        if given not in {"true", "false"}:
+            raise v.bad(f"{name} must be true or false")
+        value = given == "true"
+    _check(Draft202012Validator(schema), value, name)
+    return value
+
+
+async def _body(endpoint: Endpoint, request: web.Request) -> Json:
+    if endpoint.body is None:
+        return {}
+    data = await read(request, MAX_BODY_BYTES)
+    try:
+        given = v.parse_object(data.decode())
+    except UnicodeDecodeError:
+        raise v.bad("not UTF-8") from None
+    _check(endpoint.body_check, given, "")
+    if not json.dumps(given, ensure_ascii=False).isascii():
+        _no_surrogates(data)
+    return given
+
+
+def _no_surrogates(data: bytes) -> None:
+    """Half of a surrogate pair is JSON, but no text that could be stored or sent."""
+    try:
+        json.dumps(json.loads(data), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise v.bad("a text has a lone surrogate") from None
+
+
+def _check(validator: Draft202012Validator, value: Any, name: str) -> None:
+    try:
+        validator.validate(value)
+    except ValidationError as error:
+        where = ".".join([name, *map(str, error.absolute_path)]).strip(".")
+        raise v.bad(f"{where}: {error.message}"[:200]) from None
+
+
+async def read(request: web.Request, most: int) -> bytes:
+    """The body, which may come without a length. Raises `RequestError` `too_large`."""
+    body = bytearray()
+    async for part in request.content.iter_any():
+        body += part
+        if len(body) > most:
+            raise RequestError("too_large", f"at most {most} bytes")
+    return bytes(body)

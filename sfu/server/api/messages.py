@@ -1,0 +1,106 @@
+"""Chat: reading it, searching it, writing from outside, taking a message out."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from sfu.errors import RequestError
+from sfu.room.commands import OPERATOR, DeleteChat, SendChat
+from sfu.server import chat
+from sfu.server.api import schemas as s
+from sfu.server.api.acting import from_outside
+from sfu.server.api.endpoint import Call, Endpoint
+from sfu.server.conference import Conference
+from sfu.server.wire import Json
+from sfu.store import messages
+from sfu.store.store import Store
+
+
+def endpoints(conference: Conference, store: Store, characters: int) -> list[Endpoint]:
+    path = "/rooms/{room}/messages"
+    return [
+        Endpoint(
+            method="GET",
+            path=path,
+            summary="Messages the caller may read: the newest, those before or after one, or with a text",
+            needs="room",
+            do=partial(_list, store),
+            query={"before": s.NUMBER, "after": s.NUMBER, "text": s.SEARCH, "limit": s.LIMIT},
+            answer=s.answer(messages=s.listing(s.MESSAGE)),
+            errors=("storage_failed",),
+        ),
+        Endpoint(
+            method="POST",
+            path=path,
+            summary="Write to everybody in a room; answered when it is durable",
+            needs="moderate",
+            do=partial(_send, conference),
+            status=201,
+            body=s.closed({"text": s.text(characters, 1, pattern="^[^\\u0000]*$")}),
+            answer=s.MESSAGE,
+            errors=("overloaded", "storage_failed"),
+        ),
+        Endpoint(
+            method="DELETE",
+            path=path + "/{message}",
+            summary="Take a message out; an empty place stays",
+            needs="moderate",
+            do=partial(_delete, conference, store),
+            answer=s.MESSAGE,
+            errors=("overloaded", "storage_failed"),
+        ),
+    ]
+
+
+async def _list(store: Store, call: Call) -> Json:
+    query, who = call.query, call.caller.identity
+    before, after, text = query.get("before"), query.get("after"), query.get("text")
+    if after is not None and (before is not None or text is not None):
+        raise RequestError("bad_request", "after excludes before and text")
+    if text is not None and "\0" in text:
+        raise RequestError("bad_request", "text has a NUL character")
+    async with store.reading() as connection:
+        if text is not None:
+            found = await messages.search(
+                connection, call.room, who, text, limit=query["limit"], before=before
+            )
+        else:
+            found = await messages.page(
+                connection, call.room, who, limit=query["limit"], before=before, after=after
+            )
+    return {"messages": [chat.to_wire(each) for each in found]}
+
+
+async def _send(conference: Conference, call: Call) -> Json:
+    by = call.caller.participant
+    text = call.body["text"]
+    return await _kept(conference, call, SendChat(by or OPERATOR, text))
+
+
+async def _delete(conference: Conference, store: Store, call: Call) -> Json:
+    number = call.part("message")
+    if not number.isascii() or not number.isdigit() or len(number) > 15:
+        raise RequestError("not_found", f"no message {number}")
+    async with store.reading() as connection:
+        found = await messages.one(connection, call.room, int(number))
+    loaded = chat.to_room(found) if found is not None else None
+    by = call.caller.participant
+    return await _kept(conference, call, DeleteChat(by or OPERATOR, int(number), loaded))
+
+
+async def _kept(conference: Conference, call: Call, command: SendChat | DeleteChat) -> Json:
+    """Do it, and wait until it is durable."""
+    done: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
+
+    def answer(result: Json | RequestError) -> None:
+        if done.done():
+            return
+        if isinstance(result, RequestError):
+            done.set_exception(result)
+        else:
+            done.set_result(result["message"])
+
+    outside = call.caller.participant is None
+    conference.chat.keep(from_outside(call, command, call.room) if outside else command, answer)
+    return await done

@@ -1,0 +1,164 @@
+"""Participants: who is there, and what may be done to them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from sfu.errors import RequestError
+from sfu.ids import ParticipantId
+from sfu.server import class_wire, wire
+from sfu.server.api import schemas as s
+from sfu.server.api.acting import act
+from sfu.server.api.endpoint import Call, Endpoint
+from sfu.server.conference import Conference
+from sfu.server.wire import Json
+
+
+def endpoints(conference: Conference) -> list[Endpoint]:
+    everybody, one = "/rooms/{room}/participants", "/rooms/{room}/participants/{participant}"
+    return [
+        Endpoint(
+            method="GET",
+            path=everybody,
+            summary="Who is in a room",
+            needs="room",
+            do=partial(_list, conference),
+            answer=s.answer(participants=s.listing(s.PARTICIPANT)),
+        ),
+        Endpoint(
+            method="GET",
+            path=one,
+            summary="A participant",
+            needs="room",
+            do=partial(_get, conference),
+            answer=s.PARTICIPANT,
+        ),
+        Endpoint(
+            method="PATCH",
+            path=one,
+            summary="Change a participant's role or rights, or move it to a breakout room (null: back)",
+            needs="moderate",
+            do=partial(_set, conference),
+            body=s.closed(
+                {}, {"role": s.ROLE, "grants": s.GRANTS, "breakout": s.nullable(s.integer(1, 1000))}
+            ),
+            answer=s.PARTICIPANT,
+            errors=("bad_state",),
+        ),
+        Endpoint(
+            method="DELETE",
+            path=one,
+            summary="Remove a participant; with `revoke` its token opens nothing any more",
+            needs="moderate",
+            do=partial(_remove, conference),
+            query={"revoke": {**s.BOOLEAN, "default": False}},
+            answer=s.answer(),
+            errors=("bad_state",),
+        ),
+        Endpoint(
+            method="POST",
+            path=one + "/mute",
+            summary="Mute what a participant publishes of a source",
+            needs="moderate",
+            do=partial(_mute, conference),
+            body=s.closed({}, {"source": s.SOURCE}),
+            answer=s.PARTICIPANT,
+        ),
+        Endpoint(
+            method="POST",
+            path="/rooms/{room}/mute",
+            summary="Mute a source of everybody who does not moderate",
+            needs="moderate",
+            do=partial(_mute_all, conference),
+            body=s.closed({}, {"source": s.SOURCE}),
+            answer=s.answer(),
+        ),
+        Endpoint(
+            method="GET",
+            path="/rooms/{room}/lobby",
+            summary="Who waits to be let in",
+            needs="moderate",
+            do=partial(_lobby, conference),
+            answer=s.answer(
+                waiting=s.listing(s.answer(id=s.ID, name={"type": "string"}, since_ms=s.TIME_MS))
+            ),
+        ),
+        Endpoint(
+            method="POST",
+            path="/rooms/{room}/lobby/{waiting}",
+            summary="Let somebody in who waits, or do not",
+            needs="moderate",
+            do=partial(_admit, conference),
+            body=s.closed({"admit": s.BOOLEAN}),
+            answer=s.answer(),
+            errors=("room_full",),
+        ),
+    ]
+
+
+def _seen(conference: Conference, call: Call) -> dict[str, Json]:
+    room = conference.core.room(call.room)
+    grants = call.caller.grants
+    return {
+        each.id: wire.participant(each.view())
+        for each in room.participants.values()
+        if grants.see_hidden or not each.grants.hidden or each.id == call.caller.participant
+    }
+
+
+async def _list(conference: Conference, call: Call) -> Json:
+    return {"participants": list(_seen(conference, call).values())}
+
+
+async def _get(conference: Conference, call: Call) -> Json:
+    found = _seen(conference, call).get(call.part("participant"))
+    if found is None:
+        raise RequestError("not_found", "no such participant")
+    return found
+
+
+async def _set(conference: Conference, call: Call) -> Json:
+    """In one step for whoever looks: nothing is awaited in between."""
+    target: dict[str, Any] = {"participant": (await _get(conference, call))["id"]}
+    if "role" in call.body:
+        act(conference, call, {"type": "set_role", **target, "role": call.body["role"]})
+    if call.body.get("grants"):
+        act(conference, call, {"type": "set_grants", **target, "grants": call.body["grants"]})
+    if "breakout" in call.body:
+        move = {"participants": [target["participant"]], "breakout": call.body["breakout"]}
+        act(conference, call, {"type": "assign_breakout", **move})
+    return await _get(conference, call)
+
+
+async def _remove(conference: Conference, call: Call) -> Json:
+    target = ParticipantId((await _get(conference, call))["id"])
+    jti = conference.token_id(target)
+    if call.query["revoke"] and not jti:
+        raise RequestError("bad_state", "its token has no id and cannot be revoked")
+    act(conference, call, {"type": "remove", "participant": target})
+    if call.query["revoke"]:
+        conference.access.revocations.add(jti)
+    return {}
+
+
+async def _mute(conference: Conference, call: Call) -> Json:
+    target = (await _get(conference, call))["id"]
+    act(conference, call, {"type": "mute_participant", "participant": target, **call.body})
+    return await _get(conference, call)
+
+
+async def _mute_all(conference: Conference, call: Call) -> Json:
+    act(conference, call, {"type": "mute_all", **call.body})
+    return {}
+
+
+async def _lobby(conference: Conference, call: Call) -> Json:
+    lobby = conference.core.room(call.room).lobby
+    return {"waiting": class_wire.lobby(lobby.views())}
+
+
+async def _admit(conference: Conference, call: Call) -> Json:
+    kind = "admit" if call.body["admit"] else "deny"
+    act(conference, call, {"type": kind, "waiting": call.part("waiting")})
+    return {}

@@ -1,0 +1,115 @@
+"""What is written down: sessions, attendance, the audit log, statistics."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from aiohttp import web
+
+from sfu import clock
+from sfu.server import attendance_report
+from sfu.server.api import schemas as s
+from sfu.server.api.endpoint import Call, Endpoint
+from sfu.server.conference import Conference
+from sfu.server.wire import Json
+from sfu.store import people
+from sfu.store.store import Store
+
+MAX_LINES = 1000
+LINES = s.integer(1, MAX_LINES, default=100)
+
+
+def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
+    return [
+        Endpoint(
+            method="GET",
+            path="/stats",
+            summary="Counts of the whole server",
+            needs="server",
+            do=partial(_counts, conference),
+            answer=s.answer(rooms=s.NUMBER, participants=s.NUMBER, sessions=s.NUMBER, publications=s.NUMBER),
+        ),
+        Endpoint(
+            method="GET",
+            path="/rooms/{room}/stats",
+            summary="What each participant sends and gets, and why; in development mode for everybody",
+            needs="moderate" if conference.access.guarded else "server",
+            do=partial(_stats, conference),
+            answer=s.answer(participants=s.listing(s.answer(participant=s.ID))),
+        ),
+        Endpoint(
+            method="GET",
+            path="/rooms/{room}/attendance.csv",
+            summary="Who was in a room that is open, from when to when",
+            needs="moderate",
+            do=partial(_attendance, conference),
+            media_type="text/csv",
+        ),
+        Endpoint(
+            method="GET",
+            path="/rooms/{room}/sessions",
+            summary="A room's sessions, newest first: who, when, why they left; of closed rooms too",
+            needs="moderate",
+            do=partial(_sessions, store),
+            query={"before_ms": s.NUMBER, "limit": LINES},
+            answer=s.answer(sessions=s.listing(s.SESSION)),
+            errors=("storage_failed",),
+        ),
+        Endpoint(
+            method="GET",
+            path="/audit",
+            summary="Who changed what for others, newest first",
+            needs="admin",
+            do=partial(_audit, store),
+            query={"room": s.ROOM, "before": s.NUMBER, "limit": LINES},
+            answer=s.answer(
+                entries=s.listing(
+                    s.answer(
+                        id=s.NUMBER,
+                        at_ms=s.TIME_MS,
+                        room={"type": "string"},
+                        identity={"type": "string"},
+                        action={"type": "string"},
+                        detail=s.ANYTHING,
+                    )
+                )
+            ),
+            errors=("storage_failed",),
+        ),
+    ]
+
+
+async def _counts(conference: Conference, call: Call) -> Json:
+    return conference.counts()
+
+
+async def _stats(conference: Conference, call: Call) -> Json:
+    return {"participants": conference.room_stats(call.room)}
+
+
+async def _attendance(conference: Conference, call: Call) -> web.Response:
+    visits = conference.core.room(call.room).attendance.visits()
+    return web.Response(
+        text="\ufeff" + attendance_report.to_csv(visits, clock.wall_ms()),
+        content_type="text/csv",
+        charset="utf-8",
+        headers={"Content-Disposition": 'attachment; filename="attendance.csv"'},
+    )
+
+
+async def _sessions(store: Store, call: Call) -> Json:
+    async with store.reading() as connection:
+        rows = await people.attendance(
+            connection, call.room, limit=call.query["limit"], before_ms=call.query.get("before_ms")
+        )
+    renamed = {"joined_ms": "joined_at_ms", "left_ms": "left_at_ms"}
+    return {"sessions": [{renamed.get(name, name): value for name, value in row.items()} for row in rows]}
+
+
+async def _audit(store: Store, call: Call) -> Json:
+    query = call.query
+    async with store.reading() as connection:
+        rows = await people.audit_log(
+            connection, room=query.get("room"), limit=query["limit"], before=query.get("before")
+        )
+    return {"entries": rows}

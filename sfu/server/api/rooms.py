@@ -1,0 +1,166 @@
+"""Rooms: which there are, their settings, their end."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sfu.ids import RoomName
+from sfu.room import commands, views
+from sfu.room.room import Room
+from sfu.server import class_wire
+from sfu.server.api import schemas as s
+from sfu.server.api.acting import act
+from sfu.server.api.endpoint import Call, Endpoint
+from sfu.server.conference import Conference
+from sfu.server.wire import Json
+
+MAX_KEEP_S = 86_400
+
+
+def endpoints(conference: Conference) -> list[Endpoint]:
+    room = "/rooms/{room}"
+    return [
+        Endpoint(
+            method="GET",
+            path="/rooms",
+            summary="The rooms that are open",
+            needs="server",
+            do=partial(_list, conference),
+            answer=s.answer(rooms=s.listing(s.ROOM_VIEW)),
+        ),
+        Endpoint(
+            method="POST",
+            path="/rooms",
+            summary="Open a room; it stays for `keep_s` seconds without anybody in it",
+            needs="admin",
+            do=partial(_open, conference),
+            status=201,
+            body=s.closed(
+                {"name": s.ROOM},
+                {
+                    "template": s.TEMPLATE,
+                    "locked": s.BOOLEAN,
+                    "lobby": s.BOOLEAN,
+                    "keep_s": s.integer(0, MAX_KEEP_S),
+                },
+            ),
+            answer=s.ROOM_VIEW,
+            errors=("too_many_rooms", "bad_state", "storage_failed"),
+        ),
+        Endpoint(
+            method="GET",
+            path=room,
+            summary="A room that is open",
+            needs="room",
+            do=partial(_get, conference),
+            answer=s.ROOM_VIEW,
+        ),
+        Endpoint(
+            method="PATCH",
+            path=room,
+            summary="Lock a room, open its lobby, or show somebody large to all",
+            needs="moderate",
+            do=partial(_set, conference),
+            body=s.closed(
+                {},
+                {
+                    "locked": s.BOOLEAN,
+                    "lobby": s.BOOLEAN,
+                    "spotlight": s.nullable(s.closed({"participant": s.ID}, {"publication": s.ID})),
+                },
+            ),
+            answer=s.ROOM_VIEW,
+        ),
+        Endpoint(
+            method="DELETE",
+            path=room,
+            summary="Close a room: everybody in it is removed",
+            needs="moderate",
+            do=partial(_close, conference),
+            answer=s.answer(removed=s.NUMBER),
+        ),
+        Endpoint(
+            method="POST",
+            path=room + "/broadcast",
+            summary="Show a text to everybody in the room and its breakout rooms",
+            needs="moderate",
+            do=partial(_broadcast, conference),
+            body=s.closed({"text": s.text(500, 1)}),
+            answer=s.answer(),
+        ),
+        Endpoint(
+            method="POST",
+            path=room + "/breakouts",
+            summary="Open breakout rooms of these names",
+            needs="moderate",
+            do=partial(_breakouts, conference),
+            body=s.closed({"names": s.listing(s.text(64, 1), minItems=1, maxItems=50)}),
+            answer=s.ROOM_VIEW,
+            errors=("bad_state",),
+        ),
+        Endpoint(
+            method="DELETE",
+            path=room + "/breakouts",
+            summary="Call everybody back and close the breakout rooms",
+            needs="moderate",
+            do=partial(_call_back, conference),
+            answer=s.ROOM_VIEW,
+        ),
+    ]
+
+
+def view(room: Room) -> Json:
+    """The room with its counts."""
+    return {
+        **class_wire.room(views.room_view(room)),
+        "participants": sum(not each.grants.hidden for each in room.participants.values()),
+        "publications": sum(len(each.publications) for each in room.participants.values()),
+    }
+
+
+async def _list(conference: Conference, call: Call) -> Json:
+    names = [each.name for each in conference.core.summaries() if call.caller.room in {None, each.name}]
+    return {"rooms": [view(conference.core.room(name)) for name in names]}
+
+
+async def _open(conference: Conference, call: Call) -> Json:
+    name = RoomName(call.body["name"])
+    await conference.open_room(
+        name, template=call.body.get("template"), empty_us=call.body.get("keep_s", 0) * 1_000_000
+    )
+    if settings := {key: value for key, value in call.body.items() if key in {"locked", "lobby"}}:
+        act(conference, call, {"type": "set_room", **settings}, room=name)
+    return view(conference.core.room(name))
+
+
+async def _get(conference: Conference, call: Call) -> Json:
+    return view(conference.core.room(call.room))
+
+
+async def _set(conference: Conference, call: Call) -> Json:
+    if settings := {key: value for key, value in call.body.items() if key in {"locked", "lobby"}}:
+        act(conference, call, {"type": "set_room", **settings})
+    if "spotlight" in call.body:
+        act(conference, call, {"type": "spotlight", **(call.body["spotlight"] or {})})
+    return await _get(conference, call)
+
+
+async def _close(conference: Conference, call: Call) -> Json:
+    removed = len(conference.core.room(call.room).participants)
+    conference.apply(commands.CloseRoom(call.room))
+    return {"removed": removed}
+
+
+async def _broadcast(conference: Conference, call: Call) -> Json:
+    act(conference, call, {"type": "broadcast", **call.body})
+    return {}
+
+
+async def _breakouts(conference: Conference, call: Call) -> Json:
+    act(conference, call, {"type": "open_breakouts", **call.body})
+    return await _get(conference, call)
+
+
+async def _call_back(conference: Conference, call: Call) -> Json:
+    act(conference, call, {"type": "close_breakouts"})
+    return await _get(conference, call)

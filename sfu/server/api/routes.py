@@ -1,0 +1,57 @@
+"""All endpoints together: served, and documented."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from sfu.config import Config
+from sfu.server.api import messages, participants, records, rooms, tokens
+from sfu.server.api.callers import Callers
+from sfu.server.api.document import document
+from sfu.server.api.endpoint import Call, Endpoint, route
+from sfu.server.api.files import Files
+from sfu.server.api.schemas import ANYTHING
+from sfu.server.conference import Conference
+from sfu.server.wire import Json
+from sfu.store.store import Store
+
+
+def endpoints(config: Config, conference: Conference, store: Store, files: Files) -> list[Endpoint]:
+    """Everything below `/api/v1`."""
+    declared = [
+        *rooms.endpoints(conference),
+        *participants.endpoints(conference),
+        *messages.endpoints(conference, store, config.limits.chat_characters),
+        *files.endpoints(),
+        *records.endpoints(conference, store),
+        *tokens.endpoints(conference, config.auth),
+    ]
+
+    async def describe(call: Call) -> Json:
+        return document(declared)
+
+    declared.append(
+        Endpoint(
+            method="GET",
+            path="/openapi.json",
+            summary="This document",
+            needs="nothing",
+            do=describe,
+            answer=ANYTHING,
+        )
+    )
+    return declared
+
+
+def routes(
+    config: Config,
+    conference: Conference,
+    store: Store,
+    files: Files,
+    address: Callable[[web.Request], str],
+) -> list[web.RouteDef]:
+    """They as aiohttp serves them; `address` tells where a request comes from."""
+    callers = Callers(conference, config.limits, address)
+    return [route(each, callers) for each in endpoints(config, conference, store, files)]

@@ -1,0 +1,122 @@
+"""JSON Schemas of what goes in and out. One declaration checks, and documents. Spec: OpenAPI 3.1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sfu.room.permissions import RIGHTS, ROLES, SOURCES
+from sfu.server.requests import MAX_CHAT_PAGE, MAX_ID, MAX_NAME, MAX_ROOM, MAX_SEARCH
+from sfu.server.validation import LARGEST_ID
+from sfu.templates import TEMPLATES
+
+Schema = dict[str, Any]
+
+
+def text(longest: int, shortest: int = 0, **more: Any) -> Schema:
+    return {"type": "string", "minLength": shortest, "maxLength": longest, **more}
+
+
+def integer(lowest: int, highest: int, **more: Any) -> Schema:
+    return {"type": "integer", "minimum": lowest, "maximum": highest, **more}
+
+
+def one_of(values: tuple[str, ...]) -> Schema:
+    return {"type": "string", "enum": list(values)}
+
+
+def listing(items: Schema, **more: Any) -> Schema:
+    return {"type": "array", "items": items, **more}
+
+
+def nullable(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def closed(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None) -> Schema:
+    """What a client sends: these members and no others, so that a misspelt one is not passed over."""
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def answer(**members: Schema) -> Schema:
+    """What the server answers: these members, and perhaps more in a later version."""
+    return {"type": "object", "properties": members, "required": list(members)}
+
+
+NUMBER = integer(0, LARGEST_ID)
+BOOLEAN: Schema = {"type": "boolean"}
+ANYTHING: Schema = {"type": "object"}
+ID = text(MAX_ID, 1)
+ROOM = text(MAX_ROOM, 1)
+NAME = text(MAX_NAME)
+ROLE = one_of(ROLES)
+SOURCE = one_of(SOURCES)
+TEMPLATE = one_of(TEMPLATES)
+LIMIT = integer(1, MAX_CHAT_PAGE, default=MAX_CHAT_PAGE)
+SEARCH = text(MAX_SEARCH, 1)
+TIME_MS = {"type": "integer", "description": "Unix milliseconds"}
+GRANTS: Schema = {
+    "type": "object",
+    "properties": {
+        "publish": {"anyOf": [BOOLEAN, listing(SOURCE, maxItems=len(SOURCES))]},
+        **dict.fromkeys(RIGHTS, BOOLEAN),
+    },
+    "additionalProperties": False,
+}
+
+ERROR = answer(error=answer(code={"type": "string"}, message={"type": "string"}))
+PUBLICATION = answer(id=ID, participant=ID, kind=one_of(("audio", "video")), source=SOURCE, muted=BOOLEAN)
+PARTICIPANT = answer(
+    id=ID,
+    identity={"type": "string"},
+    name={"type": "string"},
+    state=one_of(("connected", "reconnecting")),
+    joined_at_ms=TIME_MS,
+    role=ROLE,
+    grants=GRANTS,
+    breakout=nullable(NUMBER),
+    publications=listing(PUBLICATION),
+)
+ROOM_VIEW = answer(
+    name={"type": "string"},
+    template=TEMPLATE,
+    locked=BOOLEAN,
+    lobby=BOOLEAN,
+    spotlight=nullable(ANYTHING),
+    breakouts=listing(ANYTHING),
+    participants=NUMBER,
+    publications=NUMBER,
+)
+MESSAGE = answer(
+    id=NUMBER,
+    rev=NUMBER,
+    identity={"type": "string"},
+    name={"type": "string"},
+    text={"type": "string"},
+    sent_at_ms=TIME_MS,
+    deleted=BOOLEAN,
+)
+FILE = answer(
+    id=ID,
+    name={"type": "string"},
+    type={"type": "string"},
+    bytes=NUMBER,
+    identity={"type": "string"},
+    width=nullable(NUMBER),
+    height=nullable(NUMBER),
+    created_at_ms=TIME_MS,
+)
+SESSION = answer(
+    id=ID,
+    room={"type": "string"},
+    identity={"type": "string"},
+    name={"type": "string"},
+    joined_at_ms=TIME_MS,
+    left_at_ms=nullable(TIME_MS),
+    reason=nullable({"type": "string"}),
+)

@@ -1,0 +1,84 @@
+"""Tokens for others, made by an administrator: so that only one program has to know the API secret."""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+
+from sfu import clock
+from sfu.config import AuthConfig
+from sfu.errors import RequestError
+from sfu.server import tokens
+from sfu.server.api import schemas as s
+from sfu.server.api.endpoint import Call, Endpoint
+from sfu.server.conference import Conference
+from sfu.server.wire import Json
+
+MAX_TTL_S = 366 * 86_400
+
+
+def endpoints(conference: Conference, auth: AuthConfig) -> list[Endpoint]:
+    return [
+        Endpoint(
+            method="POST",
+            path="/tokens",
+            summary="Make a token for one room; `jti` is the id by which it can be revoked",
+            needs="admin",
+            do=partial(_mint, auth),
+            status=201,
+            body=s.closed(
+                {
+                    "room": s.ROOM,
+                    "identity": s.text(tokens.MAX_IDENTITY, 1, pattern=r"^[ -~\u00a1-\uffff]+$"),
+                },
+                {
+                    "name": s.NAME,
+                    "role": s.ROLE,
+                    "template": s.TEMPLATE,
+                    "grants": s.GRANTS,
+                    "ttl_s": s.integer(1, MAX_TTL_S),
+                },
+            ),
+            answer=s.answer(token={"type": "string"}, jti={"type": "string"}, expires_at_ms=s.TIME_MS),
+            errors=("bad_state",),
+        ),
+        Endpoint(
+            method="DELETE",
+            path="/tokens/{jti}",
+            summary="Revoke a token: it opens nothing any more. Who is in a room with it stays until removed",
+            needs="admin",
+            do=partial(_revoke, conference),
+            answer=s.answer(),
+        ),
+    ]
+
+
+async def _mint(auth: AuthConfig, call: Call) -> Json:
+    if not auth.keys:
+        raise RequestError("bad_state", "this server has no API key of its own to sign with")
+    key, _, secret = auth.keys[0].partition(":")
+    body, jti = call.body, secrets.token_hex(8)
+    now_s = clock.wall_ms() // 1000
+    ttl_s = body.get("ttl_s", 3600)
+    token = tokens.mint(
+        key,
+        secret,
+        identity=body["identity"],
+        room=body["room"],
+        now_s=now_s,
+        ttl_s=ttl_s,
+        name=body.get("name", ""),
+        role=body.get("role"),
+        template=body.get("template"),
+        jti=jti,
+        **body.get("grants", {}),
+    )
+    return {"token": token, "jti": jti, "expires_at_ms": (now_s + ttl_s) * 1000}
+
+
+async def _revoke(conference: Conference, call: Call) -> Json:
+    jti = call.part("jti")
+    if not jti.isprintable() or " " in jti:
+        raise RequestError("not_found", "no token has such an id")
+    conference.access.revocations.add(jti)
+    return {}

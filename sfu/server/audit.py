@@ -1,0 +1,29 @@
+"""The audit log: who changed what for others."""
+
+from __future__ import annotations
+
+import contextlib
+
+from sfu.errors import RequestError
+from sfu.server.events import RoomEvent
+from sfu.store import people
+from sfu.store.store import Store
+
+_WHO = frozenset({"participant", "identity", "name", "role", "act"})
+
+
+class Audit:
+    """Writes down what moderators and administrators do."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def listen(self, event: RoomEvent) -> None:
+        """A listener of `Events`. What cannot be stored now is lost to the log, and stops nobody."""
+        if event.type == "moderated":
+            detail = {name: value for name, value in event.data.items() if name not in _WHO}
+            steps = people.recorded(
+                event.at_ms, event.room, event.data["identity"], event.data["act"], detail
+            )
+            with contextlib.suppress(RequestError):
+                self._store.writes.submit(steps)

@@ -1,0 +1,1 @@
+"""The page of the HTTP API, made from its OpenAPI document."""

@@ -1,0 +1,18 @@
+"""The page of the HTTP API in a real browser."""
+
+from __future__ import annotations
+
+from browser import Pages
+from playwright.async_api import expect
+from server_process import ServerProcess
+
+
+async def test_the_reference_lists_the_endpoints_and_asks_one(pages: Pages, server: ServerProcess) -> None:
+    caller = await pages.new()
+    await caller.open(server.url + "/api/v1/docs")
+    rooms = caller.find("api-get_rooms")
+    await expect(rooms).to_be_visible()
+    await rooms.locator("summary").click()
+    await rooms.get_by_role("button", name="Send").click()
+    await expect(rooms.get_by_test_id("api-answer")).to_contain_text('"rooms"')
+    await pages.screenshot(caller, "reference")

@@ -1,0 +1,354 @@
+"""The HTTP API over a real server: what it does in rooms, who may, and its document."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from signalling import Clients, Signal, clients, local_config
+
+from sfu.config import AuthConfig, Config, LimitsConfig, StorageConfig
+from sfu.server import tokens
+from sfu.server.api.document import document, errors_of
+from sfu.server.api.endpoint import PREFIX, STATUS, Endpoint
+
+KEY, SECRET = "key", "a secret that is long enough for HS256"
+
+
+def token(room: str = "r", role: str = "owner", identity: str = "head", **grants: bool) -> str:
+    return tokens.mint(
+        KEY, SECRET, identity=identity, name=identity.title(), room=room, now_s=int(time.time()), ttl_s=600,
+        role=role, jti=f"j-{identity}", **grants,
+    )  # fmt: skip
+
+
+def admin() -> str:
+    return tokens.mint_admin(KEY, SECRET, identity="root", now_s=int(time.time()), ttl_s=600, jti="j-root")
+
+
+def guarded(**sections: Any) -> Config:
+    return local_config(
+        auth=AuthConfig(keys=(f"{KEY}:{SECRET}",), max_failures=10_000),
+        limits=LimitsConfig(api_per_s=10_000, api_burst=10_000),
+        **sections,
+    )
+
+
+class Caller:
+    """Requests with one credential; every answer is held to the document."""
+
+    def __init__(self, those: Clients, credential: str = "") -> None:
+        self._http = those.http
+        self._base = those.server.http_url + PREFIX
+        self._headers = {"Authorization": credential} if credential else {}
+        self.status = 0
+
+    @classmethod
+    def bearer(cls, those: Clients, token: str) -> Caller:
+        return cls(those, f"Bearer {token}")
+
+    @classmethod
+    def participant(cls, those: Clients, who: Signal) -> Caller:
+        return cls(those, f"Participant {who.me}:{who.joined['secret']}")
+
+    async def ask(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        """The answer's JSON; of a refusal its error."""
+        params = {name: str(value) for name, value in query.items()}
+        async with self._http.request(
+            method, self._base + path, json=body, params=params, headers=self._headers
+        ) as answer:
+            self.status = answer.status
+            if answer.content_type != "application/json":
+                return await answer.text()
+            found = await answer.json()
+        return found.get("error", found)
+
+
+@contextlib.asynccontextmanager
+async def room_with(*names: str, config: Config | None = None) -> AsyncIterator[tuple[Clients, list[Signal]]]:
+    async with clients(config or guarded()) as those:
+        roles = {"ann": "owner"}
+        yield (
+            those,
+            [
+                await those.join(name=name, token=token(role=roles.get(name, "participant"), identity=name))
+                for name in names
+            ],
+        )
+
+
+async def test_rooms_are_listed_opened_changed_and_closed() -> None:
+    async with room_with("ann") as (those, (ann,)):
+        boss, head = Caller.bearer(those, admin()), Caller.bearer(those, token())
+        made = await boss.ask(
+            "POST", "/rooms", {"name": "lab", "template": "classroom", "lobby": True, "keep_s": 60}
+        )
+        assert (boss.status, made["template"], made["lobby"]) == (201, "classroom", True)
+        assert (await boss.ask("POST", "/rooms", {"name": "lab"}))["code"] == "bad_state"
+        assert [each["name"] for each in (await boss.ask("GET", "/rooms"))["rooms"]] == ["lab", "r"]
+        assert [each["name"] for each in (await head.ask("GET", "/rooms"))["rooms"]] == ["r"]
+        changed = await head.ask("PATCH", "/rooms/r", {"locked": True, "spotlight": {"participant": ann.me}})
+        assert (changed["locked"], changed["spotlight"]["participant"]) == (True, ann.me)
+        assert (await ann.next("room_updated"))["room"]["locked"]
+        assert (await head.ask("PATCH", "/rooms/r", {"spotlight": None}))["spotlight"] is None
+        await head.ask("POST", "/rooms/r/broadcast", {"text": "fire drill"})
+        assert (await ann.next("broadcast"))["text"] == "fire drill"
+        assert await head.ask("DELETE", "/rooms/r") == {"removed": 1}
+        assert (await ann.ended())[0]["code"] == "removed"
+        assert (await head.ask("GET", "/rooms/r"))["code"] == "not_found"
+
+
+async def test_participants_are_seen_changed_muted_and_removed() -> None:
+    async with room_with("ann", "ben") as (those, (_, ben)):
+        head = Caller.bearer(those, token())
+        listed = (await head.ask("GET", "/rooms/r/participants"))["participants"]
+        assert [each["name"] for each in listed] == ["Ann", "Ben"]
+        path = f"/rooms/r/participants/{ben.me}"
+        changed = await head.ask("PATCH", path, {"role": "presenter", "grants": {"chat": False}})
+        assert (changed["role"], changed["grants"]["chat"]) == ("presenter", False)
+        assert (await ben.request("chat", text="hello"))["code"] == "not_allowed"
+        opened = await head.ask("POST", "/rooms/r/breakouts", {"names": ["one", "two"]})
+        assert [each["name"] for each in opened["breakouts"]] == ["one", "two"]
+        assert (await head.ask("PATCH", path, {"breakout": 2}))["breakout"] == 2
+        assert (await head.ask("DELETE", "/rooms/r/breakouts"))["breakouts"] == []
+        assert (await head.ask("GET", path))["breakout"] is None
+        assert (await head.ask("POST", path + "/mute", {}))["id"] == ben.me
+        assert await head.ask("POST", "/rooms/r/mute", {"source": "camera"}) == {}
+        await head.ask("DELETE", path, revoke="true")
+        assert (await ben.ended())[0]["code"] == "removed"
+        again = await those.open()
+        refused = await again.request(
+            "join", version=1, room="r", name="Ben", token=token(role="participant", identity="ben")
+        )
+        assert refused["code"] == "token_revoked"
+        assert (await head.ask("GET", path))["code"] == "not_found"
+
+
+async def test_a_participant_acts_with_the_rights_of_this_moment() -> None:
+    async with room_with("ann", "ben") as (those, (ann, ben)):
+        one, other = Caller.participant(those, ann), Caller.participant(those, ben)
+        assert (await other.ask("PATCH", "/rooms/r", {"locked": True}))["code"] == "not_allowed"
+        assert (await one.ask("PATCH", "/rooms/r", {"locked": True}))["locked"] is True
+        await one.ask("PATCH", f"/rooms/r/participants/{ben.me}", {"grants": {"moderate": True}})
+        assert (await other.ask("PATCH", "/rooms/r", {"locked": False}))["locked"] is False
+        owner = await other.ask("DELETE", f"/rooms/r/participants/{ann.me}")
+        assert owner["code"] == "not_allowed", "only owners touch owners"
+
+
+async def test_the_lobby_is_answered_from_outside() -> None:
+    async with room_with("ann") as (those, _):
+        head = Caller.bearer(those, token())
+        await head.ask("PATCH", "/rooms/r", {"lobby": True})
+        waits = await those.open()
+        await waits.request(
+            "join", version=1, room="r", name="Ben", token=token(role="participant", identity="ben")
+        )
+        (waiting,) = (await head.ask("GET", "/rooms/r/lobby"))["waiting"]
+        assert waiting["name"] == "Ben"
+        await head.ask("POST", f"/rooms/r/lobby/{waiting['id']}", {"admit": True})
+        assert (await waits.next("joined"))["participant"]["name"] == "Ben"
+
+
+async def test_messages_are_read_written_searched_and_taken_out() -> None:
+    async with room_with("ann", "ben") as (those, (ann, ben)):
+        head = Caller.bearer(those, token())
+        for text in ("one", "two"):
+            await ann.request("chat", text=text)
+        await ann.request("chat", text="for Ben alone", to=ben.me)
+        sent = await head.ask("POST", "/rooms/r/messages", {"text": "from outside"})
+        assert (head.status, sent["name"], sent["identity"]) == (201, "Head", "head")
+        told = [(await ben.next("chat"))["message"]["text"] for _ in range(4)]
+        assert told[-1] == "from outside"
+        listed = await head.ask("GET", "/rooms/r/messages", limit=10)
+        assert [each["text"] for each in listed["messages"]] == ["one", "two", "from outside"]
+        found = await head.ask("GET", "/rooms/r/messages", text="OUTSIDE")
+        assert [each["id"] for each in found["messages"]] == [sent["id"]]
+        gone = await head.ask("DELETE", "/rooms/r/messages/1")
+        assert gone["deleted"]
+        assert (await ann.next("chat_updated"))["message"]["deleted"]
+        for path in ("/rooms/r/messages/1", "/rooms/r/messages/3", "/rooms/r/messages/x"):
+            assert (await head.ask("DELETE", path))["code"] == "not_found", path
+
+
+async def test_sessions_attendance_and_audit_tell_what_was(tmp_path: Path) -> None:
+    config = guarded(storage=StorageConfig(url=f"sqlite:///{tmp_path}/sfu.db"))
+    async with room_with("ann", "ben", config=config) as (those, (_, ben)):
+        head, boss = Caller.bearer(those, token()), Caller.bearer(those, admin())
+        await head.ask("DELETE", f"/rooms/r/participants/{ben.me}")
+
+        async def ended() -> Any:
+            found = (await head.ask("GET", "/rooms/r/sessions"))["sessions"]
+            return found if any(each["reason"] for each in found) else None
+
+        sessions = None
+        while sessions is None:
+            sessions = await ended()
+        assert {each["identity"]: each["reason"] for each in sessions} == {"ben": "removed", "ann": None}
+        assert "Ben" in await head.ask("GET", "/rooms/r/attendance.csv")
+        entries: list[Any] = []
+        while not entries:
+            entries = (await boss.ask("GET", "/audit", room="r"))["entries"]
+        assert (entries[0]["identity"], entries[0]["action"]) == ("head", "remove")
+        assert (await boss.ask("GET", "/audit", before=entries[-1]["id"]))["entries"] == []
+
+
+async def test_an_administrator_makes_and_revokes_tokens() -> None:
+    async with clients(guarded()) as those:
+        boss = Caller.bearer(those, admin())
+        made = await boss.ask(
+            "POST", "/tokens", {"room": "r", "identity": "cam", "role": "device", "grants": {"data": False}}
+        )
+        camera = await those.join(name="cam", token=made["token"])
+        me = camera.joined["participant"]
+        assert (me["identity"], me["role"], me["grants"]["data"]) == ("cam", "device", False)
+        await boss.ask("DELETE", f"/tokens/{made['jti']}")
+        assert (await Caller.bearer(those, made["token"]).ask("GET", "/rooms"))["code"] == "token_revoked"
+        signal = await those.open()
+        refused = await signal.request("join", version=1, room="r", name="root", token=admin())
+        assert refused["code"] == "wrong_room", "an administrator's token joins nothing"
+
+
+async def test_without_keys_nobody_is_an_administrator() -> None:
+    async with clients() as those:
+        await those.join()
+        boss = Caller.bearer(those, admin())
+        assert (await boss.ask("GET", "/audit"))["code"] == "not_allowed"
+        assert (await Caller(those).ask("GET", "/rooms/r/participants"))["code"] == "bad_token"
+        assert [each["name"] for each in (await Caller(those).ask("GET", "/rooms"))["rooms"]] == ["r"]
+
+
+async def test_files_are_listed_and_deleted() -> None:
+    async with room_with("ann", "ben") as (those, (ann, ben)):
+        head, other = Caller.bearer(those, token()), Caller.participant(those, ben)
+        own = Caller.participant(those, ann)
+        begun = await own.ask("POST", "/rooms/r/files", {"name": "a.txt", "bytes": 5})
+        headers = {"Authorization": f"Participant {ann.me}:{ann.joined['secret']}"}
+        url = f"{those.server.http_url}{PREFIX}/rooms/r/files/{begun['id']}"
+        async with those.http.patch(url, params={"offset": "0"}, data=b"hello", headers=headers) as answer:
+            assert answer.status == 200
+        (file,) = (await head.ask("GET", "/rooms/r/files"))["files"]
+        assert file["name"] == "a.txt"
+        assert (await other.ask("DELETE", f"/rooms/r/files/{file['id']}"))["code"] == "not_allowed"
+        assert await head.ask("DELETE", f"/rooms/r/files/{file['id']}") == {}
+        assert (await head.ask("GET", "/rooms/r/files"))["files"] == []
+        assert (await own.ask("GET", f"/rooms/r/files/{file['id']}"))["code"] == "not_found"
+
+
+# --- every endpoint, by its declaration ---------------------------------------------------------
+
+
+def path_of(endpoint: Endpoint, room: str) -> str:
+    return re.sub(r"{\w+}", "1", endpoint.path.replace("{room}", room))
+
+
+def body_of(endpoint: Endpoint) -> Any:
+    return {} if endpoint.body is not None else None
+
+
+async def test_every_endpoint_refuses_who_may_not(declared: list[Endpoint]) -> None:
+    async with room_with("ann", "ben") as (those, (_, ben)):
+        await those.join("other", name="eve", token=token("other", identity="eve"))
+        nobody, forged = Caller(those), Caller(those, "Bearer nonsense")
+        elsewhere, student = Caller.bearer(those, token("other")), Caller.participant(those, ben)
+        mute = Caller.bearer(those, token(role="observer", identity="watcher"))
+        for each in declared:
+            if each.needs == "nothing":
+                continue
+            for caller in (nobody, forged):
+                refused = await caller.ask(each.method, path_of(each, "r"), body_of(each))
+                assert (caller.status, refused["code"]) == (401, "bad_token"), each
+            if "{room}" in each.path:
+                refused = await elsewhere.ask(each.method, path_of(each, "r"), body_of(each))
+                assert (elsewhere.status, refused["code"]) == (403, "wrong_room"), each
+            if each.needs in {"moderate", "admin"}:
+                refused = await mute.ask(each.method, path_of(each, "r"), body_of(each))
+                assert refused["code"] == "not_allowed", each
+            if each.needs == "moderate":
+                refused = await student.ask(each.method, path_of(each, "r"), body_of(each))
+                assert refused["code"] == "not_allowed", each
+            if each.needs == "chat":
+                refused = await mute.ask(each.method, path_of(each, "r"), body_of(each))
+                assert refused["code"] == "not_allowed", each
+
+
+async def test_every_endpoint_is_documented(declared: list[Endpoint]) -> None:
+    async with clients(guarded()) as those:
+        described = await Caller(those).ask("GET", "/openapi.json")
+        assert described == document(declared)
+        served = {
+            (route.method, route.resource.canonical)
+            for route in those.server._runner.app.router.routes()  # type: ignore[union-attr]
+            if route.resource is not None
+            and route.resource.canonical.startswith("/api/")
+            and route.resource.canonical != "/api/v1/docs"
+        }
+    documented = {
+        (method.upper(), path) for path, methods in described["paths"].items() for method in methods
+    }
+    assert {each for each in served if each[0] != "HEAD"} == documented
+    for each in declared:
+        assert set(errors_of(each)) <= STATUS.keys()
+        if each.answer is not None:
+            Draft202012Validator.check_schema(each.answer)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status", "code"),
+    [
+        ("GET", "/nothing", {}, 404, "not_found"),
+        ("PUT", "/rooms", {}, 405, "method_not_allowed"),
+        ("PATCH", "/rooms/r", {"data": b"{"}, 400, "bad_request"),
+        ("PATCH", "/rooms/r", {"data": b"\xff"}, 400, "bad_request"),
+        ("PATCH", "/rooms/r", {"json": {"lock": True}}, 400, "bad_request"),
+        ("PATCH", "/rooms/r", {"json": {"locked": "yes"}}, 400, "bad_request"),
+        ("PATCH", "/rooms/r", {"data": b"[" * 100_000}, 413, "too_large"),
+        ("POST", "/rooms/r/broadcast", {"data": b'{"text": "\\ud800"}'}, 400, "bad_request"),
+        ("GET", "/rooms/r/sessions", {"params": {"limit": "0"}}, 400, "bad_request"),
+        ("GET", "/rooms/r/sessions", {"params": {"limit": "x"}}, 400, "bad_request"),
+        ("GET", "/rooms/r/sessions", {"params": {"limits": "1"}}, 400, "bad_request"),
+        ("GET", "/rooms/" + "x" * 200, {}, 403, "wrong_room"),
+    ],
+)
+async def test_bad_requests_have_codes(
+    method: str, path: str, options: dict[str, Any], status: int, code: str
+) -> None:
+    async with room_with("ann") as (those, _):
+        headers = {"Authorization": f"Bearer {token()}"}
+        url = those.server.http_url + PREFIX + path
+        async with those.http.request(method, url, headers=headers, **options) as answer:
+            assert (answer.status, (await answer.json())["error"]["code"]) == (status, code)
+
+
+async def test_too_many_requests_are_refused() -> None:
+    limits = LimitsConfig(api_per_s=0.001, api_burst=2)
+    async with clients(local_config(limits=limits)) as those:
+        caller = Caller(those)
+        assert "rooms" in await caller.ask("GET", "/rooms")
+        assert "rooms" in await caller.ask("GET", "/rooms")
+        assert (await caller.ask("GET", "/rooms"))["code"] == "rate_limited"
+        assert caller.status == 429
+
+
+@pytest.fixture
+async def declared() -> list[Endpoint]:
+    """The endpoints of a server, by which nothing is called."""
+    from sfu.server.api import routes
+
+    kept: list[Endpoint] = []
+    original = routes.endpoints
+
+    def keep(*arguments: Any) -> list[Endpoint]:
+        kept[:] = original(*arguments)
+        return kept
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(routes, "endpoints", keep)
+        async with clients(guarded()):
+            pass
+    return kept
