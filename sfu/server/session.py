@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 from dataclasses import dataclass
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from sfu import clock
 from sfu.config import LimitsConfig
@@ -87,7 +86,7 @@ class Session:
         self._flushed_s = 0.0
         self._unanswered = 0
         self._answered = asyncio.Event()
-        self._ending = asyncio.Event()
+        self._reading: asyncio.Timeout | None = None
         self._closed: str | None = None
         self._cut_off: asyncio.TimerHandle | None = None
 
@@ -134,7 +133,10 @@ class Session:
         reconnect = code in _COMES_BACK
         self._put(encode({"type": "closed", "code": code, "message": message, "reconnect": reconnect}))
         self._closed = code
-        self._ending.set()
+        self._answered.set()
+        # Whoever reads finds out, and ends the connection: two at a time would cut its closing short.
+        if self._reading is not None:
+            self._reading.reschedule(asyncio.get_running_loop().time())
         self._cut_off = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._abort)
 
     def admitted(self, member: Member, joined: Json) -> None:
@@ -146,7 +148,6 @@ class Session:
 
     async def run(self) -> None:
         """Serve the connection until it ends, for whatever reason."""
-        ending = asyncio.create_task(self._end_when_closed())
         try:
             await self._read()
         finally:
@@ -154,12 +155,10 @@ class Session:
                 self._conference.disconnect(self._member, self.key)
             elif self._waits_for is not None:
                 self._conference.stop_waiting(self._waits_for, self.key)
+            if self._closed is not None:
+                await self._finish(self._closed)
             if self._flushing is not None:
                 self._flushing.cancel()
-            if self._closed is None:
-                ending.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await ending
             if self._cut_off is not None:
                 self._cut_off.cancel()
 
@@ -167,15 +166,12 @@ class Session:
         silence_s = 3 * self._timing.ping_interval_s
         deadline = asyncio.get_running_loop().time() + self._timing.join_timeout_s
         while self._closed is None:
-            timeout = silence_s
+            timeout_s = silence_s
             if self._member is None and self._waits_for is None:
-                timeout = max(0.001, deadline - asyncio.get_running_loop().time())
-            try:
-                frame = await self._socket.receive(timeout)
-            except TimeoutError:
-                joined = self._member is not None or self._waits_for is not None
-                self.close("ping_timeout" if joined else "join_timeout")
-                break
+                timeout_s = max(0.001, deadline - asyncio.get_running_loop().time())
+            frame = await self._frame(timeout_s)
+            if frame is None:
+                continue
             if frame.type is WSMsgType.TEXT:
                 await self._receive(frame.data)
                 await self._answered_enough()
@@ -183,26 +179,36 @@ class Session:
                 self._reply(None, _error(bad("messages are text")))
             else:
                 return
-        # What arrives while the last messages go out is read, so that the closing handshake can end.
-        while not self._socket.closed:
-            await self._socket.receive()
+
+    async def _frame(self, timeout_s: float) -> WSMessage | None:
+        """The next frame; None where the session has been closed, as it is when none comes in time."""
+        try:
+            async with asyncio.timeout(timeout_s) as self._reading:
+                return await self._socket.receive()
+        except TimeoutError:
+            self._reading = None
+            joined = self._member is not None or self._waits_for is not None
+            self.close("ping_timeout" if joined else "join_timeout")
+            return None
+        finally:
+            self._reading = None
+
+    async def _finish(self, code: str) -> None:
+        """Write what is left, and go through the closing handshake."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+        try:
+            self._flush()
+            await self._socket.close(code=_WEBSOCKET_CODE.get(code, 1008))
+        except (ConnectionError, RuntimeError):
+            # The connection went away while writing.
+            self._abort()
 
     async def _answered_enough(self) -> None:
         """Not to read is the back-pressure that reaches a client which asks for more than can be stored."""
-        while self._unanswered >= MAX_UNANSWERED:
+        while self._unanswered >= MAX_UNANSWERED and self._closed is None:
             self._answered.clear()
             await self._answered.wait()
-
-    async def _end_when_closed(self) -> None:
-        await self._ending.wait()
-        try:
-            if self._flushing is not None:
-                self._flushing.cancel()
-            self._flush()
-            await self._socket.close(code=_WEBSOCKET_CODE.get(self._closed or "", 1008))
-        except (ConnectionError, RuntimeError):
-            # The connection went away while writing: reading ends too, and says so.
-            self._abort()
 
     def _abort(self) -> None:
         if isinstance(self._transport, asyncio.WriteTransport):
