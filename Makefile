@@ -8,17 +8,24 @@ NATIVE := $(VENV)/native
 CARGO_TEST := cargo test -q --locked --manifest-path rust/Cargo.toml -p pysfu-plane-core -p pysfu-plane-io
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit lint fmt types native rust e2e browser bench clean
+.PHONY: help run plane test unit lint fmt types native rust e2e browser bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-run: $(VENV)/run ## set up and start the server with a demo room; prints the link to open
+run: $(VENV)/run plane ## set up and start the server with a demo room; prints the link to open
 	@$(BIN)/sfu demo
 
-test: $(VENV)/dev browser ## set up and run lint, types and every test, the browser's included
+plane: $(VENV)/bin/python
+	@if ! command -v cargo >/dev/null; then echo "The Python media plane forwards; with cargo (https://rustup.rs) a faster one is built."; \
+	else $(MAKE) --no-print-directory $(NATIVE) || echo "The Python media plane forwards instead."; fi
+
+test: $(VENV)/dev browser ## set up and run lint, types and every test, the browser's included, on every plane
 	@$(MAKE) --no-print-directory lint types
+	@if command -v cargo >/dev/null; then $(MAKE) --no-print-directory native rust; fi
 	$(BIN)/python -m pytest
+	@if command -v cargo >/dev/null; then echo "The same browsers and peers on the Python plane:" && \
+		SFU_MEDIA__PLANE=python $(BIN)/python -m pytest -q tests/e2e tests/interop; fi
 
 unit: $(VENV)/dev ## the fast tests only: no browser, no TURN server, no PostgreSQL
 	$(BIN)/python -m pytest -m 'not e2e and not turn and not postgres'

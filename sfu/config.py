@@ -133,7 +133,16 @@ class LimitsConfig:
     message_burst: int = option(200, "signalling messages of one session at once")
     data_bytes: int = option(65_536, "largest message on a data channel, bytes")
     data_bytes_per_s: int = option(2_000_000, "data-channel bytes a second from one participant, sustained")
+    data_messages_per_s: float = option(
+        500.0, "data-channel messages a second from one participant, sustained"
+    )
+    data_slow_s: float = option(
+        5.0, "seconds a receiver of reliable data may be behind before it is cut off from the topic"
+    )
     chat_characters: int = option(4_000, "longest chat message, characters")
+    state_keys: int = option(256, "keys in the shared state of one room")
+    state_value_bytes: int = option(16_384, "largest key and value of the shared state, bytes of JSON")
+    state_bytes: int = option(131_072, "shared state of one room as a whole, bytes of JSON")
     acts_per_s: float = option(
         10.0, "hands, votes, strokes, reactions and the like a second of one participant, sustained"
     )
@@ -148,7 +157,7 @@ class MediaConfig:
     """Forwarding."""
 
     plane: str = option(
-        "auto", "media plane: auto, python or rust (an experiment, needs pysfu-plane); auto is python today"
+        "auto", "media plane: python, rust (pysfu-plane), or auto: rust where it is installed"
     )
     threads: int = option(0, "threads of the native media plane; 0 is one per core, at most 16")
     keyframe_interval_ms: int = option(500, "least time between two keyframe requests for one encoding, ms")
@@ -169,6 +178,7 @@ class StorageConfig:
         secret=True,
     )
     retention_days: int = option(0, "days after which messages, files and sessions are deleted; 0 keeps them")
+    telemetry_days: int = option(30, "days after which telemetry is deleted; 0 keeps it as long as the rest")
     file_bytes: int = option(26_214_400, "largest file in the chat, bytes")
     room_bytes: int = option(1_073_741_824, "files of one room together, bytes")
     person_bytes: int = option(268_435_456, "files of one person together, bytes")
@@ -393,8 +403,9 @@ def _out_of_range(config: Config) -> Iterator[str]:
         yield f"room.template: one of {', '.join(TEMPLATES)}"
     for name in TEMPLATES:
         yield from templates.faults(name, getattr(config, name))
-    if config.storage.retention_days < 0:
-        yield "storage.retention_days: must not be below 0"
+    for name in ("retention_days", "telemetry_days"):
+        if getattr(config.storage, name) < 0:
+            yield f"storage.{name}: must not be below 0"
     yield from _bucket_faults(config.storage)
     yield from _webhook_faults(config.webhooks)
     if config.media.plane not in {"auto", "python", "rust"}:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class SfuError(Exception):
     """Root of every error this package raises on purpose."""
@@ -19,14 +22,18 @@ class ParseError(SfuError, ValueError):
 
 
 class _CodedError(SfuError):
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+        self.details = details or {}
 
 
 class RequestError(_CodedError):
-    """A request that is refused: the peer gets `code` and `message`, and its session stays."""
+    """A request that is refused: the peer gets `code` and `message`, and its session stays.
+
+    `details` are further members of the answer, which the protocol names for some codes.
+    """
 
 
 class ProtocolError(_CodedError):

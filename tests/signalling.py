@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 
 from sfu.config import Config, MediaConfig, RtcConfig, ServerConfig, StorageConfig
+from sfu.room.state import Judge, accept_all
 from sfu.server.app import Server
 from sfu.server.session import Timing
 
@@ -32,9 +33,11 @@ def local_config(**sections: Any) -> Config:
 
 
 @contextlib.asynccontextmanager
-async def serving(config: Config = LOCAL, timing: Timing | None = None) -> AsyncIterator[Server]:
+async def serving(
+    config: Config = LOCAL, timing: Timing | None = None, judge: Judge = accept_all
+) -> AsyncIterator[Server]:
     """A server that is stopped at the end."""
-    server = await Server.start(config, timing=timing)
+    server = await Server.start(config, timing=timing, judge=judge)
     try:
         yield server
     finally:

@@ -122,12 +122,15 @@ class Connection:
             raise UnavailableError("not connected")
         return await self._signalling.request(kind, **members)
 
-    async def send(self, label: str, message: bytes) -> None:
-        """Send on a data channel. Raises `UnavailableError` or `ClosedError`."""
+    async def send(self, label: str, message: bytes) -> bool:
+        """Send on a data channel; False where a lossy message had no room.
+
+        Raises `UnavailableError` or `ClosedError`.
+        """
         self.raise_if_closed()
         if self._session is None:
             raise UnavailableError("not connected")
-        await self._session.send(label, message)
+        return await self._session.send(label, message)
 
     def http(self) -> tuple[aiohttp.ClientSession, str, dict[str, Any]]:
         """For HTTP requests of this membership. Raises `UnavailableError` or `ClosedError`."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 PERMANENT_CODES = frozenset({"bad_token", "token_expired", "wrong_room", "not_allowed"})
 """Refusals of a join that no amount of retrying changes: the token must be replaced first."""
 
@@ -15,12 +18,13 @@ class UnavailableError(ClientError):
 
 
 class RefusedError(ClientError):
-    """The server answered a request with an error."""
+    """The server answered a request with an error; `details` are what it says besides (docs/protocol.md)."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+        self.details = dict(details or {})
 
     @property
     def permanent(self) -> bool:

@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 from sfu_client.model import ChatMessage, Participant, Publication
+from sfu_client.telemetry import Alarm, Sample, Series
 from sfu_client.tracks import AnyTrack
 
 logger = logging.getLogger(__name__)
@@ -127,9 +129,10 @@ class ChatUpdated:
 
 @dataclass(frozen=True, slots=True)
 class DataReceived:
-    """`data` is text where the sender sent text. `reliable` tells which channel it came by."""
+    """`data` is text or JSON where the sender sent that, else bytes. `reliable` tells which channel it came
+    by."""
 
-    data: bytes | str
+    data: Any
     topic: str
     sender_id: str
     sent_at_ms: int
@@ -138,10 +141,34 @@ class DataReceived:
 
 @dataclass(frozen=True, slots=True)
 class DataRefused:
-    """The server dropped data this client sent (at most one notice a second)."""
+    """The server dropped `count` messages this client sent (at most one notice a second)."""
 
     code: str
     topic: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DataCutOff:
+    """This client did not keep up and gets no more of a topic (None: of any); `lost` messages were dropped.
+
+    `room.data.subscribe` gets it back.
+    """
+
+    topic: str | None
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """A key of the shared state has another value, or is `deleted`. `participant_id` is empty where it
+    happened while this client was away."""
+
+    key: str
+    value: Any
+    version: int
+    deleted: bool
+    participant_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +179,31 @@ class RecordingChanged:
     on: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SeriesDeclared:
+    """What a participant measures, or what is said of it, has changed."""
+
+    participant_id: str
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplesReceived:
+    participant_id: str
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmChanged:
+    alarm: Alarm
+
+
 Event = (
     Connected | Disconnected | Closed | ParticipantJoined | ParticipantUpdated | ParticipantLeft
     | PublicationAdded | PublicationUpdated | PublicationRemoved | PublishFailed | TrackSubscribed
     | TrackEnded | SubscriptionChanged | SpeakersChanged | ChatReceived | ChatUpdated | DataReceived
-    | DataRefused | RecordingChanged
+    | DataRefused | DataCutOff | StateChanged | RecordingChanged | SeriesDeclared | SamplesReceived
+    | AlarmChanged
 )  # fmt: skip
 
 CAPACITY = 4096

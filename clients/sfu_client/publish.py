@@ -29,8 +29,10 @@ logger = logging.getLogger(__name__)
 
 RELIABLE, LOSSY = "reliable", "lossy"
 DEFAULT_VIDEO_BPS = 1_500_000
-BUFFERED_BYTES = 1_048_576
+BUFFERED_BYTES = 262_144
 """`send` on the reliable channel waits while more than this is queued."""
+LOSSY_BUFFERED_BYTES = 65_536
+"""With more than this queued a lossy message would be stale when it comes: it is dropped."""
 
 
 class LocalPublication:
@@ -175,17 +177,21 @@ class PublishTransport:
                 publication.watched = everything
                 _aiortc.begin_with_keyframe(line)
 
-    async def send(self, label: str, message: bytes) -> None:
-        """Send on a data channel; waits until it is open, and while too much is queued on `reliable`."""
+    async def send(self, label: str, message: bytes) -> bool:
+        """Send on a data channel; waits until it is open, and while too much is queued on `reliable`.
+
+        On `lossy` the message is dropped instead, and False returned.
+        """
         await self._opened.wait()
         channel = self._channels.get(label)
         if self._closed or channel is None or channel.readyState != "open":
             raise UnavailableError("the data channel is closed")
+        if label == LOSSY and channel.bufferedAmount > LOSSY_BUFFERED_BYTES:
+            return False
         if channel.bufferedAmount > BUFFERED_BYTES:
-            if label == LOSSY:
-                return
             await self._drained(channel)
         channel.send(message)
+        return True
 
     async def settle(self) -> None:
         """Wait, a second at most, while the transport is connecting."""

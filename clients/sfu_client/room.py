@@ -12,17 +12,20 @@ from typing import Any, Literal, cast, overload
 from aiortc import MediaStreamTrack
 from av import AudioFrame, VideoFrame
 
-from sfu_client import datagram, events
+from sfu_client import events
 from sfu_client.chat import ChatMemory
 from sfu_client.connection import AutoSubscribe, Connection, Options
+from sfu_client.data import LiveData
 from sfu_client.errors import ClientError, ClosedError
 from sfu_client.events import Event, EventStream
 from sfu_client.files import Files
 from sfu_client.model import ChatMessage, Kind, Participant, Publication, Source
-from sfu_client.publish import DEFAULT_VIDEO_BPS, LOSSY, RELIABLE, LocalPublication
+from sfu_client.publish import DEFAULT_VIDEO_BPS, LocalPublication
 from sfu_client.quality import SubscriptionQuality
 from sfu_client.roster import Roster
 from sfu_client.signalling import Message, signal_url
+from sfu_client.state import SharedState
+from sfu_client.telemetry import Alarm, Sample, Series, Telemetry
 from sfu_client.tracks import AnyTrack, RemoteTrack
 
 logger = logging.getLogger(__name__)
@@ -47,9 +50,14 @@ class Room:
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen = False
         self._chat = ChatMemory()
+        self.data = LiveData(self._connection)
+        """Messages to the others that are not stored."""
+        self.state = SharedState(self._connection.request)
+        """The room's shared state."""
         self._recording: set[str] = set()
         self.files = Files(options.room, self._connection, self.chat)
         """Uploads and downloads; `files.send` shows one in the chat."""
+        self.telemetry = Telemetry(self._connection.request)
 
     # --- coming and going
 
@@ -328,25 +336,10 @@ class Room:
         return [ChatMessage.parse(item) for item in reply["messages"]]
 
     async def send(
-        self,
-        data: bytes | str,
-        *,
-        topic: str = "",
-        to: Sequence[str] | None = None,
-        reliable: bool = True,
+        self, data: Any, *, topic: str = "", to: Sequence[str] | None = None, reliable: bool = True
     ) -> None:
-        """Send data to everybody else, or to the participants whose ids are in `to`.
-
-        `reliable=False` neither orders nor repeats, for values that the next one replaces; it is dropped
-        when too much waits. `reliable=True` waits instead. Raises `UnavailableError`.
-        """
-        header: dict[str, Any] = {"topic": topic} if topic else {}
-        if to is not None:
-            header["to"] = list(to)
-        if isinstance(data, str):
-            header["text"] = True
-        message = datagram.pack(header, data.encode() if isinstance(data, str) else data)
-        await self._connection.send(RELIABLE if reliable else LOSSY, message)
+        """The same as `data.send`."""
+        await self.data.send(data, topic=topic, to=to, reliable=reliable)
 
     async def stats(self) -> list[SubscriptionQuality]:
         """What arrives of each subscription as the server sees it, and why not more.
@@ -380,8 +373,13 @@ class Room:
         missed = [event for event in self._chat.joined(joined) if event.message.sender_id != self._me.id]
         if self._seen:
             self._emit(events.Connected(resumed))
+        if self._seen and not resumed:
+            self._spawn(self.telemetry.rejoined())
         self._seen = True
-        for change in (*self._roster.replace(list(joined.get("participants") or ())), *missed):
+        if (more := self.data.joined(joined, resumed=resumed)) is not None:
+            self._spawn(more)
+        others = self._roster.replace(list(joined.get("participants") or ()))
+        for change in (*others, *missed, *self.state.joined(joined)):
             self._emit(change)
 
     def on_offline(self, reason: str) -> None:
@@ -397,6 +395,7 @@ class Room:
         """Called by the connection."""
         for publication in self._local:
             publication.forget_end()
+        self.data.closed(reason)
         self._emit(events.Closed(reason.code, reason.message))
         for reader in list(self._readers):
             reader.end()
@@ -429,7 +428,9 @@ class Room:
     def on_data(self, label: str, message: bytes) -> None:
         """Called by the connection."""
         try:
-            self._emit(datagram.event(message, reliable=label == RELIABLE))
+            event = self.data.received(label, message)
+            if event is not None:
+                self._emit(event)
         except (ValueError, TypeError):
             logger.debug("a data message does not parse")
 
@@ -448,6 +449,18 @@ class Room:
                 return roster.unpublish(str(message["publication"]))
             case "recording":
                 return self._recording_changed(str(message["participant"]), bool(message["on"]))
+            case "telemetry_series":
+                fields = Series.__dataclass_fields__
+                declared = [
+                    Series(**{name: value for name, value in each.items() if name in fields})
+                    for each in message["series"]
+                ]
+                return [events.SeriesDeclared(str(message["participant"]), tuple(declared))]
+            case "telemetry":
+                samples = tuple(Sample(str(s), int(t), float(v)) for s, t, v in message["samples"])
+                return [events.SamplesReceived(str(message["participant"]), samples)]
+            case "alarm":
+                return [events.AlarmChanged(Alarm.parse(message["alarm"]))]
             case "subscription":
                 reason = str(message.get("reason") or "")
                 return [
@@ -459,6 +472,10 @@ class Room:
             case "chat" | "chat_updated":
                 event = self._chat.take(ChatMessage.parse(message["message"]))
                 return [] if event is None else [event]
+            case "data_cut_off":
+                return [self.data.cut_off(message)]
+            case "state_patch":
+                return [self.state.patched(message)]
         return []
 
     def _participant_updated(self, participant: Message) -> Sequence[Event]:

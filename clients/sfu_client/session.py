@@ -94,11 +94,14 @@ class Session:
     def publications_changed(self) -> None:
         self._changed.set()
 
-    async def send(self, label: str, message: bytes) -> None:
-        """Send on a data channel. Raises `UnavailableError` where there is none."""
+    async def send(self, label: str, message: bytes) -> bool:
+        """Send on a data channel; False where a lossy message had no room.
+
+        Raises `UnavailableError` where there is no channel.
+        """
         if not self._wants_data:
             raise UnavailableError("this participant may not send data")
-        await self._publish.send(label, message)
+        return await self._publish.send(label, message)
 
     async def run(self, signalling: Signalling) -> Ending:
         """Serve until signalling or media ends; the transports live on for a resumption."""

@@ -182,4 +182,5 @@ class Signalling:
 
 
 def _refusal(message: Message) -> RefusedError:
-    return RefusedError(str(message.get("code") or "internal"), str(message.get("message") or ""))
+    details = {key: value for key, value in message.items() if key not in {"type", "id", "code", "message"}}
+    return RefusedError(str(message.get("code") or "internal"), str(message.get("message") or ""), details)

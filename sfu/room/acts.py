@@ -8,6 +8,8 @@ from sfu.ids import ParticipantId, PublicationId
 from sfu.room.board import Point
 from sfu.room.model import BreakoutId
 from sfu.room.permissions import GrantChanges, Role, Source
+from sfu.room.state import Value
+from sfu.room.telemetry import Sample, Series
 
 # --- moderation: all of these need `moderate` --------------------------------------------------
 
@@ -215,11 +217,60 @@ class ClearBoard:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeState:
+    """Give a key of the shared state a value, or where `deleted` is true take it away.
+
+    Only where the key is at `if_version` now: 0 is a key that is not there, None is whatever it is.
+    """
+
+    participant: ParticipantId
+    key: str
+    value: Value = None
+    deleted: bool = False
+    if_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SetRecording:
     """Say that one records, or does no more; needs `record`."""
 
     participant: ParticipantId
     on: bool
+
+
+# --- telemetry ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DeclareSeries:
+    participant: ParticipantId
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendSamples:
+    participant: ParticipantId
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetThresholds:
+    """Where the alarms of another's series are; None is no threshold. Needs `moderate`."""
+
+    participant: ParticipantId
+    target: ParticipantId
+    series: str
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AcknowledgeAlarm:
+    """The alarm has been seen. Needs `moderate`."""
+
+    participant: ParticipantId
+    target: ParticipantId
+    series: str
 
 
 Moderation = (
@@ -254,4 +305,5 @@ ClassAct = (
     | ClearBoard
     | SetRecording
 )
-Act = Moderation | ClassAct
+TelemetryAct = DeclareSeries | SendSamples | SetThresholds | AcknowledgeAlarm
+Act = Moderation | ClassAct | TelemetryAct | ChangeState

@@ -20,6 +20,8 @@ from sfu.room.model import (
     Subscription,
 )
 from sfu.room.permissions import Grants
+from sfu.room.state import StatePatched, StateView
+from sfu.room.telemetry import Sample
 
 # --- what participants are told ----------------------------------------------------------------
 
@@ -94,6 +96,7 @@ Event = (
     | ChatTyping
     | ChatSeen
     | ClassEvent
+    | StatePatched
 )
 
 
@@ -126,6 +129,7 @@ class Welcome:
     room: RoomName
     view: RoomView
     work: ClassView
+    state: StateView
     participant: ParticipantView
     others: tuple[ParticipantView, ...]
     secret: str
@@ -243,6 +247,16 @@ class ClassToStore:
     change: ClassChange
 
 
+@dataclass(frozen=True, slots=True)
+class SamplesToStore:
+    """Keep them for later. `units` are the series'."""
+
+    room: RoomName
+    identity: str
+    samples: tuple[Sample, ...]
+    units: Mapping[str, str]
+
+
 Effect = (
     Announce
     | RoomOpened
@@ -261,5 +275,6 @@ Effect = (
     | SubscriptionClosed
     | ChatToStore
     | ChatReadTo
+    | SamplesToStore
     | ClassToStore
 )

@@ -34,6 +34,15 @@ class Instant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StateLimits:
+    """Of one room's shared state; the bytes count a key as UTF-8 and its value as compact JSON."""
+
+    keys: int = 256
+    value_bytes: int = 16_384
+    total_bytes: int = 131_072
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """See `sfu.config.RoomConfig`; durations in microseconds."""
 
@@ -43,6 +52,7 @@ class Limits:
     max_participants: int = 250
     max_publications: int = 8
     chat_history: int = 200
+    state: StateLimits = StateLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationId, RoomName
-from sfu.room import commands
+from sfu.room import acts, commands
 from sfu.room.classroom import act
 from sfu.room.commands import Command
 from sfu.room.effects import (
@@ -24,6 +24,8 @@ from sfu.room.effects import (
 from sfu.room.model import Instant, Limits, Participant, Publication, RoomSummary, Wants
 from sfu.room.permissions import MEETING, Source, Template
 from sfu.room.room import Room
+from sfu.room.state import Judge, accept_all
+from sfu.room.state_changes import change_state
 from sfu.rtp.parameters import Kind
 
 
@@ -45,6 +47,8 @@ class Rooms:
         self._templates = templates or {MEETING.name: MEETING}
         self._template = template
         self._rng = rng
+        self.judge: Judge = accept_all
+        """Decides about every change of the shared state of every room."""
         self._rooms: dict[RoomName, Room] = {}
         self._room_of: dict[ParticipantId, Room] = {}
         self._room_with: dict[PublicationId, Room] = {}
@@ -163,6 +167,8 @@ class Rooms:
                 return room.chat.read(member, command)
             case commands.TypeChat():
                 return room.chat.typing(member, command, now)
+            case acts.ChangeState():
+                return change_state(room, member, command, self.judge, now)
             case _:
                 return act(room, member, command, now)
 

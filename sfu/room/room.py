@@ -38,6 +38,8 @@ from sfu.room.model import (
 from sfu.room.permissions import Grants, Role, Source, Template, source_fits
 from sfu.room.polls import Polls
 from sfu.room.questions import Questions
+from sfu.room.state import StateDocument
+from sfu.room.telemetry import Telemetry
 from sfu.rtp.parameters import Kind
 
 SECRET_CHARACTERS = 32
@@ -69,7 +71,9 @@ class Room:
         self.questions = Questions(work.questions)
         self.polls = Polls(work.polls)
         self.board = Board(work.strokes)
+        self.state = StateDocument(limits.state)
         self.attendance = Attendance()
+        self.telemetry = Telemetry()
         self.recording: dict[ParticipantId, None] = {}
         self.owners: dict[str, bool] = {}
         """Who has owned the room, and whether it still does: by identity."""
@@ -221,6 +225,7 @@ class Room:
             del participant.subscriptions[publication]
             done.append(effects.SubscriptionClosed(participant.id, publication, asked=False))
         del self.participants[participant.id]
+        self.telemetry.forget(participant.id)
         if not self.participants:
             self.empty_since_us = now.us
         self.attendance.left(participant.id, now.wall_ms, reason)
@@ -404,6 +409,7 @@ class Room:
             room=self.name,
             view=views.room_view(self),
             work=views.class_view(self, participant),
+            state=self.state.view(),
             participant=participant.view(),
             others=views.others(self, participant),
             secret=participant.secret,

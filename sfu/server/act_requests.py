@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from sfu.ids import ParticipantId, PublicationId
 from sfu.room import acts
 from sfu.room.acts import Act
 from sfu.room.board import MAX_STROKE_POINTS, SIZE, Point
 from sfu.room.breakout import MAX_BREAKOUTS
+from sfu.room.effects import Announce, Effect
 from sfu.room.model import BreakoutId
 from sfu.room.permissions import ROLES, SOURCES, Source, parse_changes
+from sfu.room.state import StatePatched
 from sfu.server import validation as v
 from sfu.server.validation import Message
+from sfu.server.wire import Json
 
 MAX_ID = 64
 MAX_TARGETS = 1000
@@ -25,6 +29,7 @@ MAX_ANSWER = 2000
 MAX_OPTIONS = 10
 MAX_OPTION = 200
 MAX_BOARD_WIDTH = 500
+MAX_KEY = 128
 
 _COLOR = re.compile(r"#[0-9a-f]{6}")
 
@@ -213,6 +218,30 @@ def _clear_board(message: Message) -> InRoom:
     return InRoom(acts.ClearBoard)
 
 
+def _state_set(message: Message) -> InRoom:
+    if "value" not in message:
+        raise v.bad("value is missing")
+    return _change_state(message, value=message["value"])
+
+
+def _state_delete(message: Message) -> InRoom:
+    return _change_state(message, deleted=True)
+
+
+def _change_state(message: Message, **wanted: Any) -> InRoom:
+    key = v.label(message, "key", shortest=1, longest=MAX_KEY)
+    if_version = v.optional_integer(message, "if_version", lowest=0, highest=v.LARGEST_ID)
+    return InRoom(partial(acts.ChangeState, key=key, if_version=if_version, **wanted))
+
+
+def answer(done: Iterable[Effect]) -> Json:
+    """What answers an act that was done; a change of the shared state tells its version."""
+    for effect in done:
+        if isinstance(effect, Announce) and isinstance(effect.event, StatePatched):
+            return {"type": "ok", "version": effect.event.version}
+    return {"type": "ok"}
+
+
 def _set_recording(message: Message) -> InRoom:
     return InRoom(partial(acts.SetRecording, on=v.boolean(message, "on")))
 
@@ -262,5 +291,7 @@ PARSERS: Mapping[str, Callable[[Message], InRoom]] = {
     "draw": _draw,
     "erase": _erase,
     "clear_board": _clear_board,
+    "state_set": _state_set,
+    "state_delete": _state_delete,
     "set_recording": _set_recording,
 }

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from sfu.config import Config
 from sfu.log import peer_address
+from sfu.room.state import Judge, accept_all
 from sfu.server import cors, pages
 from sfu.server.api import routes as api
 from sfu.server.api.endpoint import json_errors
@@ -51,17 +52,23 @@ class Server:
 
     @classmethod
     async def start(
-        cls, config: Config, *, ssl_context: ssl.SSLContext | None = None, timing: Timing | None = None
+        cls,
+        config: Config,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        timing: Timing | None = None,
+        judge: Judge = accept_all,
     ) -> Server:
-        """Listen on the configured ports; HTTPS only with `ssl_context`. Raises `OSError`: one is taken.
+        """Listen on the configured ports; HTTPS only with `ssl_context`. `judge` rules the shared state.
 
-        Raises `ConfigError` where the store cannot be used.
+        Raises `OSError` where a port is taken, `ConfigError` where the store cannot be used.
         """
         async with contextlib.AsyncExitStack() as stack:
             storage = await stack.enter_async_context(open_storage(config))
             webhooks = await stack.enter_async_context(open_webhooks(config.webhooks, storage.store))
             conference = await Conference.open(config, storage.store)
             conference.events.listen(webhooks.listen)
+            conference.core.judge = judge
             conference.events.listen(Audit(storage.store).listen)
             server = cls(config, conference, timing or Timing())
             uploads = Uploads(storage, config.storage, random.SystemRandom())

@@ -24,12 +24,14 @@ from sfu.room.effects import Effect
 from sfu.room.model import ChatHistory, Instant, LeaveReason, Participant, SessionKey
 from sfu.room.permissions import Grants, Role
 from sfu.room.registry import Rooms
-from sfu.server import act_requests, class_wire, data, joining, requests, settings, stats, tokens, wire
+from sfu.server import act_requests, class_wire, joining, requests, settings, stats, tokens, wire
 from sfu.server.access import Access
 from sfu.server.attendance import Attendance
 from sfu.server.chat import Answer, Chat
+from sfu.server.data_relay import DataRelay
 from sfu.server.events import Events
 from sfu.server.lasting import Lasting
+from sfu.server.measurements import Measurements
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
 from sfu.server.passes import Passes
@@ -65,9 +67,11 @@ class Conference:
         self.events = Events(rng)
         self._attendance = Attendance(store)
         self._lasting = Lasting(store)
+        self._measurements = Measurements(store)
         self._passes = Passes(store.folder, clock.wall_ms() / 1000)
         self.chat = Chat(store, self.core, self.apply, config.room.chat_history)
         self._members: dict[ParticipantId, Member] = {}
+        self.data = DataRelay(config.limits, self.core, self._members)
         self._subscriptions: dict[SubscriptionKey, Member] = {}
         self._speakers = SpeakerLists(self._tell_speakers)
         self._waiting: dict[SessionKey, tuple[Channel, Claims | None]] = {}
@@ -100,6 +104,7 @@ class Conference:
         await self.chat.close()
         self._lasting.close()
         self._attendance.close()
+        self.data.close()
         self.events.close()
         if self._timer is not None:
             self._timer.cancel()
@@ -235,6 +240,8 @@ class Conference:
                 room = self.core.room_of(member.id)
                 strokes = room.board.strokes if room else ()
                 return {"type": "board", "strokes": [class_wire.stroke(each) for each in strokes]}
+            case requests.DataTopics():
+                self.data.want(member, request.topics)
             case requests.Revoke():
                 self._revoke(member, request.target)
             case act_requests.InRoom():
@@ -359,6 +366,8 @@ class Conference:
                     self._members[effect.participant].grants = effect.grants
                 case effects.ClassToStore():
                     self._lasting.keep(effect.room, effect.change)
+                case effects.SamplesToStore():
+                    self._measurements.keep(effect)
                 case (
                     effects.WaitingBegun()
                     | effects.SessionReplaced()
@@ -399,6 +408,7 @@ class Conference:
 
     def _close_participant(self, effect: effects.ParticipantClosed) -> None:
         member = self._members.pop(effect.participant)
+        self.data.left(member)
         self._attendance.left(effect.participant, effect.reason)
         log.info("left: %s", effect.reason, extra=member.context())
         member.close(_CLOSED_CODE[effect.reason], effect.reason)
@@ -443,28 +453,6 @@ class Conference:
         participant = self.core.participant(member.id)
         return member.room, participant.breakout if participant else None
 
-    # --- data channels -------------------------------------------------------------------------
-
-    def relay(self, member: Member, label: str, message: bytes) -> None:
-        """Pass a data-channel message on to whom it is for."""
-        now_us = clock.now_us()
-        topic = ""
-        try:
-            received = data.unpack(message)
-            topic = received.topic
-            member.data_limits.check(len(message), allowed=member.grants.may_send_data, now_us=now_us)
-        except RequestError as error:
-            if member.data_limits.error_due(now_us):
-                member.send_data(label, data.pack({"error": error.code, "topic": topic}))
-            return
-        header = {"topic": received.topic, "from": member.id, "text": received.text}
-        packed = data.pack(header | {"sent_at_ms": clock.wall_ms()}, received.payload)
-        room = self.core.room_of(member.id)
-        for participant in room.participants if room else ():
-            addressed = received.to is None or participant in received.to
-            if participant != member.id and addressed and room and room.together(member.id, participant):
-                self._members[participant].send_data(label, packed)
-
     # --- shared --------------------------------------------------------------------------------
 
     def _new_member(self, welcome: effects.Welcome) -> Member:
@@ -493,6 +481,7 @@ class Conference:
             "type": "joined",
             "version": VERSION,
             **wire.welcome(welcome),
+            "data": self.data.terms(member),
             **kept,
             "ice_servers": member.ice_servers(),
             "grace_s": self._config.room.grace_s,

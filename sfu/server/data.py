@@ -4,30 +4,45 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Literal
 
+from sfu.config import LimitsConfig
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId
+from sfu.room.permissions import ROLES, Role
 from sfu.server import validation as v
 from sfu.server.rates import TokenBucket
 from sfu.server.wire import Json
 
 LABELS = frozenset({"reliable", "lossy"})
 MAX_TOPIC = 128
+MAX_TOPICS = 100
 MAX_RECIPIENTS = 1000
-MAX_BUFFERED_BYTES = 4 * 1024 * 1024
-"""Unsent bytes of one receiver's channel above which it misses messages: memory is bounded, others go on."""
 ERROR_INTERVAL_US = 1_000_000
 """A sender hears of dropped messages once in this time."""
+BURST_S = 1.0
+"""Of its rate a sender may use this much at once."""
+
+Format = Literal["binary", "text", "json"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataMessage:
-    """A client's message. `to` is None for everybody else; `text` says that the payload is UTF-8."""
+    """A client's message, for the participants in `to` and those of `role`; both None: for everybody else.
+
+    The payload is as `format` says only if the sender is honest: it is passed on unread.
+    """
 
     topic: str
     to: frozenset[ParticipantId] | None
-    text: bool
+    role: Role | None
+    format: Format
     payload: bytes
+
+    def is_for(self, participant: ParticipantId, role: Role) -> bool:
+        if self.to is None and self.role is None:
+            return True
+        return role == self.role or (self.to is not None and participant in self.to)
 
 
 def unpack(message: bytes) -> DataMessage:
@@ -47,9 +62,17 @@ def unpack(message: bytes) -> DataMessage:
     return DataMessage(
         topic=v.text(header, "topic", longest=MAX_TOPIC, default=""),
         to=to,
-        text=v.boolean(header, "text", False),
+        role=None if header.get("role") is None else v.choice(header, "role", ROLES),
+        format=_format(header),
         payload=message[2 + length :],
     )
+
+
+def _format(header: v.Message) -> Format:
+    is_text, is_json = v.boolean(header, "text", False), v.boolean(header, "json", False)
+    if is_text and is_json:
+        raise v.bad("text and json exclude each other")
+    return "text" if is_text else "json" if is_json else "binary"
 
 
 def pack(header: Json, payload: bytes = b"") -> bytes:
@@ -58,26 +81,49 @@ def pack(header: Json, payload: bytes = b"") -> bytes:
     return len(encoded).to_bytes(2, "big") + encoded + payload
 
 
+def stamped(message: DataMessage, sender: ParticipantId, now_ms: int) -> bytes:
+    """The message as its receivers get it: who sent it and when is the server's word."""
+    header = {
+        "topic": message.topic,
+        "from": sender,
+        "text": message.format == "text",
+        "json": message.format == "json",
+        "sent_at_ms": now_ms,
+    }
+    return pack(header, message.payload)
+
+
 class DataLimits:
     """What one sender may send, and how often it hears that it may not."""
 
-    def __init__(self, message_bytes: int, bytes_per_s: int, now_us: int) -> None:
-        self._message_bytes = message_bytes
-        self._bucket = TokenBucket(bytes_per_s, max(bytes_per_s, message_bytes), now_us)
+    def __init__(self, limits: LimitsConfig, now_us: int) -> None:
+        self._largest = limits.data_bytes
+        rate = limits.data_bytes_per_s
+        self._bytes = TokenBucket(rate, max(rate * BURST_S, limits.data_bytes), now_us)
+        count = limits.data_messages_per_s
+        self._messages = TokenBucket(count, max(count * BURST_S, 1), now_us)
         self._error_us: int | None = None
+        self._untold = 0
+        self.refused = 0
+        """Messages that were not passed on."""
 
     def check(self, size: int, *, allowed: bool, now_us: int) -> None:
         """Raises `RequestError` `not_allowed`, `too_large` or `rate_limited`."""
         if not allowed:
             raise RequestError("not_allowed", "no right to send data")
-        if size > self._message_bytes:
-            raise RequestError("too_large", f"a message has at most {self._message_bytes} bytes")
-        if not self._bucket.take(size, now_us):
+        if size > self._largest:
+            raise RequestError("too_large", f"a message has at most {self._largest} bytes")
+        if not self._messages.take(1, now_us):
+            raise RequestError("rate_limited", "too many messages a second")
+        if not self._bytes.take(size, now_us):
             raise RequestError("rate_limited", "too many bytes a second")
 
-    def error_due(self, now_us: int) -> bool:
-        """Whether the sender is told of the error that has just happened."""
+    def refuse(self, now_us: int) -> int:
+        """A message is dropped: how many were since the sender was told last; 0: it is not told now."""
+        self.refused += 1
+        self._untold += 1
         if self._error_us is not None and now_us - self._error_us < ERROR_INTERVAL_US:
-            return False
+            return 0
         self._error_us = now_us
-        return True
+        untold, self._untold = self._untold, 0
+        return untold

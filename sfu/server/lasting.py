@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from sfu import clock
@@ -36,6 +36,8 @@ from sfu.room.class_records import (
     StrokeKept,
     TurnTaken,
 )
+from sfu.room.effects import Effect
+from sfu.server import act_requests
 from sfu.server.wire import Json
 from sfu.store import classwork
 from sfu.store.classwork import StoredPoll, StoredQuestion, StoredStroke
@@ -110,7 +112,7 @@ class Lasting:
                 turns=await classwork.turns_of(connection, room),
             )
 
-    def act(self, wanted: Act, apply: Callable[[Act], object], answer: Answer) -> Json | None:
+    def act(self, wanted: Act, apply: Callable[[Act], Iterable[Effect]], answer: Answer) -> Json | None:
         """Do an act and return `ok`; None: `answer` is called when it is durable, or could not be stored.
 
         Raises `RequestError`; nothing has changed then.
@@ -118,9 +120,9 @@ class Lasting:
         if isinstance(wanted, _ASKED):
             self._store.writes.check()
         self._outcome = None
-        apply(wanted)
+        done = apply(wanted)
         if self._outcome is None:
-            return {"type": "ok"}
+            return act_requests.answer(done)
         self._outcome.tell(answer)
         return None
 

@@ -14,8 +14,9 @@ from sfu.errors import ProtocolError
 from sfu.ids import ParticipantId, PublicationId, RoomName
 from sfu.room.model import SessionKey
 from sfu.room.permissions import Grants
-from sfu.server import wire
-from sfu.server.data import LABELS, MAX_BUFFERED_BYTES, DataLimits
+from sfu.server import data, wire
+from sfu.server.data import LABELS
+from sfu.server.data_relay import DataEnd, DataRelay
 from sfu.server.frames import Frame
 from sfu.server.ice_servers import ice_servers, renewal_s
 from sfu.server.publish_leg import Apply, PublishLeg, Refusal
@@ -49,8 +50,9 @@ class Owner(Protocol):
     def fail(self, member: Member, code: str, message: str) -> None:
         """The participant broke the protocol, or a bug of ours broke it: it ends."""
 
-    def relay(self, member: Member, label: str, message: bytes) -> None:
-        """A data-channel message has arrived."""
+    @property
+    def data(self) -> DataRelay:
+        """What carries data from member to member."""
 
 
 class Member:
@@ -74,9 +76,7 @@ class Member:
         """Id of the token it came with, empty without."""
         self.acts = TokenBucket(config.limits.acts_per_s, config.limits.acts_burst, clock.now_us())
         self.channel: Channel | None = None
-        self.data_limits = DataLimits(
-            config.limits.data_bytes, config.limits.data_bytes_per_s, clock.now_us()
-        )
+        self.data = DataEnd(config.limits)
         self.publish = PublishLeg(participant, media, self, self.send, apply, refusal)
         self.subscribe = SubscribeLeg(media, self, self.send, self._broke_protocol)
         self._config = config
@@ -149,11 +149,19 @@ class Member:
         self.publish.forget(publication)
         self._media.unpublish(publication)
 
-    def send_data(self, label: str, message: bytes) -> None:
-        """Send on the participant's data channel; it misses the message where it does not keep up."""
-        transport = self.publish.transport
-        if transport is not None and transport.buffered_bytes(label) + len(message) <= MAX_BUFFERED_BYTES:
-            transport.send_data(label, message)
+    def put_data(self, label: str, topic: str, message: bytes, now_us: int) -> None:
+        """Send on a data channel; who has none just now misses the message."""
+        if (transport := self.publish.transport) is not None:
+            self.data.outbox.put(label, topic, message, transport, now_us)
+
+    def pump_data(self, label: str) -> None:
+        """Give the channel what it takes of what waits."""
+        self.data.outbox.pump(label, self.publish.transport)
+
+    def say_data(self, label: str, header: Json) -> None:
+        """Tell something about data itself, before all data that waits."""
+        if (transport := self.publish.transport) is not None:
+            transport.send_data(label, data.pack(header))
 
     def _say_publish_lost(self) -> None:
         self._publish_lost_untold = False
@@ -189,10 +197,12 @@ class Member:
     def on_data(self, transport: PeerTransport, label: str, message: bytes) -> None:
         with self._guarded():
             if transport is self.publish.transport and label in LABELS:
-                self._owner.relay(self, label, message)
+                self._owner.data.receive(self, label, message)
 
     def on_data_ready(self, transport: PeerTransport, label: str) -> None:
-        """Nothing waits here for a channel to drain: see `send_data`."""
+        with self._guarded():
+            if transport is self.publish.transport:
+                self._owner.data.ready(self, label)
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:

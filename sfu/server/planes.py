@@ -24,16 +24,18 @@ def thread_count(config: MediaConfig) -> int:
 
 
 def make_plane(name: str, egress: Egress, *, rng: random.Random, cache_packets: int) -> MediaPlane:
-    """The plane that `media.plane` asks for; the log says which one runs.
+    """The plane that `media.plane` asks for; `auto` is the native one where it is installed.
 
-    `auto` is the Python plane as long as the native one lacks layers within one encoding (VP9 SVC). Raises
-    `ConfigError` where `media.plane` asks for one that is not installed.
+    The log says which. Raises `ConfigError` where `media.plane` asks for one that is not installed.
     """
-    if name == "rust":
+    if name != "python":
         try:
             from sfu.media.native_plane import NativePlane
         except ImportError as error:
-            raise ConfigError([f"media.plane: rust is not installed (pysfu-plane): {error}"]) from error
+            if name == "rust":
+                raise ConfigError([f"media.plane: rust is not installed (pysfu-plane): {error}"]) from error
+            log.info("the Python media plane forwards: the native one is not installed")
+            return PythonPlane(egress, rng=rng, cache_packets=cache_packets)
         log.info("the native media plane forwards")
         return NativePlane(egress, rng=rng, cache_packets=cache_packets)
     log.info("the Python media plane forwards")

@@ -12,8 +12,10 @@ from sfu.room.model import Wants
 from sfu.room.permissions import ROLES, SOURCES, Role, Source
 from sfu.sdp.model import MAX_CHARACTERS as MAX_SDP
 from sfu.sdp.model import MAX_MEDIA
+from sfu.server import telemetry_wire
 from sfu.server import validation as v
 from sfu.server.act_requests import PARSERS, InRoom
+from sfu.server.data import MAX_TOPIC, MAX_TOPICS
 from sfu.server.validation import Message
 from sfu.templates import TEMPLATES
 
@@ -181,6 +183,13 @@ class GetBoard:
 
 
 @dataclass(frozen=True, slots=True)
+class DataTopics:
+    """Topics of data that the participant wants from now on; None: all."""
+
+    topics: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Revoke:
     """The target's token opens nothing any more, and it leaves."""
 
@@ -210,6 +219,7 @@ Request = (
     | ChatRequest
     | Stats
     | GetBoard
+    | DataTopics
     | Revoke
     | InRoom
     | Ping
@@ -227,7 +237,7 @@ def parse(message: Message, *, chat_characters: int) -> Request:
         return Chat(text, to, file)
     if kind == "chat_edit":
         return ChatEdit(_message(message), _chat_text(message, chat_characters))
-    parser = _PARSERS.get(kind) or PARSERS.get(kind)
+    parser = _PARSERS.get(kind) or PARSERS.get(kind) or telemetry_wire.PARSERS.get(kind)
     if parser is None:
         raise RequestError("unknown_type", "no such message type")
     return parser(message)
@@ -395,6 +405,15 @@ def _board(message: Message) -> GetBoard:
     return GetBoard()
 
 
+def _data_topics(message: Message) -> DataTopics:
+    wanted = message.get("topics")
+    if wanted is None:
+        return DataTopics(None)
+    if not isinstance(wanted, list) or len(wanted) > MAX_TOPICS:
+        raise v.bad(f"topics must be null or a list of at most {MAX_TOPICS} texts")
+    return DataTopics(frozenset(v.text({"topics": each}, "topics", longest=MAX_TOPIC) for each in wanted))
+
+
 def _revoke(message: Message) -> Revoke:
     return Revoke(ParticipantId(v.text(message, "participant", shortest=1, longest=MAX_ID)))
 
@@ -440,6 +459,7 @@ _PARSERS: Mapping[str, Callable[[Message], Request]] = {
     "chat_search": _chat_search,
     "stats": _stats,
     "board": _board,
+    "data_topics": _data_topics,
     "revoke": _revoke,
     "ping": _ping,
     "leave": _leave,

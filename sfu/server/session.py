@@ -303,4 +303,4 @@ class Session:
 
 
 def _error(error: RequestError | ProtocolError) -> Json:
-    return {"type": "error", "code": error.code, "message": error.message}
+    return {"type": "error", "code": error.code, "message": error.message, **error.details}

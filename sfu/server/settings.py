@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sfu.config import Config
-from sfu.room.model import Limits
+from sfu.room.model import Limits, StateLimits
 from sfu.room.permissions import ROLES, Role, Template, parse_words
 from sfu.templates import TEMPLATES
 
@@ -18,6 +18,11 @@ def limits(config: Config) -> Limits:
         max_participants=room.max_participants,
         max_publications=room.max_publications,
         chat_history=room.chat_history,
+        state=StateLimits(
+            keys=config.limits.state_keys,
+            value_bytes=config.limits.state_value_bytes,
+            total_bytes=config.limits.state_bytes,
+        ),
     )
 
 

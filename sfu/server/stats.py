@@ -21,4 +21,5 @@ def of(member: Member, participant: Participant | None, media: Media) -> Json:
         "publications": publications,
         "subscriptions": member.subscribe.subscription_stats(),
         "transports": transports,
+        "data": member.data.stats(),
     }

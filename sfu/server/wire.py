@@ -9,6 +9,7 @@ from sfu.room import effects
 from sfu.room.effects import Event, Welcome
 from sfu.room.model import ChatMessage, ParticipantView, Publication
 from sfu.room.permissions import Grants
+from sfu.room.state import StatePatched, StateView
 from sfu.server import class_wire
 from sfu.server.frames import Frame
 
@@ -82,6 +83,23 @@ def chat_message(value: ChatMessage) -> Json:
     }
 
 
+def state(value: StateView) -> Json:
+    """The shared state as a whole."""
+    entries = {key: {"value": each.value, "version": each.version} for key, each in value.entries.items()}
+    return {"version": value.version, "entries": entries}
+
+
+def state_patch(value: StatePatched) -> Json:
+    what = {"deleted": True} if value.entry is None else {"value": value.entry.value}
+    return {
+        "type": "state_patch",
+        "participant": value.participant,
+        "key": value.key,
+        "version": value.version,
+        **what,
+    }
+
+
 def event(value: Event) -> Json:
     """The message that tells of `value`."""
     match value:
@@ -109,6 +127,8 @@ def event(value: Event) -> Json:
             return {"type": "chat_seen", "identity": value.identity, "message": value.message}
         case effects.ChatTyping():
             return {"type": "chat_typing", "participant": value.participant, "to": value.to}
+        case StatePatched():
+            return state_patch(value)
         case _:
             return class_wire.event(value)
 
@@ -121,6 +141,7 @@ def welcome(value: Welcome) -> Json:
         "participants": [participant(other) for other in value.others],
         "room": class_wire.room(value.view),
         "class": class_wire.work(value.work),
+        "state": state(value.state),
         "secret": value.secret,
         "chat": [chat_message(message) for message in value.chat.messages],
         "chat_after": value.chat.after,

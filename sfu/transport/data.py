@@ -11,7 +11,8 @@ from sfu.transport.dtls import DtlsEnd
 LABELS = ("reliable", "lossy")
 MAX_BUFFERED_BYTES = 1_048_576
 """Sending stops above this: a receiver that slow has to catch up first."""
-LOW_BUFFERED_BYTES = 262_144
+LOW_BUFFERED_BYTES = 65_536
+"""A channel that has drained to this is told to take more: see `sfu.server.outbox`."""
 
 
 class DataChannels:

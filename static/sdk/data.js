@@ -26,25 +26,28 @@ export function pack(header, payload) {
 
 /**
  * @param {ArrayBuffer} message
- * @returns {{header: Record<string, any>, payload: Uint8Array, text: string | null} | null}
- *   null for what is not such a message; `text` is the payload where the header says that it is text
+ * @returns {{header: Record<string, any>, payload: Uint8Array, text: string | null, content: any} | null}
+ *   null for what is not such a message; `content` is the payload as its sender meant it, `text` it where it is text
  */
 export function unpack(message) {
   try {
     const length = new DataView(message).getUint16(0);
     const header = JSON.parse(decoder.decode(new Uint8Array(message, 2, length)));
     const payload = new Uint8Array(message, 2 + length);
-    return { header, payload, text: header.text ? decoder.decode(payload) : null };
+    const text = header.text ? decoder.decode(payload) : null;
+    return { header, payload, text, content: header.json ? JSON.parse(decoder.decode(payload)) : (text ?? payload) };
   } catch {
     return null;
   }
 }
 
 /**
- * @param {string | Uint8Array | ArrayBuffer} content
- * @returns {{payload: Uint8Array, text: boolean}}
+ * @param {any} content text, bytes, or else what JSON can say
+ * @returns {{payload: Uint8Array, text?: true, json?: true}} with the header's members that say what it is
  */
 export function encodeContent(content) {
   if (typeof content === 'string') return { payload: encoder.encode(content), text: true };
-  return { payload: content instanceof ArrayBuffer ? new Uint8Array(content) : content, text: false };
+  if (content instanceof ArrayBuffer) return { payload: new Uint8Array(content) };
+  if (content instanceof Uint8Array) return { payload: content };
+  return { payload: encoder.encode(JSON.stringify(content)), json: true };
 }

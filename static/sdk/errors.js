@@ -40,6 +40,9 @@ export const PROTOCOL_CODES = Object.freeze([
   'room_locked',
   'codec_unsupported',
   'overloaded',
+  'conflict',
+  'judge_failed',
+  'slow_receiver',
   'bad_offset',
   'quota_exceeded',
   'storage_failed',
@@ -57,16 +60,18 @@ export const PROTOCOL_CODES = Object.freeze([
 
 const KNOWN = new Set([...LOCAL_CODES, ...PROTOCOL_CODES]);
 
-/** An error with a stable `code`; `message` is for logs, not for people. */
+/** An error with a stable `code`; `message` is for logs, not for people, `details` are the answer's other members. */
 export class SfuError extends Error {
   /**
    * @param {string} code
    * @param {string} [message]
+   * @param {Record<string, any>} [details]
    */
-  constructor(code, message = code) {
+  constructor(code, message = code, details = {}) {
     super(message);
     this.name = 'SfuError';
     this.code = code;
+    this.details = details;
   }
 }
 

@@ -8,12 +8,14 @@ import { Senders } from './senders.js';
 /** @typedef {import('./local-publication.js').LocalPublication} LocalPublication */
 
 const MOST_ATTEMPTS = 6;
+/** A data channel that has drained to this many bytes says so. */
+const LOW_BUFFERED = 65_536;
 
 /**
  * The transport this client sends on: one RTCPeerConnection whose offers are made here.
  *
- * Events: `state` (`{state}`: the connection's), `data` (`{label, header, payload, text}`), `channel`
- * (`{label}`: it opened), `published` (`{publication, muted}`: it has an id, and `muted` is what the server
+ * Events: `state` (`{state}`: the connection's), `data` (`{label, header, payload, text, content}`), `channel`
+ * (`{label}`: it opened), `drained` (`{label}`: it takes more), `published` (`{publication, muted}`: it has an id, and `muted` is what the server
  * was told), `refused` (`{publication, error}`: it was there before and is no longer accepted).
  *
  * Candidates are not sent: the server is ICE-lite and learns addresses from the checks themselves.
@@ -162,7 +164,16 @@ export class PublishTransport extends EventTarget {
   }
 
   /**
-   * @param {'reliable' | 'lossy'} label
+   * @param {string} label
+   * @returns {number | null} bytes that wait in the channel, null while it is not open
+   */
+  buffered(label) {
+    const channel = this.#channels.get(label);
+    return channel?.readyState === 'open' ? channel.bufferedAmount : null;
+  }
+
+  /**
+   * @param {string} label
    * @param {Uint8Array<ArrayBuffer>} message
    */
   sendData(label, message) {
@@ -278,7 +289,9 @@ export class PublishTransport extends EventTarget {
   #openChannel(label, init) {
     const channel = this.#pc.createDataChannel(label, init);
     channel.binaryType = 'arraybuffer';
+    channel.bufferedAmountLowThreshold = LOW_BUFFERED;
     channel.onopen = () => this.#emit('channel', { label });
+    channel.onbufferedamountlow = () => this.#emit('drained', { label });
     channel.onmessage = ({ data }) => {
       const message = unpack(data);
       if (message) this.#emit('data', { label, ...message });

@@ -1,15 +1,17 @@
 import { Chat } from './chat.js';
 import { Classroom } from './classroom.js';
-import { encodeContent, pack } from './data.js';
 import { SfuError } from './errors.js';
 import { Files } from './files.js';
+import { LiveData } from './live-data.js';
 import { LocalPublication } from './local-publication.js';
 import { watchNetwork } from './network.js';
 import { PublishTransport } from './publish-transport.js';
 import { Roster } from './roster.js';
 import { Signal } from './signal.js';
+import { SharedState } from './state.js';
 import { StatsSampler } from './stats.js';
 import { SubscribeTransport } from './subscribe-transport.js';
+import { Telemetry } from './telemetry.js';
 
 /**
  * @typedef {'idle' | 'connecting' | 'lobby' | 'connected' | 'reconnecting' | 'closed'} RoomState
@@ -43,6 +45,12 @@ export class Room extends EventTarget {
   pass = '';
   /** Hands, questions, polls, whiteboard, moderation. */
   classroom = new Classroom((type, members) => this.#signal.request(type, members));
+  /** Messages to the others that nothing stores. @type {LiveData} */
+  data;
+  /** A small document that everybody shares. */
+  shared = new SharedState((type, members) => this.#signal.request(type, members));
+  /** What is measured. */
+  telemetry = new Telemetry((type, members) => this.#signal.request(type, members));
 
   #signal;
   #roster = new Roster((type, detail) => this.#emit(type, detail));
@@ -53,6 +61,8 @@ export class Room extends EventTarget {
   /** What was asked of subscriptions: said again after coming back. @type {Map<string, object>} */
   #wishes = new Map();
   #sampler = new StatsSampler();
+  /** What follows the server's messages by itself. */
+  #parts;
   #stopWatching = () => undefined;
 
   /**
@@ -85,11 +95,13 @@ export class Room extends EventTarget {
       iceTransportPolicy,
       negotiate: (sdp, media) => this.#signal.request('offer', { sdp, media }),
     });
+    this.data = new LiveData((type, members) => this.#signal.request(type, members), this.#publish);
     this.#subscribe = new SubscribeTransport({
       iceTransportPolicy,
       answer: (seq, sdp) => this.#signal.request('answer', { seq, sdp }),
       restart: () => this.#signal.request('restart_ice', { transport: 'subscribe' }),
     });
+    this.#parts = [this.classroom, this.telemetry, this.shared, this.data];
     this.#wire();
   }
 
@@ -219,14 +231,9 @@ export class Room extends EventTarget {
     return this.messages.send(text, to);
   }
 
-  /**
-   * Send on a data channel.
-   * @param {string | Uint8Array | ArrayBuffer} content
-   * @param {{topic?: string, to?: string[], lossy?: boolean}} [options] to everybody else without `to`
-   */
-  send(content, { topic = '', to, lossy = false } = {}) {
-    const { payload, text } = encodeContent(content);
-    this.#publish.sendData(lossy ? 'lossy' : 'reliable', pack({ topic, text, ...(to ? { to } : {}) }, payload));
+  /** Short for `data.send`. @param {any} content @param {object} [options] */
+  send(content, options = {}) {
+    return this.data.send(content, options);
   }
 
   /**
@@ -297,7 +304,7 @@ export class Room extends EventTarget {
     }
     this.#setState('connected', { resumed });
     this.#roster.sync(joined.participants);
-    this.classroom.sync(joined);
+    for (const part of this.#parts) part.sync(joined);
     this.#repeatWishes();
     this.#emit('localchanged', {});
   }
@@ -342,10 +349,11 @@ export class Room extends EventTarget {
         this.#roster.joined(message.participant);
         break;
       case 'participant_updated':
-        if (message.participant.id === this.self?.id) this.#selfChanged(message.participant);
+        if (message.participant.id === this.self?.id) this.#emit('selfupdated', { self: (this.self = message.participant) });
         this.#roster.updated(message.participant);
         break;
       case 'participant_left':
+        this.telemetry.forget(message.participant);
         this.#roster.left(message.participant, message.reason);
         break;
       case 'publication_added':
@@ -391,13 +399,8 @@ export class Room extends EventTarget {
         this.#emit('goingaway', {});
         break;
       default: // what newer servers say besides
-        this.classroom.received(message);
+        for (const part of this.#parts) part.received(message);
     }
-  }
-
-  #selfChanged(self) {
-    this.self = self;
-    this.#emit('selfupdated', { self });
   }
 
   /** Somebody who moderates has muted what is published here. */
@@ -432,6 +435,7 @@ export class Room extends EventTarget {
   #finish(error) {
     this.#stopWatching();
     this.#publish.end(error);
+    this.data.end(error);
     this.#subscribe.close();
     this.#setState('closed');
   }

@@ -274,7 +274,7 @@ export class Signal extends EventTarget {
     if (pending) {
       this.#pending.delete(message.id);
       clearTimeout(pending.timer);
-      if (message.type === 'error') pending.reject(new SfuError(message.code, message.message));
+      if (message.type === 'error') pending.reject(new SfuError(message.code, message.message, message));
       else pending.resolve(message);
     } else if (message.type === 'closed') {
       if (this.#first && this.state !== 'lobby') return; // the error before it says why

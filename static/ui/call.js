@@ -5,6 +5,10 @@ import { CallMedia, mayPublish } from './call-media.js';
 import { ChatPanel } from './chat.js';
 import { ClassTools } from './class-tools.js';
 import { Controls } from './controls.js';
+import { GameSection } from './data-game.js';
+import { MessagesSection } from './data-messages.js';
+import { DataPanel } from './data-panel.js';
+import { StateSection } from './data-state.js';
 import { devicePickers } from './device-pickers.js';
 import { ask, explain, showHelp } from './dialogs.js';
 import { el } from './dom.js';
@@ -13,6 +17,7 @@ import { PeoplePanel } from './people.js';
 import { ReconnectingOverlay } from './reconnecting.js';
 import { shortcuts } from './shortcuts.js';
 import { Stage } from './stage.js';
+import { TelemetryView } from './telemetry.js';
 import { describeTiles } from './tile-model.js';
 
 /** @typedef {import('../sdk/room.js').Room} Room */
@@ -43,7 +48,9 @@ export class CallPage {
   #chat;
   #people;
   #class;
+  #data;
   #controls;
+  #telemetry;
   #overlay;
   #hear;
   #alone;
@@ -75,6 +82,7 @@ export class CallPage {
       breakouts: () => this.#class.breakouts(),
       attendance: () => this.#class.attendance(),
     });
+    this.#data = this.#dataPanel();
     this.#controls = new Controls(room.name, this.#controlActions());
     this.#class = new ClassTools(room, {
       toasts,
@@ -83,6 +91,7 @@ export class CallPage {
       openPanel: (panel) => this.#open(panel),
       panel: () => this.#panel,
     });
+    this.#telemetry = new TelemetryView(room, { toasts, stage: this.#stage });
     this.#overlay = new ReconnectingOverlay(() => room.retryNow());
     this.#hear = el(
       'button',
@@ -104,6 +113,7 @@ export class CallPage {
       this.#chat.element,
       this.#people.element,
       this.#class.panel.element,
+      this.#data.element,
       this.#controls.element,
       this.#audio.element,
     );
@@ -120,6 +130,8 @@ export class CallPage {
     this.#callMedia.dispose();
     this.#stage.dispose();
     this.#class.dispose();
+    this.#data.dispose();
+    this.#telemetry.dispose();
     this.#audio.dispose();
     this.#overlay.hide();
   }
@@ -241,6 +253,7 @@ export class CallPage {
     this.#stage.setSpotlight(spotlight?.participant ?? '', spotlight?.publication ?? '');
     this.#stage.update(views);
     this.#people.update(views);
+    this.#data.update();
     this.#alone.hidden = this.#room.participants.size > 0;
     const { on, tracks } = this.#media;
     this.#controls.showDevices({
@@ -260,6 +273,16 @@ export class CallPage {
       if (received) stats.set(publication, { ...received, estimateBps: sent.estimate_bps, sent: sent.current_rid, reason: sent.reason });
     }
     if (this.#statsOn) this.#stage.showStats(stats);
+  }
+
+  #dataPanel() {
+    const panel = new DataPanel({ close: () => this.#open('') });
+    const redraw = () => this.#plan();
+    const onError = (text) => this.#toasts.show(text, 'bad');
+    panel.add(new StateSection(this.#room, { onError, redraw }));
+    panel.add(new MessagesSection(this.#room, { onError, redraw }));
+    panel.add(new GameSection(this.#room, { onError, redraw }), { open: false });
+    return panel;
   }
 
   #invitation() {
@@ -296,6 +319,7 @@ export class CallPage {
       react: () => this.#class.reactions.toggle(),
       class: () => this.#open(this.#panel === 'class' ? '' : 'class'),
       board: () => this.#class.toggleBoard(),
+      data: () => this.#open(this.#panel === 'data' ? '' : 'data'),
       view: () => this.#stage.toggleView(),
       stats: () => this.#toggleStats(),
       settings: () => this.#settings(),
@@ -315,7 +339,7 @@ export class CallPage {
       else this.#class.toggleBoard(false);
     };
     const talk = { m: microphone, v: camera, s: screen, h: hand, r: react };
-    return { ...talk, c: chat, p: people, q: actions.class, w: board, g: view, '?': help, Escape: escape };
+    return { ...talk, c: chat, p: people, q: actions.class, w: board, d: actions.data, g: view, '?': help, Escape: escape };
   }
 
   async #toggle(kind) {
@@ -346,8 +370,10 @@ export class CallPage {
     this.#chat.element.hidden = panel !== 'chat';
     this.#people.element.hidden = panel !== 'people';
     this.#class.panel.element.hidden = panel !== 'class';
-    this.#controls.showPanels({ chat: panel === 'chat', people: panel === 'people', class: panel === 'class' });
+    this.#data.element.hidden = panel !== 'data';
+    this.#controls.showPanels({ chat: panel === 'chat', people: panel === 'people', class: panel === 'class', data: panel === 'data' });
     if (panel === 'class') this.#class.opened();
+    if (panel === 'data') this.#data.update();
     if (panel === 'chat') {
       this.#controls.showUnread((this.#unread = 0));
       this.#chat.focus();

@@ -13,6 +13,7 @@ import { el, iconButton, setButton } from './dom.js';
  * @property {() => void} react
  * @property {() => void} class
  * @property {() => void} board
+ * @property {() => void} data
  * @property {() => void} view
  * @property {() => void} stats
  * @property {() => void} settings
@@ -32,6 +33,7 @@ export class Controls {
   #react;
   #class;
   #board;
+  #data;
   #more;
   #menu;
   #view;
@@ -84,12 +86,14 @@ export class Controls {
       entry('toggle-board', 'pen', t('control.board'), actions.board, { pressed: false, shortcut: 'w' }),
       'board-unread',
     );
+    this.#data = entry('toggle-data', 'data', t('control.data'), actions.data, { pressed: false, shortcut: 'd' });
     this.#menu = el(
       'div',
       { class: 'controls-menu' },
       this.#react,
       this.#class,
       this.#board,
+      this.#data,
       this.#view,
       this.#stats,
       entry('open-settings', 'settings', t('control.settings'), actions.settings),
@@ -162,8 +166,9 @@ export class Controls {
     showBadge(this.#people, waiting);
   }
 
-  /** @param {{chat: boolean, people: boolean, class: boolean}} open */
-  showPanels({ chat, people, class: work }) {
+  /** @param {{chat: boolean, people: boolean, class: boolean, data: boolean}} open */
+  showPanels({ chat, people, class: work, data }) {
+    setButton(this.#data, { pressed: data });
     setButton(this.#class, { pressed: work });
     setButton(this.#chat, { pressed: chat });
     setButton(this.#people, { pressed: people });

@@ -99,7 +99,7 @@ export function secureLink({ protocol, hostname, port, pathname, search, hash })
 
 /** The keyboard shortcuts. */
 export function showHelp() {
-  const keys = ['m', 'v', 's', 'h', 'r', 'c', 'p', 'q', 'w', 'g', '?', 'esc'];
+  const keys = ['m', 'v', 's', 'h', 'r', 'c', 'p', 'q', 'w', 'd', 'g', '?', 'esc'];
   const rows = keys.flatMap((key) => [
     el('dt', {}, el('kbd', { text: key === 'esc' ? 'Esc' : key.toUpperCase() })),
     el('dd', { text: t(`help.${key}`) }),

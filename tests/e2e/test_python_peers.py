@@ -95,8 +95,14 @@ async def test_browser_is_recorded_by_a_python_client(
     await witness.join(server.url, room, "Witness")
     await witness.sees("Speaker")
     out = tmp_path / "recording"
-    record = ["record", "--server", server.url, "--room", room, "--output", str(out), "--duration", "8"]
+    record = ["record", "--server", server.url, "--room", room, "--output", str(out), "--duration", "15"]
     async with client(*record, folder=tmp_path) as process:
+        await speaker.page.keyboard.press("p")
+        recorder = speaker.find("person").filter(has_text="Recorder")
+        await recorder.get_by_test_id("person-more").click()
+        assert await witness.find("recording-mark").is_hidden()
+        await speaker.find("record-allow").click()
+        await witness.find("recording-mark").wait_for()
         assert await asyncio.wait_for(process.wait(), 60) == 0
     files = sorted(path for path in out.rglob("*") if path.is_file())
     pictures, loudest = 0, 0.0

@@ -28,7 +28,7 @@ MEMBERS = (
     "candidate", "publication", "publications", "muted", "priority", "width", "height", "paused", "text",
     "to", "t", "reason", "id", "message", "emoji", "on", "before", "after", "limit", "chat_after",
     "role", "template", "participant", "participants", "grants", "source", "locked", "lobby", "waiting",
-    "names",
+    "names", "key", "value", "if_version",
     "breakout", "raised", "question", "voted", "answered", "answer", "options", "multiple", "poll", "choices",
     "reaction", "stroke", "color", "points",
 )  # fmt: skip

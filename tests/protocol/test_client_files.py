@@ -12,7 +12,7 @@ from signalling import serving
 from test_files_live import keeping
 
 from sfu.server import uploads
-from sfu.server.contents import Contents
+from sfu.server.contents import Contents, Folder
 from sfu_client import ClientError, RefusedError, Room
 from sfu_client import files as client_files
 from sfu_client.events import ChatReceived
@@ -80,7 +80,7 @@ async def test_an_upload_goes_on_after_a_loss(
             raise ConnectionResetError
         return done
 
-    monkeypatch.setattr("sfu.server.files.CHUNK_BYTES", SIZE // 4)
+    monkeypatch.setattr("sfu.server.api.files.CHUNK_BYTES", SIZE // 4)
     monkeypatch.setattr(uploads.Uploads, "append", loses_the_answer)
     async with (
         serving(keeping(tmp_path / "data")) as server,
@@ -100,8 +100,7 @@ async def test_a_download_goes_on_after_a_loss(
         serving(keeping(tmp_path / "data")) as server,
         Room.connect(server.http_url, "r", name="Ann") as ann,
     ):
-        contents = server._files._contents
-        respond = type(contents).respond
+        respond = Folder.respond
 
         async def breaks_off(self: Contents, request: web.Request, *rest: Any, **more: Any) -> Any:
             asked.append(request.headers.get("Range"))
@@ -114,7 +113,7 @@ async def test_a_download_goes_on_after_a_loss(
             request.transport.close()
             return answer
 
-        monkeypatch.setattr(type(contents), "respond", breaks_off)
+        monkeypatch.setattr(Folder, "respond", breaks_off)
         info = await ann.files.upload(source)
         saved = await ann.files.download(info.id, tmp_path / "back")
         assert content(saved) == CONTENT

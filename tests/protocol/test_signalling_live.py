@@ -190,7 +190,7 @@ async def test_data_is_relayed_with_its_sender() -> None:
         ann.channels["reliable"].send(pack({"to": [cat.id]}, b"\x00\x01"))
         assert (await received(cat))[2] == b"\x00\x01"
         ben.channels["reliable"].send(b"\x00")
-        assert (await received(ben))[1] == {"error": "bad_request", "topic": ""}
+        assert (await received(ben))[1] == {"error": "bad_request", "topic": "", "refused": 1}
         assert cat.messages.empty()
 
 

@@ -44,6 +44,17 @@ impl<'a> BitReader<'a> {
         Ok((1 << zeros) - 1 + self.read(zeros)?)
     }
 
+    /// ns(n) of AV1, section 4.10.7: a number below `values`, which is at least 1.
+    pub fn read_non_symmetric(&mut self, values: u64) -> Parsed<u64> {
+        let width = 64 - values.leading_zeros() as usize;
+        let shorter = (1 << width) - values;
+        let value = self.read(width - 1)?;
+        if value < shorter {
+            return Ok(value);
+        }
+        Ok((value << 1) - shorter + self.read(1)?)
+    }
+
     /// se(v) of H.264, section 9.1.1.
     pub fn read_signed_exp_golomb(&mut self) -> Parsed<i64> {
         let code = self.read_exp_golomb()? as i64;

@@ -7,6 +7,7 @@ use crate::egress_transport::{EgressTransport, Header};
 use crate::extensions::ExtensionLayout;
 use crate::hub::Hub;
 use crate::ingress::{EncodingId, MediaPacket, Publication, SubscriptionId};
+use crate::layers::PacketLayer;
 use crate::pacer::Priority;
 use crate::parameters::{Kind, Layer, SubscriptionConfig, SubscriptionKey};
 use crate::payload::rewrite;
@@ -33,6 +34,14 @@ pub struct SubscriptionStats {
     pub bitrate_bps: i64,
     pub current: Option<Layer>,
     pub current_rid: String,
+}
+
+/// The layers before the present ones, and where in the encoding they ended.
+#[derive(Clone, Copy, Debug)]
+struct Former {
+    until: i64,
+    spatial: i64,
+    temporal: i64,
 }
 
 /// What a packet's payload becomes.
@@ -69,6 +78,10 @@ pub struct Subscription {
     pub(crate) asked_us: i64,
     pub(crate) temporal: i64,
     temporal_cap: i64,
+    /// Of the layers within the encoding that flows.
+    pub(crate) spatial: i64,
+    pub(crate) spatial_cap: i64,
+    former: Former,
     pub(crate) next_out: i64,
     pub(crate) rtx_next: i64,
     pub(crate) connected: bool,
@@ -108,6 +121,9 @@ impl Subscription {
             asked_us: -1,
             temporal: HIGHEST.temporal,
             temporal_cap: HIGHEST.temporal,
+            spatial: HIGHEST.spatial,
+            spatial_cap: HIGHEST.spatial,
+            former: Former { until: -1, spatial: HIGHEST.spatial, temporal: HIGHEST.temporal },
             next_out: first_out,
             rtx_next: rtx_first,
             connected: false,
@@ -171,9 +187,14 @@ impl Subscription {
             self.wanted = self.run().map(|run| run.encoding);
             return;
         };
-        self.temporal_cap =
-            if spatial(&wanted) >= target.spatial { target.temporal } else { HIGHEST.temporal };
-        if self.wanted != Some(wanted) {
+        let encoding = &publication.encodings[wanted];
+        let top = encoding.top_spatial as i64;
+        let limited = encoding.spatial + top >= target.spatial;
+        self.temporal_cap = if limited { target.temporal } else { HIGHEST.temporal };
+        let spatial_cap = target.spatial - encoding.spatial;
+        let climbs = top > 0 && spatial_cap > self.spatial_cap;
+        self.spatial_cap = spatial_cap;
+        if climbs || self.wanted != Some(wanted) {
             self.wanted = Some(wanted);
             self.asked_us = -1;
         }
@@ -246,6 +267,7 @@ impl Subscription {
         };
         let (payload_type, content) = self.content(packet, index);
         let Some(content) = content else { return };
+        let marker = self.marks(packet, &content, index);
         let run = &mut self.runs[index];
         let nothing = matches!(content, Content::Nothing);
         if nothing && run.sequence.drop(packet.ext_seq) {
@@ -256,7 +278,7 @@ impl Subscription {
         let payload_type = payload_type.unwrap_or(main);
         let header = Header {
             ssrc: self.config.ssrc,
-            second: if packet.marker && !nothing { payload_type | 0x80 } else { payload_type },
+            second: if marker && !nothing { payload_type | 0x80 } else { payload_type },
             ext_seq: out,
             timestamp: run.timestamp(packet.timestamp),
             csrcs: &packet.csrcs,
@@ -282,8 +304,11 @@ impl Subscription {
             return (payload_type, Some(Content::Nothing));
         }
         let newest = packet.ext_seq > self.runs[index].sequence.highest();
-        if packet.temporal > 0 && self.leaves_out(packet, newest) {
-            if let (Some(pictures), true) = (&mut self.runs[index].pictures, packet.ext_picture_id >= 0) {
+        if let Some(layer) = packet.layer
+            && self.leaves_out(packet, layer, newest)
+        {
+            let told = layer.gapless && packet.ext_picture_id >= 0;
+            if let (Some(pictures), true) = (&mut self.runs[index].pictures, told) {
                 pictures.drop(packet.ext_picture_id);
             }
             return (payload_type, Some(Content::Nothing));
@@ -294,6 +319,27 @@ impl Subscription {
             Picture::Unknown => None,
         };
         (payload_type, content)
+    }
+
+    /// Whether the packet goes out with the marker bit. Of the higher layers, whose last packet bears it, nothing
+    /// may be sent.
+    fn marks(&mut self, packet: &MediaPacket, content: &Content, index: usize) -> bool {
+        let sent = matches!(content, Content::Whole | Content::Pictures { .. }) && packet.primary.is_none();
+        if let Some(layer) = packet.layer
+            && sent
+            && layer.last
+            && !packet.marker
+            && i64::from(layer.spatial) == self.top_at(packet.ext_seq)
+        {
+            self.runs[index].mark(packet.ext_seq);
+            return true;
+        }
+        packet.marker
+    }
+
+    /// The highest spatial layer sent of the picture that the packet belongs to.
+    fn top_at(&self, ext_seq: i64) -> i64 {
+        if ext_seq < self.former.until { self.former.spatial } else { self.spatial }
     }
 
     /// RED for those who take it, naming payload types as they know them; for others what is new.
@@ -336,17 +382,34 @@ impl Subscription {
         self.config.payload_types.iter().find(|(from, _)| *from == number).map(|(_, to)| *to)
     }
 
-    /// Temporal layers change where a frame begins: downwards at once, upwards at a layer sync.
-    fn leaves_out(&mut self, packet: &MediaPacket, newest: bool) -> bool {
-        let temporal = packet.temporal as i64;
-        if newest && packet.info.start_of_frame {
-            if self.temporal_cap < self.temporal {
-                self.temporal = self.temporal_cap;
-            } else if self.temporal < temporal && temporal <= self.temporal_cap && packet.info.layer_sync {
+    /// Layers change where a picture begins: downwards at once, upwards where the codec allows.
+    ///
+    /// Larger pictures begin with a keyframe, more frames after a layer sync too. A late packet belongs to what
+    /// flowed when it was due: its picture lacks it.
+    fn leaves_out(&mut self, packet: &MediaPacket, layer: PacketLayer, newest: bool) -> bool {
+        let (spatial, temporal) = (i64::from(layer.spatial), i64::from(layer.temporal));
+        if packet.ext_seq < self.former.until {
+            return temporal > self.former.temporal || spatial > self.former.spatial;
+        }
+        if newest && layer.first {
+            let before = (self.spatial, self.temporal);
+            let keyframe = packet.info.keyframe;
+            if keyframe || self.spatial_cap < self.spatial {
+                self.spatial = self.spatial_cap;
+            }
+            let cap = self.temporal_cap;
+            if keyframe || cap < self.temporal {
+                self.temporal = cap;
+            } else if layer.sync && self.temporal < temporal && temporal <= cap {
                 self.temporal = temporal;
+            } else if layer.switch_up && temporal <= self.temporal {
+                self.temporal = cap;
+            }
+            if before != (self.spatial, self.temporal) {
+                self.former = Former { until: packet.ext_seq, spatial: before.0, temporal: before.1 };
             }
         }
-        temporal > self.temporal
+        temporal > self.temporal || spatial > self.spatial
     }
 
     /// Which run a packet belongs to that is not of the current one, None where nobody waits for it.
@@ -397,6 +460,8 @@ impl Subscription {
         self.runs.push_back(run);
         self.running = true;
         self.temporal = self.temporal_cap;
+        self.spatial = self.spatial_cap;
+        self.former = Former { until: -1, spatial: self.spatial, temporal: self.temporal };
         self.report_us = -1;
         self.report(publication, transport, now_us, hub);
         self.forward(packet, publication, transport, now_us, hub);

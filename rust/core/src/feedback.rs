@@ -77,7 +77,7 @@ impl Subscription {
         let nothing = packet.payload.is_empty() || picture == Picture::Unknown;
         let header = Header {
             ssrc: rtx_ssrc,
-            second: if packet.marker && !nothing { payload_type | 0x80 } else { payload_type },
+            second: if run.marks(packet) && !nothing { payload_type | 0x80 } else { payload_type },
             ext_seq: self.rtx_next,
             timestamp: run.timestamp(packet.timestamp),
             csrcs: &packet.csrcs,
@@ -239,7 +239,11 @@ impl Subscription {
         hub: &mut Hub,
     ) {
         let Some(wanted) = self.wanted else { return };
-        if !self.connected || publication.config.kind != Kind::Video || self.gets(wanted) {
+        if !self.connected || publication.config.kind != Kind::Video {
+            return;
+        }
+        let top = publication.encodings[wanted].top_spatial as i64;
+        if self.gets(wanted) && self.spatial >= self.spatial_cap.min(top) {
             return;
         }
         if self.runs.is_empty()
@@ -261,7 +265,8 @@ impl Subscription {
     fn current(&self, publication: &Publication) -> Option<Layer> {
         let encoding = &publication.encodings[self.run()?.encoding];
         let temporal = self.temporal.min(encoding.top_temporal as i64);
-        encoding.stats.active.then_some(Layer { spatial: encoding.spatial, temporal })
+        let spatial = encoding.spatial + self.spatial.min(encoding.top_spatial as i64);
+        encoding.stats.active.then_some(Layer { spatial, temporal })
     }
 
     /// The publisher's own clock carried over: its audio and video stay in step. Spec: RFC 3550 6.4.1.

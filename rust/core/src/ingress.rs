@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::cache::PacketCache;
 use crate::error::{ParseError, Parsed};
 use crate::extensions::{Carried, DEPENDENCY_DESCRIPTOR, Extensions};
+use crate::layers::{DescribedLayers, MOST_SPATIAL, MOST_TEMPORAL, PacketLayer, Sizes, of_vp8, of_vp9};
 use crate::nack::NackTracker;
 use crate::packet::RtpPacket;
 use crate::parameters::{Codec, CodecName, EncodingSsrcs, Layer, PublicationConfig, PublicationKey};
@@ -15,6 +16,7 @@ use crate::payload::{OPAQUE, PayloadInfo, inspect};
 use crate::reception::{Reception, Refused};
 use crate::red;
 use crate::sequence::unwrap;
+use crate::vp9;
 
 /// Silence after which an encoding is given up, once others have sent `FRAMES_SHOWN` frames meanwhile.
 const STALLED_US: i64 = 300_000;
@@ -28,7 +30,7 @@ const REPLAY_US: i64 = 500_000;
 /// And with no more than this: a burst that a slow path still takes at once.
 const REPLAY_PACKETS: i64 = 100;
 const RATE_US: i64 = 500_000;
-const TEMPORAL_LAYERS: usize = 8;
+const LAYERS: usize = MOST_SPATIAL * MOST_TEMPORAL;
 
 /// An encoding within its publication; a number is used again once nobody refers to it.
 pub type EncodingId = usize;
@@ -37,7 +39,7 @@ pub type SubscriptionId = usize;
 
 /// One packet of an encoding, shared by all who get it.
 ///
-/// `temporal` is 0 where the layer cannot be left out; `ext_picture_id` and `frame_number` are -1 where absent.
+/// `layer` is None where nobody can do without the packet; `ext_picture_id` and `frame_number` are -1 where absent.
 /// `primary` is of redundant audio the payload type of what is new and where its data begins.
 #[derive(Debug)]
 pub struct MediaPacket {
@@ -49,7 +51,7 @@ pub struct MediaPacket {
     pub csrcs: SmallVec<[u8; 8]>,
     pub payload: Vec<u8>,
     pub info: PayloadInfo,
-    pub temporal: usize,
+    pub layer: Option<PacketLayer>,
     pub ext_picture_id: i64,
     pub frame_number: i64,
     pub carried: Carried,
@@ -67,7 +69,7 @@ impl Default for MediaPacket {
             csrcs: SmallVec::new(),
             payload: Vec::new(),
             info: OPAQUE,
-            temporal: 0,
+            layer: None,
             ext_picture_id: -1,
             frame_number: -1,
             carried: Carried::default(),
@@ -96,6 +98,8 @@ pub struct EncodingStats {
     pub bitrate_bps: i64,
     pub width: u32,
     pub height: u32,
+    /// Of each spatial layer in this one stream, lowest first, empty where the codec tells none.
+    pub sizes: Sizes,
 }
 
 /// One packet as it came, retransmissions unwrapped.
@@ -123,9 +127,11 @@ pub struct Encoding {
     pub cache: PacketCache<MediaPacket>,
     pub spatial: i64,
     pub last_us: i64,
-    /// Bits per second of each temporal layer alone.
-    pub rates: [i64; TEMPORAL_LAYERS],
+    /// Bits per second of each layer alone, the temporal layers of each spatial one together.
+    pub rates: [i64; LAYERS],
     pub top_temporal: usize,
+    /// The highest layer that flows, of those in this one stream.
+    pub top_spatial: usize,
     pub last_ts: u32,
     pub last_tl0: i64,
     pub last_frame_number: i64,
@@ -135,7 +141,9 @@ pub struct Encoding {
     keyframe_ts: i64,
     keyframe_us: i64,
     frame_us: [i64; FRAMES_SHOWN],
-    rate_bytes: [i64; TEMPORAL_LAYERS],
+    rate_bytes: [i64; LAYERS],
+    seen_us: [i64; MOST_SPATIAL],
+    described: DescribedLayers,
     rate_since_us: i64,
 }
 
@@ -159,6 +167,7 @@ impl Encoding {
                 bitrate_bps: 0,
                 width: 0,
                 height: 0,
+                sizes: Sizes::new(),
             },
             clock_rate,
             reception: Reception::new(clock_rate),
@@ -166,8 +175,9 @@ impl Encoding {
             cache: PacketCache::new(cache_packets),
             spatial: 0,
             last_us: 0,
-            rates: [0; TEMPORAL_LAYERS],
+            rates: [0; LAYERS],
             top_temporal: 0,
+            top_spatial: 0,
             last_ts: 0,
             last_tl0: 0,
             last_frame_number: 0,
@@ -176,7 +186,9 @@ impl Encoding {
             keyframe_ts: -1,
             keyframe_us: 0,
             frame_us: [0; FRAMES_SHOWN],
-            rate_bytes: [0; TEMPORAL_LAYERS],
+            rate_bytes: [0; LAYERS],
+            seen_us: [0; MOST_SPATIAL],
+            described: DescribedLayers::default(),
             rate_since_us: -1,
         }
     }
@@ -216,7 +228,14 @@ impl Encoding {
         packet.payload.clear();
         packet.payload.extend_from_slice(arrival.payload);
         packet.info = info;
-        packet.temporal = if codec.name == CodecName::Vp8 { usize::from(info.temporal) } else { 0 };
+        packet.layer = match codec.name {
+            CodecName::Vp8 => of_vp8(&info),
+            CodecName::Vp9 => of_vp9(&info),
+            CodecName::Av1 if !carried.values[DEPENDENCY_DESCRIPTOR].is_empty() => {
+                self.described.of(&carried.values[DEPENDENCY_DESCRIPTOR])
+            }
+            _ => None,
+        };
         packet.ext_picture_id = -1;
         packet.frame_number = match carried.values[DEPENDENCY_DESCRIPTOR].as_slice() {
             [_, high, low, ..] => i64::from(u16::from_be_bytes([*high, *low])),
@@ -224,7 +243,7 @@ impl Encoding {
         };
         packet.carried = carried;
         packet.primary = primary;
-        self.look_into(&mut packet, ext_seq > highest, now_us);
+        self.look_into(&mut packet, codec.name, ext_seq > highest, now_us);
         match self.cache.put(ext_seq, packet) {
             Ok(before) => {
                 *spare = before;
@@ -255,10 +274,12 @@ impl Encoding {
         Ok(ext_seq)
     }
 
-    fn look_into(&mut self, packet: &mut MediaPacket, newest: bool, now_us: i64) {
+    fn look_into(&mut self, packet: &mut MediaPacket, codec: CodecName, newest: bool, now_us: i64) {
         let info = packet.info;
-        self.rate_bytes[packet.temporal] += packet.payload.len() as i64;
-        self.top_temporal = self.top_temporal.max(packet.temporal);
+        match packet.layer {
+            None => self.rate_bytes[0] += packet.payload.len() as i64,
+            Some(layer) => self.count(layer, packet.payload.len() as i64, newest.then_some(now_us)),
+        }
         if newest {
             if packet.timestamp != self.last_ts || self.stats.frames == 0 {
                 self.last_ts = packet.timestamp;
@@ -285,6 +306,8 @@ impl Encoding {
         }
         if info.width != 0 && info.height != 0 {
             (self.stats.width, self.stats.height) = (info.width, info.height);
+            let own = if codec == CodecName::Vp9 { vp9::sizes(&packet.payload) } else { Sizes::new() };
+            self.stats.sizes = if own.is_empty() { self.described.sizes() } else { own };
         }
         if info.picture_id >= 0 {
             if self.unwrapped_picture_id < 0 {
@@ -294,6 +317,34 @@ impl Encoding {
             packet.ext_picture_id = number;
             self.unwrapped_picture_id = self.unwrapped_picture_id.max(number);
         }
+    }
+
+    /// A packet of a scalable stream; without a time it is of the past.
+    fn count(&mut self, layer: PacketLayer, size: i64, now_us: Option<i64>) {
+        let (spatial, temporal) = (usize::from(layer.spatial), usize::from(layer.temporal));
+        self.rate_bytes[spatial * MOST_TEMPORAL + temporal] += size;
+        self.top_temporal = self.top_temporal.max(temporal);
+        if let Some(now_us) = now_us.filter(|now_us| *now_us != 0) {
+            self.seen_us[spatial] = now_us;
+            self.top_spatial = self.top_spatial.max(spatial);
+        }
+    }
+
+    /// Find out which spatial layers of this stream come no more.
+    fn shed(&mut self, now_us: i64) {
+        while self.top_spatial != 0 {
+            let seen_us = self.seen_us[self.top_spatial];
+            if now_us - seen_us < STALLED_US || self.frame_us[0] <= seen_us {
+                return;
+            }
+            self.top_spatial -= 1;
+        }
+    }
+
+    /// Bits per second of a layer of this stream with all that it depends on.
+    pub fn rate_of(&self, spatial: usize, temporal: usize) -> i64 {
+        let below = self.rates.chunks(MOST_TEMPORAL).take(spatial + 1);
+        below.map(|rates| rates[..=temporal].iter().sum::<i64>()).sum()
     }
 
     /// Its newest keyframe's first packet, where it and everything since are at hand and little enough to be
@@ -312,8 +363,9 @@ impl Encoding {
         self.keyframe_seq = -1;
     }
 
-    /// Keep the rates up to date; call every tick.
+    /// Keep the layers and their rates up to date; call every tick.
     pub fn measure(&mut self, now_us: i64) {
+        self.shed(now_us);
         if self.rate_since_us < 0 {
             self.rate_since_us = now_us;
         }
@@ -350,6 +402,7 @@ pub struct Publication {
     pub by_rid: Vec<(Arc<str>, EncodingId)>,
     /// Encodings that flow, smallest picture first.
     pub flowing: Vec<EncodingId>,
+    tops: SmallVec<[usize; 8]>,
     pub muted: bool,
     pub loudest: u8,
     pub audio_packets: i64,
@@ -370,6 +423,7 @@ impl Publication {
             encodings: Slab::new(),
             by_rid: Vec::new(),
             flowing: Vec::new(),
+            tops: SmallVec::new(),
             muted: false,
             loudest: 127,
             audio_packets: 0,
@@ -427,17 +481,21 @@ impl Publication {
         }
     }
 
-    /// Order the encodings anew by picture size. Returns whether anything has changed.
+    /// Order the encodings, each with its spatial layers, by picture size. Returns whether anything has changed.
     ///
     /// One that does not flow just now keeps its place: what subscribers are capped to stays what it was.
     pub fn rank(&mut self) -> bool {
         let mut ranked: SmallVec<[EncodingId; 8]> = self.by_rid.iter().map(|(_, id)| *id).collect();
         ranked.sort_by(|one, other| self.quality(*one).cmp(&self.quality(*other)));
-        let mut changed = false;
-        for (spatial, id) in ranked.iter().enumerate() {
+        let tops: SmallVec<[usize; 8]> = ranked.iter().map(|id| self.encodings[*id].top_spatial).collect();
+        let mut changed = tops != self.tops;
+        self.tops = tops;
+        let mut spatial = 0;
+        for id in &ranked {
             let encoding = &mut self.encodings[*id];
-            changed = changed || encoding.spatial != spatial as i64;
-            encoding.spatial = spatial as i64;
+            changed = changed || encoding.spatial != spatial;
+            encoding.spatial = spatial;
+            spatial += encoding.top_spatial as i64 + 1;
         }
         ranked.retain(|id| self.encodings[*id].stats.active);
         if *ranked != *self.flowing {
@@ -468,11 +526,12 @@ impl Publication {
     pub fn layers(&self) -> Vec<(Layer, Arc<str>, i64)> {
         let mut layers = Vec::new();
         for encoding in self.flowing.iter().map(|id| &self.encodings[*id]) {
-            let mut rate = 0;
-            for temporal in 0..=encoding.top_temporal {
-                rate += encoding.rates[temporal];
-                let layer = Layer { spatial: encoding.spatial, temporal: temporal as i64 };
-                layers.push((layer, encoding.stats.rid.clone(), rate));
+            for spatial in 0..=encoding.top_spatial {
+                for temporal in 0..=encoding.top_temporal {
+                    let layer =
+                        Layer { spatial: encoding.spatial + spatial as i64, temporal: temporal as i64 };
+                    layers.push((layer, encoding.stats.rid.clone(), encoding.rate_of(spatial, temporal)));
+                }
             }
         }
         layers

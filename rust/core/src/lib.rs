@@ -29,11 +29,13 @@ pub use ingress::EncodingStats;
 
 mod av1;
 mod demux;
+mod dependency_descriptor;
 mod egress;
 mod egress_transport;
 mod feedback;
 mod h264;
 mod ingress;
+mod layers;
 mod resent;
 mod run;
 mod srtp_crypto;

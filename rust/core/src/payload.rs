@@ -7,7 +7,7 @@ use crate::{av1, h264, vp8, vp9};
 /// What one packet tells of its frame: the fields of `sfu/rtp/payload.py` that a plane uses.
 ///
 /// `keyframe`: a decoder can begin with this packet. `layer_sync`: temporal layers up to this one may begin
-/// here. `width`, `height`: of the largest layer, in pixels, 0 unless told. `picture_id` and `tl0_pic_idx` are
+/// here. `width`, `height`: of the largest layer, in pixels, 0 unless told. `layered`: the payload names its layers. `picture_id` and `tl0_pic_idx` are
 /// -1, and their offsets in the payload 0, where absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PayloadInfo {
@@ -25,6 +25,7 @@ pub struct PayloadInfo {
     pub tl0_pic_idx: i64,
     pub picture_id_offset: usize,
     pub tl0_offset: usize,
+    pub layered: bool,
 }
 
 /// Of audio, of empty payloads and of codecs that are not looked into: every field tells nothing.
@@ -43,6 +44,7 @@ pub const OPAQUE: PayloadInfo = PayloadInfo {
     tl0_pic_idx: -1,
     picture_id_offset: 0,
     tl0_offset: 0,
+    layered: false,
 };
 
 /// Look into a payload. Retransmissions must be unwrapped first. An empty payload is `OPAQUE`.

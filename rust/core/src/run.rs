@@ -4,8 +4,13 @@
 //! where the run before it ended. It maps the source's numbers to the subscriber's and back, so that late
 //! packets find their place and NACKs their packet.
 
+use std::collections::VecDeque;
+
 use crate::ingress::{EncodingId, MediaPacket, Publication};
 use crate::sequence::{SequenceMap, difference};
+
+/// Pictures: those of some seconds, longer than anything is sent again.
+const MARKED_KEPT: usize = 256;
 
 /// One encoding flowing to one subscriber without interruption. Offsets add to the source's numbers.
 #[derive(Debug)]
@@ -18,6 +23,8 @@ pub struct Run {
     pub tl0_offset: i64,
     pub frame_offset: i64,
     pub ts_offset: i64,
+    /// Packets of the source that end a picture as the subscriber gets it.
+    marked: VecDeque<i64>,
     ended_tl0: i64,
     ended_frame: i64,
     ended_ts: i64,
@@ -53,6 +60,7 @@ impl Run {
             tl0_offset: 0,
             frame_offset: 0,
             ts_offset: 0,
+            marked: VecDeque::new(),
             ended_tl0: 0,
             ended_frame: 0,
             ended_ts: 0,
@@ -112,6 +120,22 @@ impl Run {
     /// A packet's timestamp as this subscriber sees it.
     pub fn timestamp(&self, timestamp: u32) -> u32 {
         (i64::from(timestamp) + self.ts_offset) as u32
+    }
+
+    /// This packet of the source ends a picture as the subscriber gets it.
+    pub fn mark(&mut self, ext_seq: i64) {
+        if self.marked.contains(&ext_seq) {
+            return;
+        }
+        self.marked.push_back(ext_seq);
+        if self.marked.len() > MARKED_KEPT {
+            self.marked.pop_front();
+        }
+    }
+
+    /// Whether the packet went out with the marker bit.
+    pub fn marks(&self, packet: &MediaPacket) -> bool {
+        packet.marker || self.marked.contains(&packet.ext_seq)
     }
 
     /// This subscriber's picture ids.

@@ -2,6 +2,7 @@
 
 use crate::bits::BitReader;
 use crate::error::{ParseError, Parsed};
+use crate::layers::Sizes;
 use crate::payload::{OPAQUE, PayloadInfo, picture_id};
 
 const TRUNCATED: ParseError = ParseError("vp9-truncated");
@@ -9,6 +10,15 @@ const FRAME_HEADER: &str = "vp9-frame-header";
 
 /// Fails where the payload ends inside the descriptor, or names too many references.
 pub fn inspect(payload: &[u8]) -> Parsed<PayloadInfo> {
+    Ok(read(payload)?.0)
+}
+
+/// The sizes that a payload's scalability structure names, empty where it has none.
+pub fn sizes(payload: &[u8]) -> Sizes {
+    read(payload).map_or_else(|_| Sizes::new(), |(_, sizes)| sizes)
+}
+
+fn read(payload: &[u8]) -> Parsed<(PayloadInfo, Sizes)> {
     let byte = |at: usize| payload.get(at).copied().ok_or(TRUNCATED);
     let first = byte(0)?;
     let mut offset = 1;
@@ -23,6 +33,7 @@ pub fn inspect(payload: &[u8]) -> Parsed<PayloadInfo> {
         (info.picture_id, info.picture_id_bits, offset) = picture_id(payload, offset).ok_or(TRUNCATED)?;
     }
     if first & 0x20 != 0 {
+        info.layered = true;
         let layer = byte(offset)?;
         offset += 1;
         info.temporal = layer >> 5;
@@ -37,20 +48,20 @@ pub fn inspect(payload: &[u8]) -> Parsed<PayloadInfo> {
     if first & 0x50 == 0x50 {
         offset = skip_references(payload, offset)?;
     }
-    let mut largest = None;
+    let mut sizes = Sizes::new();
     if first & 0x02 != 0 {
-        (largest, offset) = parse_structure(payload, offset)?;
+        (sizes, offset) = parse_structure(payload, offset)?;
     }
     // The base layer, without reference to earlier pictures.
     info.keyframe = info.start_of_frame && !info.inter_predicted && info.spatial == 0;
     if info.keyframe {
         // The scalability structure is believed first, else the frame's own header is read.
-        (info.width, info.height) = largest.unwrap_or_else(|| {
+        (info.width, info.height) = sizes.iter().max().copied().unwrap_or_else(|| {
             let frame = payload.get(offset..).unwrap_or_default();
             parse_frame_header(&frame[..frame.len().min(16)]).unwrap_or((0, 0))
         });
     }
-    Ok(info)
+    Ok((info, sizes))
 }
 
 fn skip_references(payload: &[u8], mut offset: usize) -> Parsed<usize> {
@@ -64,17 +75,17 @@ fn skip_references(payload: &[u8], mut offset: usize) -> Parsed<usize> {
     Err(ParseError("vp9-references"))
 }
 
-/// The largest size that a scalability structure names, and what follows it.
-fn parse_structure(payload: &[u8], mut offset: usize) -> Parsed<(Option<(u32, u32)>, usize)> {
+/// The sizes that a scalability structure names, and where it ends.
+fn parse_structure(payload: &[u8], mut offset: usize) -> Parsed<(Sizes, usize)> {
     let byte = |at: usize| payload.get(at).copied().ok_or(TRUNCATED);
     let head = byte(offset)?;
     offset += 1;
-    let mut largest = None;
+    let mut sizes = Sizes::new();
     if head & 0x10 != 0 {
         for _ in 0..=head >> 5 {
             let width = u32::from(byte(offset)?) << 8 | u32::from(byte(offset + 1)?);
             let height = u32::from(byte(offset + 2)?) << 8 | u32::from(byte(offset + 3)?);
-            largest = largest.max(Some((width, height)));
+            sizes.push((width, height));
             offset += 4;
         }
     }
@@ -88,7 +99,7 @@ fn parse_structure(payload: &[u8], mut offset: usize) -> Parsed<(Option<(u32, u3
             return Err(TRUNCATED);
         }
     }
-    Ok((largest, offset))
+    Ok((sizes, offset))
 }
 
 /// Spec: VP9 bitstream specification section 6.2.

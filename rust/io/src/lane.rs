@@ -64,6 +64,8 @@ pub struct State {
     emptied: Inbox,
     next_tick_us: i64,
     next_pump_us: i64,
+    /// A turn that has packets in hand has let somebody else have the lock: newer ones have to wait.
+    interrupted: bool,
 }
 
 pub struct Lane {
@@ -83,6 +85,7 @@ impl Lane {
             emptied: Inbox::default(),
             next_tick_us: 0,
             next_pump_us: NEVER_US,
+            interrupted: false,
         };
         Self { number, state: Mutex::new(state), inbox: Mutex::default(), due_us: AtomicI64::new(NEVER_US) }
     }
@@ -104,12 +107,13 @@ impl Lane {
         !self.inbox.lock().items.is_empty()
     }
 
-    /// Work on it now, or not at all. `own` are the thread's sockets.
+    /// Work on its packets now, or not at all. `own` are the thread's sockets.
     pub fn try_turn<'a>(&'a self, shared: &'a Shared, own: &'a [Arc<Socket>]) -> Option<Turn<'a>> {
-        self.state.try_lock().map(|state| Turn { shared, lane: self, own, state })
+        let state = self.state.try_lock().filter(|state| !state.interrupted)?;
+        Some(Turn { shared, lane: self, own, state })
     }
 
-    /// Work on it as soon as it is free.
+    /// Do something else with it as soon as it is free: packets may be in somebody's hand.
     pub fn turn<'a>(&'a self, shared: &'a Shared, own: &'a [Arc<Socket>]) -> Turn<'a> {
         Turn { shared, lane: self, own, state: self.state.lock() }
     }
@@ -163,12 +167,14 @@ impl Turn<'_> {
     }
 
     /// Send what has been made where that is much, and let whoever waits for the lane have it between: control
-    /// must not wait for a whole batch.
+    /// must not wait for a whole batch. That costs next to nothing where nobody waits.
     fn breathe(&mut self) {
         if self.state.plane.out().0.envelopes.len() >= MADE {
             self.flush();
-            MutexGuard::bump(&mut self.state);
         }
+        self.state.interrupted = true;
+        MutexGuard::bump(&mut self.state);
+        self.state.interrupted = false;
     }
 
     /// Do what waits in the inbox.
@@ -221,10 +227,7 @@ impl Turn<'_> {
         routes.send(out, counters, self.own);
     }
 
-    /// Send what has been made, and leave the lane. What has no path goes up to the owner of the ports.
-    pub fn end(mut self) {
-        self.pump(now_us());
-        self.flush();
+    fn send_upward(&mut self) {
         let (out, counters) = self.state.plane.out();
         for envelope in &out.envelopes {
             if !self.shared.upward.packet(envelope.transport, &out.bytes[envelope.start..envelope.end]) {
@@ -232,6 +235,16 @@ impl Turn<'_> {
             }
         }
         out.clear();
+    }
+
+    /// Send what has been made, and leave the lane. What has no path goes up to the owner of the ports.
+    pub fn end(mut self) {
+        // What an interrupted turn has made so far it sends itself, in longer runs.
+        if !self.state.interrupted {
+            self.pump(now_us());
+            self.flush();
+            self.send_upward();
+        }
         let idle = self.state.plane.is_idle();
         let due_us = if idle { NEVER_US } else { self.state.next_tick_us.min(self.state.next_pump_us) };
         self.lane.due_us.store(due_us, Ordering::SeqCst);
@@ -280,8 +293,16 @@ mod tests {
         turn.end();
         lane.serve(&shared, &[]);
         assert!(!lane.has_waiting());
+        // Whoever has let others have the lock meanwhile is still at work.
+        lane.turn(&shared, &[]).state.interrupted = true;
+        assert!(put() && lane.try_turn(&shared, &[]).is_none());
+        lane.serve(&shared, &[]);
+        assert!(lane.has_waiting());
+        lane.turn(&shared, &[]).state.interrupted = false;
+        lane.serve(&shared, &[]);
+        assert!(!lane.has_waiting());
         let dropped = &lane.turn(&shared, &[]).state.plane.counters().dropped.clone();
-        assert_eq!(dropped.get("no-transport"), Some(&(WAITING as u64)));
+        assert_eq!(dropped.get("no-transport"), Some(&(WAITING as u64 + 1)));
         assert!(!lane.put(What::Datagram(1), &vec![0; WAITING_BYTES + 1], 0));
     }
 }

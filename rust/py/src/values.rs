@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 use pysfu_plane_core::hub::Event;
 use pysfu_plane_core::parameters::{
     Codec, CodecName, EncodingSsrcs, ExtensionIds, Kind, Probe, PublicationConfig, SrtpKeys,
@@ -245,6 +245,7 @@ pub fn encoding_stats<'py>(py: Python<'py>, stats: &EncodingStats) -> PyResult<B
     fields.set_item("bitrate_bps", stats.bitrate_bps)?;
     fields.set_item("width", stats.width)?;
     fields.set_item("height", stats.height)?;
+    fields.set_item("sizes", PyTuple::new(py, stats.sizes.iter().copied())?)?;
     Ok(fields)
 }
 

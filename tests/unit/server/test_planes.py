@@ -45,8 +45,8 @@ def test_asking_for_a_plane_that_is_not_installed_is_refused() -> None:
         made("rust")
 
 
-def test_the_native_plane_is_taken_where_it_is_asked_for() -> None:
+def test_the_native_plane_is_taken_where_it_is_installed() -> None:
     native_plane = pytest.importorskip("sfu.media.native_plane", exc_type=ImportError)
-    assert isinstance(made("auto"), PythonPlane)
+    assert isinstance(made("auto"), native_plane.NativePlane)
     assert isinstance(made("rust"), native_plane.NativePlane)
     assert isinstance(made("python"), PythonPlane)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from plane_harness import OUT_PT, SEEN_IDS, SENT_IDS, VIDEO, Secured, one_byte, rtp, vp8_payload
-from transport_client import Observer, connect, new_client, open_port
+from transport_client import Observer, Packets, connect, new_client, open_port
 
-from sfu.ids import PublicationKey, SubscriptionKey
+from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
 from sfu.media.plane import EncodingStarted, PublicationConfig, SubscriptionConfig
 from sfu.rtp.packet import RtpPacket, is_rtcp, parse_packet
-from sfu.rtp.rtcp import parse_compound
+from sfu.rtp.rtcp import PictureLoss, parse_compound, serialize
 from sfu.rtp.transport_cc import TransportWideFeedback
 from sfu.transport import stun
 from sfu.transport.port import TransportPort
@@ -81,6 +81,15 @@ class Peer:
         self.sock.send(self.secured.outbound.protect(packet))
 
 
+class Onward(Packets):
+    """What the port hands on goes to the plane."""
+
+    plane: NativePlane
+
+    def take(self, transport: TransportKey, packet: bytes, now_us: int, arrival_us: int) -> None:
+        self.plane.receive(transport, packet, now_us, arrival_us)
+
+
 class Call:
     """A publisher and its viewers on one port."""
 
@@ -105,6 +114,10 @@ class Call:
         viewer = Peer(self.port, len(self.peers) + 1)
         self.peers.append(viewer)
         await viewer.check()
+        self.subscribe(viewer)
+        return viewer
+
+    def subscribe(self, viewer: Peer) -> None:
         self.plane.open_transport(viewer.key, viewer.secured.keys)
         self.plane.open_subscription(
             SubscriptionKey(viewer.key),
@@ -113,7 +126,6 @@ class Call:
                 payload_types={96: OUT_PT}, rtx_payload_types={}, extensions=SEEN_IDS, cname="PA_x",
             ),
         )  # fmt: skip
-        return viewer
 
     async def received(self, count: int) -> None:
         """Wait until the plane has received so many datagrams."""
@@ -126,8 +138,10 @@ class Call:
 async def open_call(threads: int = 1) -> AsyncIterator[Call]:
     from sfu.media.native_plane import NativePlane
 
-    async with open_port(threads=threads) as port:
+    over_tcp = Onward()
+    async with open_port(over_tcp, threads=threads) as port:
         call = Call(port, NativePlane(port, rng=random.Random(1)))
+        over_tcp.plane = call.plane
         try:
             await call.publish()
             yield call
@@ -248,6 +262,37 @@ async def test_the_peer_moves_and_media_follows(threads: int) -> None:
         call.publisher.send_frame()
         await viewer.media()
         old.close()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+async def test_a_viewer_over_tcp_is_served_by_the_port(threads: int) -> None:
+    async with open_call(threads) as call:
+        viewer = Peer(call.port, 9)
+        viewer.sock.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", call.port.port)
+        attributes = [(stun.USERNAME, f"{viewer.transport.ice_ufrag}:peer".encode())]
+        attributes += [(stun.ICE_CONTROLLING, bytes(8)), (stun.USE_CANDIDATE, b"")]
+        check = stun.build(stun.BINDING_REQUEST, bytes(12), attributes, viewer.transport.ice_pwd)
+        writer.write(len(check).to_bytes(2, "big") + check)
+
+        async def frame() -> bytes:
+            size = int.from_bytes(await asyncio.wait_for(reader.readexactly(2), 5), "big")
+            return await asyncio.wait_for(reader.readexactly(size), 5)
+
+        assert (await frame())[0] == 1
+        call.subscribe(viewer)
+        for number in range(5):
+            call.publisher.send_frame(key=number == 0)
+        received: list[RtpPacket] = []
+        while len(received) < 5:
+            if not is_rtcp(data := await frame()):
+                received.append(parse_packet(viewer.secured.inbound.unprotect(data)))
+        assert [packet.seq - received[0].seq for packet in received] == list(range(5))
+        feedback = serialize([PictureLoss(sender_ssrc=1, media_ssrc=received[0].ssrc)])
+        protected = viewer.secured.outbound.protect_rtcp(feedback)
+        writer.write(len(protected).to_bytes(2, "big") + protected)
+        await call.received(6)
+        writer.close()
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -125,6 +125,146 @@ async def test_data_messages_survive_the_way_and_garbage_is_none(page: Page) -> 
     assert await run(page, "sdk/data.js", body) == ["t", "grüß dich", [None] * 5]
 
 
+async def test_data_content_comes_back_as_it_was(page: Page) -> None:
+    body = """
+      const back = (content) => {
+        const { payload, ...format } = m.encodeContent(content);
+        const found = m.unpack(m.pack(format, payload).buffer).content;
+        return found instanceof Uint8Array ? ['bytes', ...found] : found;
+      };
+      return [back('text'), back({ x: [1, null] }), back(7), back(new Uint8Array([0, 255])), back(null)];
+    """
+    assert await run(page, "sdk/data.js", body) == ["text", {"x": [1, None]}, 7, ["bytes", 0, 255], None]
+
+
+WIRE = """
+  const { pack, unpack } = await import('/static/sdk/data.js');
+  const wire = Object.assign(new EventTarget(), {
+    sent: [],
+    waiting: 0,
+    buffered: () => wire.waiting,
+    sendData: (label, message) => wire.sent.push([label, unpack(message.buffer)]),
+  });
+  const say = (type, detail) => wire.dispatchEvent(new CustomEvent(type, { detail }));
+  const told = (header, content = null) => say('data', { label: 'reliable', header, content });
+  const turn = () => new Promise((resolve) => setTimeout(resolve));
+  const requests = [];
+  const data = new m.LiveData(async (type, members) => requests.push([type, members]), wire);
+"""
+
+
+async def test_sending_waits_while_the_server_says_stop_and_the_channel_is_full(page: Page) -> None:
+    body = (
+        WIRE
+        + """
+      const seen = [];
+      told({ flow: 'stop' });
+      for (const text of ['a', 'b']) data.send(text, { role: 'owner' }).then(() => seen.push(text));
+      await data.send('lossy', { lossy: true });
+      await turn();
+      seen.push(wire.sent.length);
+      wire.waiting = 1e6;
+      told({ flow: 'go' });
+      await turn();
+      seen.push(wire.sent.length, await data.send('stale', { lossy: true }));
+      wire.waiting = 0;
+      say('drained', { label: 'reliable' });
+      await turn();
+      told({ flow: 'stop' });
+      say('channel', { label: 'reliable' });
+      await data.send('new channel');
+      return [seen, wire.sent.map(([label, { header, content }]) => [label, header.role ?? '', content])];
+    """
+    )
+    assert await run(page, "sdk/live-data.js", body) == [
+        [1, 1, False, "a", "b"],
+        [
+            ["lossy", "", "lossy"],
+            ["reliable", "owner", "a"],
+            ["reliable", "owner", "b"],
+            ["reliable", "", "new channel"],
+        ],
+    ]
+
+
+async def test_data_that_can_not_be_sent_says_why(page: Page) -> None:
+    body = (
+        WIRE
+        + """
+      const code = (promise) => promise.then(() => 'sent', (error) => error.code);
+      data.sync({ data: { message_bytes: 1000, bytes_per_s: 1e9, messages_per_s: 1e6 }, resumed: false });
+      const large = await code(data.send(new Uint8Array(1001)));
+      data.sync({ data: {}, resumed: false });
+      told({ flow: 'stop' });
+      const waiting = Array.from({ length: 9 }, () => code(data.send(new Uint8Array(1_000_000))));
+      const full = await waiting[8];
+      const { SfuError } = await import('/static/sdk/errors.js');
+      data.end(new SfuError('left'));
+      return [large, full, await waiting[0], await code(data.send('late'))];
+    """
+    )
+    assert await run(page, "sdk/live-data.js", body) == ["too_large", "slow_receiver", "left", "left"]
+
+
+async def test_data_events_and_topics_after_coming_back(page: Page) -> None:
+    body = (
+        WIRE
+        + """
+      const events = [];
+      for (const type of ['message', 'refused', 'cutoff'])
+        data.addEventListener(type, ({ detail }) => events.push([type, detail]));
+      told({ from: 'PA_1', topic: 't', sent_at_ms: 5, json: true, text: false }, { x: 1 });
+      told({ error: 'rate_limited', topic: 't', refused: 3 });
+      data.received({ type: 'data_cut_off', topic: null, lost: 4 });
+      data.received({ type: 'hands', topic: null, lost: 4 });
+      await data.subscribe(['a']);
+      data.sync({ resumed: true });
+      data.sync({ resumed: false });
+      return [events, requests];
+    """
+    )
+    message = {"label": "reliable", "topic": "t", "from": "PA_1", "sent_at_ms": 5}
+    assert await run(page, "sdk/live-data.js", body) == [
+        [
+            ["message", {"message": {**message, "json": True, "text": False, "content": {"x": 1}}}],
+            ["refused", {"code": "rate_limited", "topic": "t", "count": 3}],
+            ["cutoff", {"topic": None, "lost": 4}],
+        ],
+        [["data_topics", {"topics": ["a"]}]] * 2,
+    ]
+
+
+async def test_the_shared_state_follows_and_updates_whoever_else_writes(page: Page) -> None:
+    body = """
+      const { SfuError } = await import('/static/sdk/errors.js');
+      const asked = [];
+      const state = new m.SharedState(async (type, members) => {
+        asked.push([type, members]);
+        if (members.if_version === 1) throw new SfuError('conflict', '', { version: 4, value: 10 });
+        return { version: 5 };
+      });
+      const changes = [];
+      const note = ({ key, entry }) => changes.push([key, entry?.value ?? null]);
+      state.addEventListener('change', ({ detail }) => note(detail));
+      state.sync({ state: { version: 1, entries: { n: { value: 1, version: 1 } } } });
+      const version = await state.update('n', (value) => value + 1);
+      state.received({ type: 'state_patch', key: 'n', version: 5, value: 11, participant: 'PA_1' });
+      state.received({ type: 'state_patch', key: 'n', version: 6, deleted: true, participant: 'PA_1' });
+      state.received({ type: 'hands', key: 'n' });
+      return [version, asked, changes, state.get('n') ?? null, state.version('n')];
+    """
+    assert await run(page, "sdk/state.js", body) == [
+        5,
+        [
+            ["state_set", {"key": "n", "value": 2, "if_version": 1}],
+            ["state_set", {"key": "n", "value": 11, "if_version": 4}],
+        ],
+        [[None, None], ["n", 11], ["n", None]],
+        None,
+        0,
+    ]
+
+
 @pytest.mark.parametrize(("width", "height"), [(1256, 714), (344, 560), (1900, 400), (800, 800)])
 async def test_grid_places_every_tile_inside_and_apart(page: Page, width: int, height: int) -> None:
     body = "return Array.from({length: 25}, (_, n) => m.grid(n + 1, a[0], a[1]))"
