@@ -132,10 +132,13 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class SendChat:
+    """`to` is a participant, or an identity; `known` says that this identity was here at some time."""
+
     participant: ParticipantId
     text: str
-    to: ParticipantId | None = None
+    to: str | None = None
     file: str | None = None
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import itertools
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 
 import sfu
@@ -25,7 +25,7 @@ from sfu.room.effects import Effect
 from sfu.room.model import ChatHistory, Instant, LeaveReason, Participant, SessionKey
 from sfu.room.permissions import Grants, Role
 from sfu.room.registry import Rooms
-from sfu.server import act_requests, class_wire, joining, requests, settings, tokens, wire
+from sfu.server import act_requests, class_wire, joining, requests, settings, stats, tokens, wire
 from sfu.server.access import Access
 from sfu.server.attendance import Attendance
 from sfu.server.chat import Answer, Chat
@@ -244,7 +244,7 @@ class Conference:
             case requests.Unsubscribe():
                 self.apply(commands.Unsubscribe(member.id, request.publications))
             case requests.Stats():
-                return self._stats(member)
+                return {"type": "stats", **self._stats_of(member)}
             case requests.GetBoard():
                 room = self.core.room_of(member.id)
                 strokes = room.board.strokes if room else ()
@@ -396,11 +396,11 @@ class Conference:
                     pass
 
     def _announce(self, to: Iterable[ParticipantId], message: Json) -> None:
-        text = wire.encode(message)
+        frame = wire.encode(message)
         for participant in to:
             member = self._members.get(participant)
             if member is not None and member.channel is not None:
-                member.channel.send(text)
+                member.channel.send(frame)
 
     def _mute(self, effect: effects.PublicationMuted) -> None:
         self.media.set_muted(effect.publication, effect.muted)
@@ -487,6 +487,9 @@ class Conference:
         self._members[participant] = member
         return member
 
+    def _stats_of(self, member: Member) -> Json:
+        return stats.of(member, self.core.participant(member.id), self.media)
+
     def _joined(self, member: Member, welcome: effects.Welcome) -> Json:
         kept = {}
         if not self.access.guarded:
@@ -501,23 +504,6 @@ class Conference:
             "grace_s": self._config.room.grace_s,
             "max_publications": self._config.room.max_publications,
             "server": f"pysfu/{sfu.__version__}",
-        }
-
-    def _stats(self, member: Member) -> Json:
-        return {"type": "stats", **self._stats_of(member)}
-
-    def _stats_of(self, member: Member) -> Json:
-        participant = self.core.participant(member.id)
-        publications = {
-            publication: [asdict(encoding) for encoding in self.media.publication_stats(publication)]
-            for publication in (participant.publications if participant else ())
-        }
-        transports = [each for each in (member.publish.stats(), member.subscribe.stats()) if each]
-        return {
-            "publications": publications,
-            "subscriptions": member.subscribe.subscription_stats(),
-            "transports": transports,
-            "data": member.data.stats(),
         }
 
 

@@ -23,7 +23,7 @@ from sfu.server.act_requests import PARSERS
 from sfu.server.conference import Conference
 from sfu.server.data import DataMessage
 from sfu.server.events import RoomEvent
-from sfu.server.frames import FrameTaps
+from sfu.server.pictures import FrameTaps
 from sfu.server.wire import Json
 
 log = logging.getLogger(__name__)

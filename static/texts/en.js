@@ -138,6 +138,8 @@ export default {
   'chat.editing': 'You are editing a message.',
   'chat.editing.stop': 'Stop editing',
   'chat.mention': 'Mention somebody',
+  'chat.seen': 'Seen by {names}',
+  'chat.away': '{name} (away)',
   'chat.typing': '{names}: writing…',
   'chat.older': 'Earlier messages',
   'chat.new': 'New messages',

@@ -138,6 +138,8 @@ export default {
   'chat.editing': '您正在编辑一条消息。',
   'chat.editing.stop': '停止编辑',
   'chat.mention': '提及某人',
+  'chat.seen': '{names} 已读',
+  'chat.away': '{name}（不在）',
   'chat.typing': '{names}：正在输入…',
   'chat.older': '更早的消息',
   'chat.new': '新消息',

@@ -364,7 +364,7 @@ async def test_our_bug_closes_only_that_participant(
 
     async with clients() as those:
         ann, ben = await those.join(), await those.join(name="Ben")
-        monkeypatch.setattr(Conference, "_stats", broken)
+        monkeypatch.setattr(Conference, "_stats_of", broken)
         await ben.send({"type": "stats", "id": 1})
         closed, ws_code = await ben.ended()
         assert (closed["code"], closed["reconnect"], ws_code) == ("internal", True, 1011)
