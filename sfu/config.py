@@ -150,6 +150,7 @@ class MediaConfig:
     plane: str = option(
         "auto", "media plane: auto, python or rust (an experiment, needs pysfu-plane); auto is python today"
     )
+    threads: int = option(0, "threads of the native media plane; 0 is one per core, at most 16")
     keyframe_interval_ms: int = option(500, "least time between two keyframe requests for one encoding, ms")
     cache_packets: int = option(1024, "packets of each encoding kept to answer NACKs")
     last_n: int = option(
@@ -168,6 +169,7 @@ class StorageConfig:
         secret=True,
     )
     retention_days: int = option(0, "days after which messages, files and sessions are deleted; 0 keeps them")
+    telemetry_days: int = option(30, "days after which telemetry is deleted; 0 keeps it as long as the rest")
     file_bytes: int = option(26_214_400, "largest file in the chat, bytes")
     room_bytes: int = option(1_073_741_824, "files of one room together, bytes")
     person_bytes: int = option(268_435_456, "files of one person together, bytes")
@@ -392,12 +394,15 @@ def _out_of_range(config: Config) -> Iterator[str]:
         yield f"room.template: one of {', '.join(TEMPLATES)}"
     for name in TEMPLATES:
         yield from templates.faults(name, getattr(config, name))
-    if config.storage.retention_days < 0:
-        yield "storage.retention_days: must not be below 0"
+    for name in ("retention_days", "telemetry_days"):
+        if getattr(config.storage, name) < 0:
+            yield f"storage.{name}: must not be below 0"
     yield from _bucket_faults(config.storage)
     yield from _webhook_faults(config.webhooks)
     if config.media.plane not in {"auto", "python", "rust"}:
         yield "media.plane: auto, python or rust"
+    if not 0 <= config.media.threads <= 64:
+        yield "media.threads: 1 to 64, 0 is one per core"
     if config.media.last_n < 0:
         yield "media.last_n: a number of pictures, 0 is no limit"
     if config.log.level.lower() not in {"debug", "info", "warning", "error"}:

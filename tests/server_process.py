@@ -62,8 +62,14 @@ def command(*arguments: str) -> list[str]:
 
 
 def environ(**extra: str) -> dict[str, str]:
-    """This process's environment without its own configuration, with the checkout importable."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SFU_")}
+    """This process's environment without its own configuration, with the checkout importable.
+
+    Which media plane servers run may be chosen for all tests by `SFU_MEDIA__PLANE`.
+    """
+    chosen = {"SFU_MEDIA__PLANE"}
+    kept = {
+        name: value for name, value in os.environ.items() if name in chosen or not name.startswith("SFU_")
+    }
     kept["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "clients")])
     return kept | extra
 

@@ -6,22 +6,24 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
 import aiohttp
 
-from sfu.config import Config, RtcConfig, ServerConfig, StorageConfig
+from sfu.config import Config, MediaConfig, RtcConfig, ServerConfig, StorageConfig
 from sfu.server.app import Server
 from sfu.server.session import Timing
 
 LOCAL = Config(
     server=ServerConfig(host="127.0.0.1", port=0, https_port=-1),
     rtc=RtcConfig(port=0, bind=("127.0.0.1",)),
+    media=MediaConfig(plane=os.environ.get("SFU_MEDIA__PLANE", "auto")),
     storage=StorageConfig(url="temporary"),
 )
-"""A server on free ports of this machine alone, which keeps nothing."""
+"""A server on free ports of this machine alone, which keeps nothing. `SFU_MEDIA__PLANE` chooses its plane."""
 
 
 def local_config(**sections: Any) -> Config:

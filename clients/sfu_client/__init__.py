@@ -8,9 +8,11 @@ from sfu_client.publish import LocalPublication
 from sfu_client.quality import Layer, SubscriptionQuality
 from sfu_client.room import Room
 from sfu_client.sources import AudioSource, VideoSource
+from sfu_client.telemetry import Alarm, Sample, Series, Telemetry
 from sfu_client.tracks import FrameStream, RemoteTrack
 
 __all__ = [
+    "Alarm",
     "AudioSource",
     "ChatMessage",
     "ClientError",
@@ -25,7 +27,10 @@ __all__ = [
     "RefusedError",
     "RemoteTrack",
     "Room",
+    "Sample",
+    "Series",
     "SubscriptionQuality",
+    "Telemetry",
     "UnavailableError",
     "VideoSource",
     "events",

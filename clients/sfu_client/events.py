@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from sfu_client.model import ChatMessage, Participant, Publication
+from sfu_client.telemetry import Alarm, Sample, Series
 from sfu_client.tracks import AnyTrack
 
 logger = logging.getLogger(__name__)
@@ -152,11 +153,30 @@ class RecordingChanged:
     on: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SeriesDeclared:
+    """What a participant measures, or what is said of it, has changed."""
+
+    participant_id: str
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplesReceived:
+    participant_id: str
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmChanged:
+    alarm: Alarm
+
+
 Event = (
     Connected | Disconnected | Closed | ParticipantJoined | ParticipantUpdated | ParticipantLeft
     | PublicationAdded | PublicationUpdated | PublicationRemoved | PublishFailed | TrackSubscribed
     | TrackEnded | SubscriptionChanged | SpeakersChanged | ChatReceived | ChatUpdated | DataReceived
-    | DataRefused | RecordingChanged
+    | DataRefused | RecordingChanged | SeriesDeclared | SamplesReceived | AlarmChanged
 )  # fmt: skip
 
 CAPACITY = 4096

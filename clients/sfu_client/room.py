@@ -22,6 +22,7 @@ from sfu_client.publish import DEFAULT_VIDEO_BPS, LOSSY, RELIABLE, LocalPublicat
 from sfu_client.quality import SubscriptionQuality
 from sfu_client.roster import Roster
 from sfu_client.signalling import Message, signal_url
+from sfu_client.telemetry import Alarm, Sample, Series, Telemetry
 from sfu_client.tracks import AnyTrack, RemoteTrack
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Room:
         self._seen = False
         self._chat = ChatMemory()
         self._recording: set[str] = set()
+        self.telemetry = Telemetry(self._connection.request)
 
     # --- coming and going
 
@@ -374,6 +376,8 @@ class Room:
         missed = [event for event in self._chat.joined(joined) if event.message.sender_id != self._me.id]
         if self._seen:
             self._emit(events.Connected(resumed))
+        if self._seen and not resumed:
+            self._spawn(self.telemetry.rejoined())
         self._seen = True
         for change in (*self._roster.replace(list(joined.get("participants") or ())), *missed):
             self._emit(change)
@@ -455,6 +459,18 @@ class Room:
                 return roster.unpublish(str(message["publication"]))
             case "recording":
                 return self._recording_changed(str(message["participant"]), bool(message["on"]))
+            case "telemetry_series":
+                fields = Series.__dataclass_fields__
+                declared = [
+                    Series(**{name: value for name, value in each.items() if name in fields})
+                    for each in message["series"]
+                ]
+                return [events.SeriesDeclared(str(message["participant"]), tuple(declared))]
+            case "telemetry":
+                samples = tuple(Sample(str(s), int(t), float(v)) for s, t, v in message["samples"])
+                return [events.SamplesReceived(str(message["participant"]), samples)]
+            case "alarm":
+                return [events.AlarmChanged(Alarm.parse(message["alarm"]))]
             case "subscription":
                 reason = str(message.get("reason") or "")
                 return [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sfu.ids import PublicationKey, SubscriptionKey
-from sfu.media.plane import EncodingStats, Layer
+from sfu.media.plane import EncodingStats, Layer, PlaneFault
 
 HIGHEST = Layer(7, 7)
 """The cap that caps nothing: no codec has more than eight spatial or temporal layers."""
@@ -50,7 +50,8 @@ class LayersWanted:
     rids: tuple[str, ...]
 
 
-Notice = PublicationSized | SubscriptionState | Speakers | LayersWanted
+Notice = PublicationSized | SubscriptionState | Speakers | LayersWanted | PlaneFault
+"""A fault of the plane is no decision, but it goes the same way."""
 
 
 @dataclass(frozen=True, slots=True)

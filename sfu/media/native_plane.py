@@ -25,6 +25,7 @@ from sfu.media.plane import (
     PacketResult,
     PlaneCounters,
     PlaneEvent,
+    PlaneFault,
     Probe,
     PublicationConfig,
     RembReceived,
@@ -157,6 +158,7 @@ _EVENTS: dict[str, Callable[..., Any]] = {
     "EncodingStarted": EncodingStarted,
     "EncodingStopped": EncodingStopped,
     "KeyframeWanted": KeyframeWanted,
+    "PlaneFault": PlaneFault,
     "RembReceived": _remb,
     "TransportFeedback": _feedback,
 }

@@ -162,8 +162,16 @@ class RembReceived:
     subscriptions: tuple[SubscriptionKey, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PlaneFault:
+    """A fault of the plane's own came between with something of this room: nothing of it works any more."""
+
+    room: int
+
+
 PlaneEvent = (
-    EncodingStarted
+    PlaneFault
+    | EncodingStarted
     | EncodingStopped
     | KeyframeWanted
     | CurrentLayerChanged
@@ -285,6 +293,21 @@ class Routes(Protocol):
         """Send from the socket `descriptor`, one of those it was started with (else it is duplicated now)."""
 
     def clear_route(self, transport: int) -> None: ...
+
+    def set_consent(
+        self, transport: int, host: str, port: int, scope: int, username: str, password: str, checked_us: int
+    ) -> None:
+        """The peer was checked at this address, at `checked_us`.
+
+        Further checks from there with that username and password are answered while they keep coming; all
+        others go up. Spec: RFC 7675.
+        """
+
+    def withdraw_consent(self, transport: int) -> None:
+        """All checks go up."""
+
+    def checked_us(self, transport: int) -> int:
+        """When the last check was that `set_consent` told of or that was answered, 0 where none was."""
 
     def forget(self, transport: int) -> None:
         """Nothing more is told of a transport."""

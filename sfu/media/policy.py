@@ -41,6 +41,7 @@ from sfu.media.plane import (
     Layer,
     MediaPlane,
     PlaneEvent,
+    PlaneFault,
     RembReceived,
     TransportFeedback,
 )
@@ -240,6 +241,8 @@ class Policy:
         """One round of decisions. Call every 20 to 50 ms while anything is published."""
         notices: list[Notice] = []
         for event in self._plane.poll_events():
+            if isinstance(event, PlaneFault):
+                notices.append(event)
             self._observe(event, now_us)
         self._pace_keyframes(now_us)
         speakers = self._speakers.tick(now_us)

@@ -8,6 +8,7 @@ from sfu.ids import ParticipantId, PublicationId
 from sfu.room.board import Point
 from sfu.room.model import BreakoutId
 from sfu.room.permissions import GrantChanges, Role, Source
+from sfu.room.telemetry import Sample, Series
 
 # --- moderation: all of these need `moderate` --------------------------------------------------
 
@@ -222,6 +223,41 @@ class SetRecording:
     on: bool
 
 
+# --- telemetry ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DeclareSeries:
+    participant: ParticipantId
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendSamples:
+    participant: ParticipantId
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetThresholds:
+    """Where the alarms of another's series are; None is no threshold. Needs `moderate`."""
+
+    participant: ParticipantId
+    target: ParticipantId
+    series: str
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AcknowledgeAlarm:
+    """The alarm has been seen. Needs `moderate`."""
+
+    participant: ParticipantId
+    target: ParticipantId
+    series: str
+
+
 Moderation = (
     SetRole
     | SetGrants
@@ -254,4 +290,5 @@ ClassAct = (
     | ClearBoard
     | SetRecording
 )
-Act = Moderation | ClassAct
+TelemetryAct = DeclareSeries | SendSamples | SetThresholds | AcknowledgeAlarm
+Act = Moderation | ClassAct | TelemetryAct

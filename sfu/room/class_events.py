@@ -11,6 +11,7 @@ from sfu.room.hands import HandsView
 from sfu.room.lobby import WaitingView
 from sfu.room.polls import PollView
 from sfu.room.questions import QuestionView
+from sfu.room.telemetry import Alarm, Sample, Series, SeriesView
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class ClassView:
     polls: tuple[PollView, ...]
     waiting: tuple[WaitingView, ...] | None
     strokes: int
+    telemetry: tuple[SeriesView, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,29 @@ class Erased:
 
 
 @dataclass(frozen=True, slots=True)
+class SeriesDeclared:
+    """New series, or what is said of them has changed."""
+
+    participant: ParticipantId
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplesTaken:
+    participant: ParticipantId
+    samples: tuple[Sample, ...]
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmChanged:
+    """`by` acknowledged it; None where the value did it."""
+
+    alarm: Alarm
+    by: ParticipantId | None
+
+
+@dataclass(frozen=True, slots=True)
 class Broadcasted:
     participant: ParticipantId
     name: str
@@ -125,6 +150,9 @@ ClassEvent = (
     | Reacted
     | Drawn
     | Erased
+    | SeriesDeclared
+    | SamplesTaken
+    | AlarmChanged
     | Broadcasted
     | RecordingChanged
 )

@@ -33,6 +33,7 @@ from sfu.room.class_records import (
     TurnTaken,
 )
 from sfu.room.effects import Announce, ClassToStore, Effect
+from sfu.room.measuring import measure
 from sfu.room.model import Instant, Participant
 from sfu.room.moderation import moderate
 from sfu.room.polls import Poll
@@ -49,6 +50,8 @@ def act(room: Room, member: Participant, wanted: acts.Act, now: Instant) -> list
         return moderate(room, member, wanted, now)
     if member.grants.hidden:
         raise RequestError("not_allowed", "who is hidden only watches")
+    if isinstance(wanted, acts.TelemetryAct):
+        return measure(room, member, wanted, now)
     match wanted:
         case acts.RaiseHand() | acts.LowerHand() | acts.CallOn():
             return _hands(room, member, wanted, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +20,7 @@ from sfu.room.model import (
     Subscription,
 )
 from sfu.room.permissions import Grants
+from sfu.room.telemetry import Sample
 
 # --- what participants are told ----------------------------------------------------------------
 
@@ -232,6 +234,16 @@ class ClassToStore:
     change: ClassChange
 
 
+@dataclass(frozen=True, slots=True)
+class SamplesToStore:
+    """Keep them for later. `units` are the series'."""
+
+    room: RoomName
+    identity: str
+    samples: tuple[Sample, ...]
+    units: Mapping[str, str]
+
+
 Effect = (
     Announce
     | RoomOpened
@@ -250,5 +262,6 @@ Effect = (
     | SubscriptionClosed
     | ChatToStore
     | ChatReadTo
+    | SamplesToStore
     | ClassToStore
 )

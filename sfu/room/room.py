@@ -38,6 +38,7 @@ from sfu.room.model import (
 from sfu.room.permissions import Grants, Role, Source, Template, source_fits
 from sfu.room.polls import Polls
 from sfu.room.questions import Questions
+from sfu.room.telemetry import Telemetry
 from sfu.rtp.parameters import Kind
 
 SECRET_CHARACTERS = 32
@@ -70,6 +71,7 @@ class Room:
         self.polls = Polls(work.polls)
         self.board = Board(work.strokes)
         self.attendance = Attendance()
+        self.telemetry = Telemetry()
         self.recording: dict[ParticipantId, None] = {}
         self.owners: dict[str, bool] = {}
         """Who has owned the room, and whether it still does: by identity."""
@@ -221,6 +223,7 @@ class Room:
             del participant.subscriptions[publication]
             done.append(effects.SubscriptionClosed(participant.id, publication, asked=False))
         del self.participants[participant.id]
+        self.telemetry.forget(participant.id)
         if not self.participants:
             self.empty_since_us = now.us
         self.attendance.left(participant.id, now.wall_ms, reason)

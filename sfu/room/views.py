@@ -38,6 +38,7 @@ def class_view(room: Room, participant: Participant) -> ClassView:
         ),
         waiting=room.lobby.views() if moderates else None,
         strokes=len(room.board.strokes),
+        telemetry=room.telemetry.views(),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from sfu.room.attendance import Visit
+from sfu.server.csv_cells import cell
 
 COLUMNS = ("identity", "name", "role", "joined_at", "left_at", "minutes", "reason")
 
@@ -21,8 +22,8 @@ def to_csv(visits: Iterable[Visit], now_ms: int) -> str:
         until_ms = now_ms if visit.left_at_ms is None else visit.left_at_ms
         writer.writerow(
             (
-                _cell(visit.identity),
-                _cell(visit.name),
+                cell(visit.identity),
+                cell(visit.name),
                 visit.role,
                 _time(visit.joined_at_ms),
                 "" if visit.left_at_ms is None else _time(visit.left_at_ms),
@@ -35,8 +36,3 @@ def to_csv(visits: Iterable[Visit], now_ms: int) -> str:
 
 def _time(unix_ms: int) -> str:
     return datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _cell(text: str) -> str:
-    """Spreadsheets take what begins so for a formula, and strangers choose their names."""
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

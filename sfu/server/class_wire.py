@@ -11,6 +11,7 @@ from sfu.room.hands import HandsView
 from sfu.room.lobby import WaitingView
 from sfu.room.polls import PollView
 from sfu.room.questions import QuestionView
+from sfu.server import telemetry_wire
 
 Json = dict[str, Any]
 
@@ -95,6 +96,7 @@ def work(value: ClassView) -> Json:
         "polls": [poll(each) for each in value.polls],
         "lobby": None if value.waiting is None else lobby(value.waiting),
         "strokes": value.strokes,
+        "telemetry": telemetry_wire.snapshot(value.telemetry),
     }
 
 
@@ -123,6 +125,8 @@ def event(value: ClassEvent) -> Json:
             return {"type": "erased", "stroke": value.stroke}
         case events.RecordingChanged():
             return {"type": "recording", "participant": value.participant, "on": value.on}
+        case events.SeriesDeclared() | events.SamplesTaken() | events.AlarmChanged():
+            return telemetry_wire.event(value)
         case events.Broadcasted():
             return {
                 "type": "broadcast",

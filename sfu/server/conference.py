@@ -16,6 +16,7 @@ from sfu.config import Config
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationKey, RoomName, SubscriptionKey
 from sfu.media.decisions import LayersWanted, Notice, PublicationSized, Speakers, SubscriptionState
+from sfu.media.plane import PlaneFault
 from sfu.room import acts, commands, effects
 from sfu.room.class_records import ClassHistory
 from sfu.room.commands import Command
@@ -29,6 +30,7 @@ from sfu.server.attendance import Attendance
 from sfu.server.chat import Answer, Chat
 from sfu.server.events import Events
 from sfu.server.lasting import Lasting
+from sfu.server.measurements import Measurements
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
 from sfu.server.passes import Passes
@@ -64,6 +66,7 @@ class Conference:
         self.events = Events(rng)
         self._attendance = Attendance(store)
         self._lasting = Lasting(store)
+        self._measurements = Measurements(store)
         self._passes = Passes(store.folder, clock.wall_ms() / 1000)
         self.chat = Chat(store, self.core, self.apply, config.room.chat_history)
         self._members: dict[ParticipantId, Member] = {}
@@ -364,6 +367,8 @@ class Conference:
                     self._members[effect.participant].grants = effect.grants
                 case effects.ClassToStore():
                     self._lasting.keep(effect.room, effect.change)
+                case effects.SamplesToStore():
+                    self._measurements.keep(effect)
                 case (
                     effects.WaitingBegun()
                     | effects.SessionReplaced()
@@ -426,6 +431,10 @@ class Conference:
                         publisher.publish.want_layers(published.id, notice.rids)
                 case Speakers():
                     self._speaking(notice.speakers)
+                case PlaneFault():
+                    failed = self.media.fail_room(notice.room)
+                    for member in [each for each in self._members.values() if each.room == failed]:
+                        self.fail(member, "internal", "an error of the server")
 
     def _speaking(self, speakers: Iterable[tuple[PublicationKey, float]]) -> None:
         heard = []
@@ -458,13 +467,8 @@ class Conference:
             if member.data_limits.error_due(now_us):
                 member.send_data(label, data.pack({"error": error.code, "topic": topic}))
             return
-        header = {
-            "topic": received.topic,
-            "from": member.id,
-            "text": received.text,
-            "sent_at_ms": clock.wall_ms(),
-        }
-        packed = data.pack(header, received.payload)
+        header = {"topic": received.topic, "from": member.id, "text": received.text}
+        packed = data.pack(header | {"sent_at_ms": clock.wall_ms()}, received.payload)
         room = self.core.room_of(member.id)
         for participant in room.participants if room else ():
             addressed = received.to is None or participant in received.to

@@ -15,11 +15,11 @@ from typing import Any, Literal, get_args
 from sfu import clock
 from sfu.ids import ParticipantId, RoomName, random_text
 from sfu.room import acts, commands, effects
-from sfu.room.class_events import RecordingChanged
+from sfu.room.class_events import AlarmChanged, RecordingChanged
 from sfu.room.commands import Command
 from sfu.room.effects import Effect
 from sfu.room.model import ChatMessage, LeaveReason, ParticipantView
-from sfu.server import wire
+from sfu.server import telemetry_wire, wire
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +118,10 @@ class Events:
                 person = self._people[publication.participant]
                 data = {**_of(publication.participant, person), "publication": wire.publication(publication)}
                 self.emit("published", person.room, data)
+            case effects.Announce(event=AlarmChanged(alarm, by)):
+                if (owner := self._people.get(alarm.participant)) is not None:
+                    data = {**_of(alarm.participant, owner), "alarm": telemetry_wire.alarm(alarm, by)}
+                    self.emit("alarm", owner.room, data)
             case effects.PublicationClosed():
                 person = self._people[effect.participant]
                 data = {**_of(effect.participant, person), "publication": effect.publication}

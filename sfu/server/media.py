@@ -9,10 +9,11 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from sfu import clock
 from sfu.config import Config
-from sfu.ids import ParticipantId, PublicationId, PublicationKey, SubscriptionKey, TransportKey
+from sfu.ids import ParticipantId, PublicationId, PublicationKey, RoomName, SubscriptionKey, TransportKey
 from sfu.media.decisions import Explanation, Notice, Wish
 from sfu.media.plane import (
     EncodingStats,
@@ -24,7 +25,8 @@ from sfu.media.plane import (
 from sfu.media.policy import Policy
 from sfu.sdp.negotiate import LocalParameters
 from sfu.sdp.publish import ReceivedMedia
-from sfu.server.planes import make_plane
+from sfu.server.places import RoomNumbers
+from sfu.server.planes import make_plane, thread_count
 from sfu.transport.peer import PeerTransport, TransportObserver
 from sfu.transport.port import TransportPort
 
@@ -35,6 +37,13 @@ TICK_S = 0.02
 
 PUMP_S = 0.005
 """Beat of the pacers while something waits in them."""
+
+
+class RoomObserver(TransportObserver, Protocol):
+    """Somebody in a room, who is told what happens to a transport."""
+
+    @property
+    def room(self) -> RoomName: ...
 
 
 @dataclass(slots=True)
@@ -64,6 +73,7 @@ class Media:
         self._keys = itertools.count(1)
         self._by_key: dict[PublicationKey, Published] = {}
         self._transports: set[PeerTransport] = set()
+        self._rooms = RoomNumbers()
         self._closing: set[asyncio.Task[None]] = set()
         self._ticking: asyncio.Task[None] | None = None
         self._pumping: asyncio.TimerHandle | None = None
@@ -77,7 +87,9 @@ class Media:
     ) -> Media:
         """Bind the media port. Raises `OSError` where it is taken."""
         media = cls(config, rng, on_notices)
-        media._port = await TransportPort.open(config.rtc, media._receive, media._pump)
+        media._port = await TransportPort.open(
+            config.rtc, media._receive, media._pump, threads=thread_count(config.media)
+        )
         media._plane = make_plane(
             config.media.plane, media._port, rng=rng, cache_packets=config.media.cache_packets
         )
@@ -107,9 +119,10 @@ class Media:
 
     # --- transports ----------------------------------------------------------------------------
 
-    def open_transport(self, observer: TransportObserver) -> PeerTransport:
+    def open_transport(self, observer: RoomObserver) -> PeerTransport:
         """A new transport, and the tick if it is the first."""
         transport = self._port.create(observer)
+        self._plane.place_transport(transport.key, self._rooms.enter(transport.key, observer.room))
         self._transports.add(transport)
         if self._ticking is None:
             self._ticking = asyncio.create_task(self._tick())
@@ -125,11 +138,21 @@ class Media:
         if transport not in self._transports:
             return
         self._transports.remove(transport)
+        self._rooms.leave(transport.key)
         self._plane.close_transport(transport.key)
         self._policy.remove_transport(transport.key)
         task = asyncio.create_task(transport.close())
         self._closing.add(task)
         task.add_done_callback(self._closed)
+
+    def fail_room(self, number: int) -> RoomName | None:
+        """What is left of a room has failed by a fault of the plane; what comes into it from now on is new.
+
+        Returns its name, None where nothing is left of it.
+        """
+        room = self._rooms.fail(number)
+        log.error("the media plane failed with something of this room, which is closed", extra={"room": room})
+        return room
 
     def local_parameters(self, transport: PeerTransport) -> LocalParameters:
         """The server's side of a transport as descriptions carry it."""

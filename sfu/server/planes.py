@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
+import sys
 
+from sfu.config import MediaConfig
 from sfu.errors import ConfigError
 from sfu.media.plane import Egress, MediaPlane
 from sfu.media.python_plane import PythonPlane
 
 log = logging.getLogger(__name__)
+
+MOST_THREADS = 16
+
+
+def thread_count(config: MediaConfig) -> int:
+    """Threads that a plane with threads of its own gets."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return config.threads or min(MOST_THREADS, cores)
 
 
 def make_plane(name: str, egress: Egress, *, rng: random.Random, cache_packets: int) -> MediaPlane:

@@ -21,8 +21,8 @@ from sfu.server.requests import Offer, OfferedMedia
 from sfu.server.wire import Json
 
 if TYPE_CHECKING:
-    from sfu.server.media import Media
-    from sfu.transport.peer import PeerTransport, TransportObserver
+    from sfu.server.media import Media, RoomObserver
+    from sfu.transport.peer import PeerTransport
 
 Apply = Callable[[commands.Command], list[Effect]]
 Refusal = Callable[[Source, Kind, int], str | None]
@@ -48,7 +48,7 @@ class PublishLeg:
         self,
         participant: ParticipantId,
         media: Media,
-        observer: TransportObserver,
+        observer: RoomObserver,
         send: Callable[[Json], None],
         apply: Apply,
         refusal: Refusal,

@@ -12,6 +12,7 @@ from sfu.room.model import Wants
 from sfu.room.permissions import ROLES, SOURCES, Role, Source
 from sfu.sdp.model import MAX_CHARACTERS as MAX_SDP
 from sfu.sdp.model import MAX_MEDIA
+from sfu.server import telemetry_wire
 from sfu.server import validation as v
 from sfu.server.act_requests import PARSERS, InRoom
 from sfu.server.validation import Message
@@ -225,7 +226,7 @@ def parse(message: Message, *, chat_characters: int) -> Request:
         return Chat(text, _recipient(message), file)
     if kind == "chat_edit":
         return ChatEdit(_message(message), _chat_text(message, chat_characters))
-    parser = _PARSERS.get(kind) or PARSERS.get(kind)
+    parser = _PARSERS.get(kind) or PARSERS.get(kind) or telemetry_wire.PARSERS.get(kind)
     if parser is None:
         raise RequestError("unknown_type", "no such message type")
     return parser(message)

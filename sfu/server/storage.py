@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sfu import clock
-from sfu.config import Config
+from sfu.config import Config, StorageConfig
 from sfu.errors import RequestError
 from sfu.server.contents import Contents, open_contents
 from sfu.store import people, retention
@@ -53,7 +53,7 @@ async def open_storage(config: Config) -> AsyncIterator[Storage]:
             log.warning("%d sessions had no end: the server was killed", dead)
         contents = await stack.enter_async_context(open_contents(config.storage, store.folder))
         storage = Storage(store, contents)
-        clearing = asyncio.create_task(_clear_out(storage, config.storage.retention_days))
+        clearing = asyncio.create_task(_clear_out(storage, config.storage))
         try:
             yield storage
         finally:
@@ -62,13 +62,16 @@ async def open_storage(config: Config) -> AsyncIterator[Storage]:
                 await clearing
 
 
-async def _clear_out(storage: Storage, days: int) -> None:
-    while days:
-        before_ms = clock.wall_ms() - days * DAY_MS
+async def _clear_out(storage: Storage, config: StorageConfig) -> None:
+    writes = storage.store.writes
+    while config.retention_days or config.telemetry_days:
         # A failure is logged by the store; the next round is soon enough.
         with contextlib.suppress(RequestError):
-            unused = await storage.store.writes.transact(
-                functools.partial(retention.expire, before_ms=before_ms)
-            )
-            await storage.contents.remove(unused)
+            if config.telemetry_days:
+                before_ms = clock.wall_ms() - config.telemetry_days * DAY_MS
+                await writes.transact(functools.partial(retention.expire_telemetry, before_ms=before_ms))
+            if config.retention_days:
+                before_ms = clock.wall_ms() - config.retention_days * DAY_MS
+                unused = await writes.transact(functools.partial(retention.expire, before_ms=before_ms))
+                await storage.contents.remove(unused)
         await asyncio.sleep(RETENTION_EVERY_S)

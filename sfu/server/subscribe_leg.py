@@ -18,8 +18,8 @@ from sfu.sdp.subscribe import Offer, OutgoingMedia, SentMedia, SubscribeAnswer, 
 from sfu.server.wire import Json
 
 if TYPE_CHECKING:
-    from sfu.server.media import Media, Published
-    from sfu.transport.peer import PeerTransport, TransportObserver
+    from sfu.server.media import Media, Published, RoomObserver
+    from sfu.transport.peer import PeerTransport
 
 ANSWER_TIMEOUT_S = 15.0
 """A browser answers within a second; one that has not after this long never will."""
@@ -55,7 +55,7 @@ class SubscribeLeg:
     def __init__(
         self,
         media: Media,
-        observer: TransportObserver,
+        observer: RoomObserver,
         send: Callable[[Json], None],
         fail: Callable[[ProtocolError], None],
     ) -> None:

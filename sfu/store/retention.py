@@ -53,6 +53,11 @@ async def expire(connection: AsyncConnection, before_ms: int) -> list[str]:
     return await unused(connection, hashes)
 
 
+async def expire_telemetry(connection: AsyncConnection, before_ms: int) -> None:
+    """Delete samples from before `before_ms` (Unix milliseconds)."""
+    await connection.execute(delete(telemetry).where(telemetry.c.at_ms < before_ms))
+
+
 async def _keep_heads(connection: AsyncConnection, before_ms: int) -> None:
     heads = (
         select(messages.c.room, func.max(messages.c.rev))

@@ -97,6 +97,17 @@ class IceAgent:
         )
         return Verdict(answer, proven=True, evicted=evicted, retired=retired)
 
+    def identity(self) -> tuple[str, str] | None:
+        """Username and password of checks that renew consent and change nothing else, None where all may."""
+        if self.remote is None or self.previous is not None:
+            return None
+        return f"{self.local.ufrag}:{self.remote.ufrag}", self.local.pwd
+
+    def renewed(self, at_us: int) -> None:
+        """Consent was renewed on the selected path."""
+        if self.selected is not None and self._consent_us is not None and at_us > self._consent_us:
+            self._consent_us = self.paths[self.selected] = at_us
+
     def uses(self, path: Path, now_us: int) -> bool:
         """Whether `path` is this peer's and was checked of late."""
         checked_us = self.paths.get(path)

@@ -5,22 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sfu.ids import TransportKey
 from sfu.media.plane import Routes
 from sfu.transport import timestamps
-from sfu.transport.path import Path
+from sfu.transport.udp import UdpPath
+
+if TYPE_CHECKING:
+    from sfu.transport.peer import PeerTransport
 
 UPWARD_DATAGRAMS = 128
 """Datagrams taken in one wake-up; then timers and signalling get their turn."""
-
-
-class RoutedPath(Path, Protocol):
-    """A path that the plane can use by itself."""
-
-    def route(self) -> tuple[int, str, int, int]:
-        """Descriptor of the socket, address, port, scope."""
 
 
 OnDatagram = Callable[[int, Any, bytes, int, int], None]
@@ -38,7 +34,7 @@ class LiftedPaths:
         self.routes = routes
         self._on_datagram = on_datagram
         self._on_packet = on_packet
-        self._routed: dict[TransportKey, Path] = {}
+        self._routed: dict[TransportKey, UdpPath] = {}
         self._readable: int | None = None
 
     def start(self, sockets: list[socket.socket], threads: int) -> None:
@@ -69,28 +65,37 @@ class LiftedPaths:
             self._readable = None
             self.routes.stop()
 
-    def learn(self, transport: TransportKey, path: RoutedPath) -> None:
-        """What comes over `path` is this transport's."""
-        self.routes.learn(transport, *path.route()[1:])
+    def learn(self, peer: PeerTransport, path: UdpPath) -> None:
+        """What comes over `path` is this peer's."""
+        self.routes.learn(peer.key, *path.route()[1:])
 
-    def unlearn(self, path: RoutedPath) -> None:
+    def unlearn(self, path: UdpPath) -> None:
         self.routes.unlearn(*path.route()[1:])
 
-    def select(self, transport: TransportKey, path: RoutedPath | None) -> int:
-        """What goes to a transport's peer goes over `path`; None where that is none of UDP.
+    def select(self, peer: PeerTransport) -> None:
+        """Another path may have been selected."""
+        path = peer.agent.selected
+        if path == self._routed.get(peer.key):
+            return
+        if isinstance(path, UdpPath):
+            self._routed[peer.key] = path
+            self.routes.set_route(peer.key, *path.route())
+        elif self._routed.pop(peer.key, None) is not None:
+            peer.bytes_sent += self.routes.route_bytes(peer.key)
+            self.routes.clear_route(peer.key)
 
-        Returns the bytes that the plane has sent over the one before, once it has none any more.
-        """
-        if path == self._routed.get(transport):
-            return 0
-        if path is not None:
-            self._routed[transport] = path
-            self.routes.set_route(transport, *path.route())
-            return 0
-        del self._routed[transport]
-        sent = self.routes.route_bytes(transport)
-        self.routes.clear_route(transport)
-        return sent
+    def agree(self, peer: PeerTransport) -> None:
+        """Checks of a peer over its selected path need no decision any more, as long as they say the same."""
+        self.renew(peer)
+        agent, path = peer.agent, peer.agent.selected
+        if isinstance(path, UdpPath) and (identity := agent.identity()):
+            self.routes.set_consent(peer.key, *path.route()[1:], *identity, agent.paths[path])
+        else:
+            self.routes.withdraw_consent(peer.key)
+
+    def renew(self, peer: PeerTransport) -> None:
+        """Take note of the checks that the plane has answered."""
+        peer.agent.renewed(self.routes.checked_us(peer.key))
 
     def _take(self) -> None:
         datagrams, packets = self.routes.take_upward(UPWARD_DATAGRAMS)

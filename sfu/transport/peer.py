@@ -115,6 +115,7 @@ class PeerTransport:
     def update_remote(self, remote_ufrag: str, remote_pwd: str) -> None:
         """The peer restarted ICE. Spec: RFC 8839 section 4.4.1.1.1."""
         self.agent.remote = Credentials(remote_ufrag, remote_pwd)
+        self._port.agree(self)
 
     def restart_ice(self) -> None:
         """Make new local credentials; the path in use goes on until the peer has proven a new one."""

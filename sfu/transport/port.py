@@ -27,6 +27,7 @@ from sfu.transport.lifted import LiftedPaths
 from sfu.transport.path import Path
 from sfu.transport.peer import PeerTransport, TransportObserver, new_credentials
 from sfu.transport.tcp import TcpPath
+from sfu.transport.udp import UdpPath, set_buffer
 
 log = logging.getLogger(__name__)
 
@@ -44,47 +45,6 @@ MAX_UNPROVEN_TCP_PER_HOST = 64
 """Connections of one address that have passed no check yet; a whole office may share an address."""
 
 OnPacket = Callable[[TransportKey, bytes, int, int], None]
-
-
-class UdpPath:
-    """A remote UDP address on one of our sockets."""
-
-    __slots__ = ("_drop", "_send", "_socket", "key")
-    protocol = "udp"
-
-    def __init__(self, sock: socket.socket, address: Any, drop: Callable[[str], None]) -> None:
-        self.key = address
-        self._socket = sock
-        self._send = sock.sendto
-        self._drop = drop
-
-    @property
-    def host(self) -> str:
-        return str(self.key[0])
-
-    @property
-    def port(self) -> int:
-        return int(self.key[1])
-
-    def route(self) -> tuple[int, str, int, int]:
-        """Descriptor of the socket, address, port, scope."""
-        host = self.host.partition("%")[0]
-        return self._socket.fileno(), host, self.port, self.key[3] if len(self.key) > 3 else 0
-
-    def send(self, data: bytes) -> bool:
-        try:
-            self._send(data, self.key)
-        except OSError as error:
-            full = error.errno in (errno.EAGAIN, errno.ENOBUFS)
-            self._drop("send-buffer-full" if full else "send-error")
-            return False
-        return True
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, UdpPath) and other.key == self.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
 
 
 class TransportPort:
@@ -204,6 +164,12 @@ class TransportPort:
             self._by_ufrag.pop(peer.agent.previous.ufrag, None)
         peer.agent.restart(self._unused())
         self._by_ufrag[peer.ice_ufrag] = peer
+        self.agree(peer)
+
+    def agree(self, peer: PeerTransport) -> None:
+        """Its selected path has been proven, or its checks have to carry other credentials from now on."""
+        if self._lifted is not None:
+            self._lifted.agree(peer)
 
     def deliver(self, peer: PeerTransport, packet: bytes, now_us: int, arrival_us: int) -> None:
         """Hand on SRTP or SRTCP of a peer, or keep it back until there are keys to read it with."""
@@ -324,6 +290,8 @@ class TransportPort:
             # Whoever can forge a source address must not take over the address of somebody else.
             self.counters["stun-address-taken"] += 1
             return
+        if self._lifted is not None:
+            self._lifted.renew(peer)
         verdict = peer.agent.check(message, path, now_us)
         if verdict.answer is None:
             self.counters["stun-refused"] += 1
@@ -337,6 +305,7 @@ class TransportPort:
             if verdict.retired is not None:
                 self._by_ufrag.pop(verdict.retired, None)
             self._route(peer)
+            self.agree(peer)
             peer.checked()
         path.send(verdict.answer)
 
@@ -350,7 +319,7 @@ class TransportPort:
         if isinstance(path, TcpPath):
             path.proven = True
         elif self._lifted is not None and owner is not peer and isinstance(path, UdpPath):
-            self._lifted.learn(peer.key, path)
+            self._lifted.learn(peer, path)
 
     def _disown(self, path: Path) -> None:
         """What comes over `path` is nobody's."""
@@ -361,8 +330,7 @@ class TransportPort:
     def _route(self, peer: PeerTransport) -> None:
         """Where a peer is may have changed."""
         if self._lifted is not None:
-            path = peer.agent.selected
-            peer.bytes_sent += self._lifted.select(peer.key, path if isinstance(path, UdpPath) else None)
+            self._lifted.select(peer)
 
     def count(self, reason: str) -> None:
         """Note that something was dropped. `reason` is a constant, never a peer's text."""
@@ -419,8 +387,8 @@ class TransportPort:
             try:
                 if version == 6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                _set_buffer(sock, socket.SO_RCVBUF, self._config.receive_buffer_bytes, "net.core.rmem_max")
-                _set_buffer(sock, socket.SO_SNDBUF, self._config.send_buffer_bytes, "net.core.wmem_max")
+                set_buffer(sock, socket.SO_RCVBUF, self._config.receive_buffer_bytes, "net.core.rmem_max")
+                set_buffer(sock, socket.SO_SNDBUF, self._config.send_buffer_bytes, "net.core.wmem_max")
                 timestamps.enable(sock)
                 sock.setblocking(False)
                 sock.bind((host, self.port or self._config.port))
@@ -473,12 +441,6 @@ class TransportPort:
             await asyncio.sleep(WATCH_S)
             now_us = clock.now_us()
             for peer in list(self._peers.values()):
+                if self._lifted is not None:
+                    self._lifted.renew(peer)
                 peer.watch(now_us)
-
-
-def _set_buffer(sock: socket.socket, option: int, size: int, limit: str) -> None:
-    """Ask for a socket buffer. Linux cuts the wish to `limit` in silence, and reports twice what it gave."""
-    sock.setsockopt(socket.SOL_SOCKET, option, size)
-    given = sock.getsockopt(socket.SOL_SOCKET, option) // 2
-    if given < size:
-        log.info("a socket buffer has %d of %d bytes; raise %s for busy servers", given, size, limit)

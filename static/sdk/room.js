@@ -10,6 +10,7 @@ import { Roster } from './roster.js';
 import { Signal } from './signal.js';
 import { StatsSampler } from './stats.js';
 import { SubscribeTransport } from './subscribe-transport.js';
+import { Telemetry } from './telemetry.js';
 
 /**
  * @typedef {'idle' | 'connecting' | 'lobby' | 'connected' | 'reconnecting' | 'closed'} RoomState
@@ -43,6 +44,8 @@ export class Room extends EventTarget {
   pass = '';
   /** Hands, questions, polls, whiteboard, moderation. */
   classroom = new Classroom((type, members) => this.#signal.request(type, members));
+  /** What is measured. */
+  telemetry = new Telemetry((type, members) => this.#signal.request(type, members));
 
   #signal;
   #roster = new Roster((type, detail) => this.#emit(type, detail));
@@ -298,6 +301,7 @@ export class Room extends EventTarget {
     this.#setState('connected', { resumed });
     this.#roster.sync(joined.participants);
     this.classroom.sync(joined);
+    this.telemetry.sync(joined.class?.telemetry);
     this.#repeatWishes();
     this.#emit('localchanged', {});
   }
@@ -346,6 +350,7 @@ export class Room extends EventTarget {
         this.#roster.updated(message.participant);
         break;
       case 'participant_left':
+        this.telemetry.forget(message.participant);
         this.#roster.left(message.participant, message.reason);
         break;
       case 'publication_added':
@@ -388,7 +393,7 @@ export class Room extends EventTarget {
         this.#emit('goingaway', {});
         break;
       default: // what newer servers say besides
-        this.classroom.received(message);
+        if (!this.telemetry.received(message)) this.classroom.received(message);
     }
   }
 

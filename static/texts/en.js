@@ -370,4 +370,17 @@ export default {
   'api.bytes': 'bytes',
   'api.send': 'Send',
   'api.unreachable': 'The server does not answer.',
+
+  'gauges.open': 'Measured by {name}: {values}',
+  'gauges.none': 'no value yet',
+  'gauges.alarm.low': 'too low',
+  'gauges.alarm.high': 'too high',
+  'gauges.title': 'Measured by {name}',
+  'gauges.csv': 'Save as CSV',
+  'gauges.acknowledge': 'Acknowledge the alarm',
+  'gauges.low': 'at least {value}',
+  'gauges.high': 'at most {value}',
+  'toast.alarm.low': 'Alarm: {title} of {name} is too low: {value}',
+  'toast.alarm.high': 'Alarm: {title} of {name} is too high: {value}',
+  'toast.alarm.cleared': '{title} of {name} is back at {value}',
 };

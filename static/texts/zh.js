@@ -368,4 +368,17 @@ export default {
   'api.bytes': '字节',
   'api.send': '发送',
   'api.unreachable': '服务器没有应答。',
+
+  'gauges.open': '{name} 的测量值：{values}',
+  'gauges.none': '暂无数值',
+  'gauges.alarm.low': '过低',
+  'gauges.alarm.high': '过高',
+  'gauges.title': '{name} 的测量值',
+  'gauges.csv': '保存为 CSV',
+  'gauges.acknowledge': '确认警报',
+  'gauges.low': '不低于 {value}',
+  'gauges.high': '不高于 {value}',
+  'toast.alarm.low': '警报：{name} 的 {title} 过低：{value}',
+  'toast.alarm.high': '警报：{name} 的 {title} 过高：{value}',
+  'toast.alarm.cleared': '{name} 的 {title} 已恢复：{value}',
 };

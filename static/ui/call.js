@@ -13,6 +13,7 @@ import { PeoplePanel } from './people.js';
 import { ReconnectingOverlay } from './reconnecting.js';
 import { shortcuts } from './shortcuts.js';
 import { Stage } from './stage.js';
+import { TelemetryView } from './telemetry.js';
 import { describeTiles } from './tile-model.js';
 
 /** @typedef {import('../sdk/room.js').Room} Room */
@@ -44,6 +45,7 @@ export class CallPage {
   #people;
   #class;
   #controls;
+  #telemetry;
   #overlay;
   #hear;
   #alone;
@@ -83,6 +85,7 @@ export class CallPage {
       openPanel: (panel) => this.#open(panel),
       panel: () => this.#panel,
     });
+    this.#telemetry = new TelemetryView(room, { toasts, stage: this.#stage });
     this.#overlay = new ReconnectingOverlay(() => room.retryNow());
     this.#hear = el(
       'button',
@@ -120,6 +123,7 @@ export class CallPage {
     this.#callMedia.dispose();
     this.#stage.dispose();
     this.#class.dispose();
+    this.#telemetry.dispose();
     this.#audio.dispose();
     this.#overlay.hide();
   }

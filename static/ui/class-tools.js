@@ -5,6 +5,7 @@ import { breakoutsDialog } from './breakouts.js';
 import { ClassPanel } from './class-panel.js';
 import { el } from './dom.js';
 import { Reactions } from './reactions.js';
+import { saveReport } from './reports.js';
 
 /** What a call has besides media and chat: it follows the room's class and asks the server for what is pressed. */
 export class ClassTools {
@@ -114,16 +115,9 @@ export class ClassTools {
 
   /** Save the attendance report. */
   async attendance() {
-    const { name, self, secret } = this.#room;
-    const url = `/api/v1/rooms/${encodeURIComponent(name)}/attendance.csv`;
-    const answer = await fetch(url, { headers: { Authorization: `Participant ${self.id}:${secret}` } }).catch(() => null);
-    if (!answer?.ok) {
-      this.#toasts.show(t(messageKey('not_allowed')), 'bad');
-      return;
-    }
-    const link = el('a', { href: URL.createObjectURL(await answer.blob()), download: `attendance-${name}.csv` });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    const { name } = this.#room;
+    if (await saveReport(this.#room, 'attendance.csv', `attendance-${name}.csv`)) return;
+    this.#toasts.show(t(messageKey('not_allowed')), 'bad');
   }
 
   #changed(what, panel) {

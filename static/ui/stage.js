@@ -18,6 +18,8 @@ const PAGER_MARGIN = 12;
 export class Stage {
   /** @type {Map<string, Tile>} */
   #tiles = new Map();
+  /** @type {Map<string, HTMLElement>} */
+  #gauges = new Map();
   /** @type {TileView[]} */
   #views = [];
   #pinned = '';
@@ -91,7 +93,11 @@ export class Stage {
       this.#tiles.delete(key);
     }
     if (!keys.has(this.#pinned)) this.#pinned = '';
-    for (const view of views) this.#tile(view.key).update(view);
+    for (const view of views) {
+      const tile = this.#tile(view.key);
+      tile.update(view);
+      this.#gauge(tile);
+    }
     const publications = new Set(views.map((each) => each.publication));
     this.#wishes.prune((publication) => publications.has(publication));
     this.#arrange();
@@ -122,6 +128,17 @@ export class Stage {
     if (this.#active === participant) return;
     this.#active = participant;
     if (this.view === 'speaker') this.#arrange();
+  }
+
+  /** @param {Map<string, HTMLElement>} gauges what each participant measures, for its tile */
+  setGauges(gauges) {
+    this.#gauges = gauges;
+    for (const tile of this.#tiles.values()) this.#gauge(tile);
+  }
+
+  #gauge(tile) {
+    const { participant = '', source } = tile.view ?? {};
+    tile.setGauges(source === 'camera' ? (this.#gauges.get(participant) ?? null) : null);
   }
 
   /** @param {Map<string, import('../sdk/stats.js').StreamStats> | null} stats by publication; null hides them */

@@ -83,6 +83,14 @@ export class Tile {
     this.#showState();
   }
 
+  /** @param {HTMLElement | null} gauges what the participant measures */
+  setGauges(gauges) {
+    const shown = this.element.querySelector('.gauges');
+    if (shown === gauges) return;
+    shown?.remove();
+    if (gauges) this.element.append(gauges);
+  }
+
   /** @param {boolean} pinned */
   setPinned(pinned) {
     const key = pinned ? 'tile.unpin' : 'tile.pin';

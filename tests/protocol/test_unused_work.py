@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import av
 import pytest
 from live_peers import Picture, join
-from signalling import clients, local_config, until
+from signalling import LOCAL, clients, local_config, until
 
-from sfu.config import MediaConfig
 from sfu.media import demand
 from sfu_client import Room
 
@@ -94,7 +94,7 @@ async def test_it_is_said_again_after_a_resumption() -> None:
 
 
 async def test_pictures_beyond_the_limit_are_paused_and_say_why() -> None:
-    async with clients(local_config(media=MediaConfig(last_n=1))) as those:
+    async with clients(local_config(media=replace(LOCAL.media, last_n=1))) as those:
         ann, ben, viewer = await join(those, ["Ann", "Ben", "Viewer"])
         publications = []
         for peer in (ann, ben):

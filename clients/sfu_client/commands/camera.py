@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from sfu_client import events
+from sfu_client.capture import machine
 from sfu_client.capture.base import UnusableSourceError
 from sfu_client.commands import common
-from sfu_client.errors import ClientError, ClosedError, UnavailableError
+from sfu_client.errors import ClientError, ClosedError, RefusedError, UnavailableError
 from sfu_client.publish import LocalPublication
 from sfu_client.room import Room
 
@@ -58,6 +59,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--motion", action="store_true", help="box what moves, and send data on the topic 'motion'"
     )
     parser.add_argument(
+        "--telemetry",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="send this machine's load, memory and temperature every so many seconds; 0 sends none",
+    )
+    parser.add_argument(
         "--no-retry", action="store_true", help="end with status 69 when the server is not there"
     )
 
@@ -67,6 +75,9 @@ async def run(args: argparse.Namespace) -> int:
     common.start_logging(args.verbose)
     if args.fps <= 0 or args.fps > 120:
         common.say("sfu camera: --fps must be between 0 and 120")
+        return os.EX_USAGE
+    if args.telemetry and not 0.1 <= args.telemetry <= 3600:
+        common.say("sfu camera: --telemetry must be between 0.1 and 3600 seconds")
         return os.EX_USAGE
     if args.copy and (args.timestamp or args.motion or args.size or args.source == "synthetic"):
         common.say("sfu camera: --copy changes no picture: leave out --size, --timestamp and --motion")
@@ -121,7 +132,8 @@ class _Camera:
         incoming = room.events()
         publishing = asyncio.ensure_future(self._publish(room))
         watching = asyncio.ensure_future(self._watch(incoming))
-        waited: set[asyncio.Future[Any]] = {publishing, watching, self._unusable}
+        measuring = asyncio.ensure_future(self._measure(room))
+        waited: set[asyncio.Future[Any]] = {publishing, watching, measuring, self._unusable}
         try:
             while True:
                 done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -135,9 +147,9 @@ class _Camera:
                     return common.closed_status(room.closed or ClosedError("left", ""))
                 waited -= done
         finally:
-            for task in (publishing, watching):
+            for task in (publishing, watching, measuring):
                 task.cancel()
-            await asyncio.gather(publishing, watching, return_exceptions=True)
+            await asyncio.gather(publishing, watching, measuring, return_exceptions=True)
 
     async def _publish(self, room: Room) -> None:
         args = self._args
@@ -154,6 +166,27 @@ class _Camera:
         published: list[LocalPublication] = await asyncio.gather(*jobs)
         logger.info("publishing %s in room %s", " and ".join(item.kind for item in published), room.name)
         print(f"Watch: {common.watch_link(args.server, args.room)}", flush=True)
+
+    async def _measure(self, room: Room) -> None:
+        """Send what this machine measures of itself, and what could not be sent is left out."""
+        if not self._args.telemetry:
+            return
+        declared = False
+        while True:
+            try:
+                if not declared:
+                    await room.telemetry.declare(*machine.series())
+                    declared = True
+                await room.telemetry.send(machine.measure())
+            except RefusedError as error:
+                # Not declared: this is a new participant, of whom nothing is known.
+                declared = False
+                if error.code != "not_found":
+                    logger.error("the server does not take telemetry: %s", error)
+                    return
+            except ClientError as error:
+                logger.debug("telemetry is not sent: %s", error)
+            await asyncio.sleep(self._args.telemetry)
 
     async def _watch(self, incoming: events.EventStream) -> None:
         """Log the connection's life; ends when the room is closed for good."""

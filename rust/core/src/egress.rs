@@ -209,7 +209,7 @@ impl Subscription {
     fn settle_soon(&mut self, hub: &mut Hub) {
         if !self.unsettled {
             self.unsettled = true;
-            hub.unsettled.push(self.id);
+            hub.unsettled.push_back(self.id);
         }
     }
 

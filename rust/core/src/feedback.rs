@@ -167,7 +167,7 @@ impl Subscription {
         }
         self.stats.plis_received += 1;
         if let Some(wanted) = self.wanted {
-            hub.events.push(Event::KeyframeWanted {
+            hub.ask(Event::KeyframeWanted {
                 publication: publication.key,
                 rid: publication.encodings[wanted].stats.rid.clone(),
                 reason: if fir_seq.is_some() { "fir" } else { "pli" },
@@ -250,7 +250,7 @@ impl Subscription {
         }
         if self.asked_us < 0 || now_us - self.asked_us >= REMIND_US {
             self.asked_us = now_us;
-            hub.events.push(Event::KeyframeWanted {
+            hub.ask(Event::KeyframeWanted {
                 publication: publication.key,
                 rid: publication.encodings[wanted].stats.rid.clone(),
                 reason: if self.runs.is_empty() { "join" } else { "switch" },

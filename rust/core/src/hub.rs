@@ -1,6 +1,6 @@
 //! What all parts of a plane write to: packets that are to be sent, events, counters.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::ingress::SubscriptionId;
@@ -59,7 +59,16 @@ impl Outbox {
         self.bytes.clear();
         self.envelopes.clear();
     }
+
+    /// Keep the first `packets` only: what came after them may be half made.
+    pub fn keep(&mut self, packets: usize) {
+        self.envelopes.truncate(packets);
+        self.bytes.truncate(self.envelopes.last().map_or(0, |last| last.end));
+    }
 }
+
+/// Events that wait for their poll at most, of those that peers cause as they like.
+const EVENTS: usize = 8192;
 
 #[derive(Default)]
 pub struct Hub {
@@ -70,5 +79,31 @@ pub struct Hub {
     /// Transports whose pacers have something to do later.
     pub waiting: BTreeSet<TransportKey>,
     /// Subscriptions that have something to settle before their next turn.
-    pub unsettled: Vec<SubscriptionId>,
+    pub unsettled: VecDeque<SubscriptionId>,
+}
+
+impl Hub {
+    /// Tell of something that a peer may cause as often as it likes; where nobody listens it is left out.
+    pub fn ask(&mut self, event: Event) {
+        if self.events.len() < EVENTS {
+            self.events.push(event);
+        } else {
+            self.counters.drop("event-queue-full");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_peers_cause_waits_within_bounds_and_what_is_so_is_always_told() {
+        let mut hub = Hub::default();
+        let wanted = || Event::KeyframeWanted { publication: 1, rid: "".into(), reason: "pli" };
+        (0..EVENTS + 5).for_each(|_| hub.ask(wanted()));
+        hub.events.push(Event::EncodingStopped { publication: 1, rid: "".into() });
+        assert_eq!(hub.events.len(), EVENTS + 1);
+        assert_eq!(hub.counters.dropped.get("event-queue-full"), Some(&5));
+    }
 }

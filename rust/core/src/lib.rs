@@ -20,6 +20,7 @@ pub mod red;
 pub mod rtcp;
 pub mod sequence;
 pub mod srtp;
+pub mod stun;
 pub mod transport_cc;
 pub mod twcc;
 

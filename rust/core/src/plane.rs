@@ -55,6 +55,9 @@ pub struct Plane {
     /// Where a datagram is unprotected.
     inbound: Vec<u8>,
     spare: Option<Box<MediaPacket>>,
+    /// The transport whose next datagram fails.
+    #[cfg(feature = "faults")]
+    pub fails: Option<TransportKey>,
 }
 
 impl Plane {
@@ -74,6 +77,8 @@ impl Plane {
             at_work: None,
             inbound: Vec::new(),
             spare: None,
+            #[cfg(feature = "faults")]
+            fails: None,
         }
     }
 
@@ -370,6 +375,8 @@ impl Plane {
         };
         self.hub.counters.received += 1;
         self.at_work = Some(key);
+        #[cfg(feature = "faults")]
+        assert_ne!(self.fails.take_if(|fails| *fails == key), Some(key), "a fault was asked for");
         let mut data = std::mem::take(&mut self.inbound);
         data.clear();
         data.extend_from_slice(datagram);

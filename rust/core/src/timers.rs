@@ -33,7 +33,7 @@ impl Plane {
                 let transport = &mut self.transports[id];
                 let results = transport.out.history.matched(&feedback);
                 if !results.is_empty() {
-                    self.hub.events.push(Event::TransportFeedback { transport: transport.out.key, results });
+                    self.hub.ask(Event::TransportFeedback { transport: transport.out.key, results });
                 }
             }
             Rtcp::ReceiverReport { reports, .. } => self.receive_blocks(id, &reports, now_us),
@@ -63,7 +63,7 @@ impl Plane {
                 subscriptions.sort_unstable();
                 subscriptions.dedup();
                 let transport = transport.out.key;
-                self.hub.events.push(Event::RembReceived { transport, bitrate_bps, subscriptions });
+                self.hub.ask(Event::RembReceived { transport, bitrate_bps, subscriptions });
             }
             Rtcp::Goodbye { ssrcs } => {
                 for ssrc in ssrcs {
@@ -158,12 +158,11 @@ impl Plane {
                 self.report(id, now_us);
             }
         }
-        let unsettled = std::mem::take(&mut self.hub.unsettled);
-        for id in &unsettled {
-            self.subscriptions[*id].unsettled = false;
-        }
-        for id in unsettled {
+        // One by one: those after a fault of ours have to stay.
+        for _ in 0..self.hub.unsettled.len() {
+            let Some(id) = self.hub.unsettled.pop_front() else { break };
             let subscription = &mut self.subscriptions[id];
+            subscription.unsettled = false;
             let publication = &self.publications[subscription.publication];
             let transport = &mut self.transports[subscription.transport].out;
             self.at_work = Some(transport.key);
@@ -205,7 +204,7 @@ impl Plane {
                     let gets = |each: &usize| self.subscriptions[*each].gets(index);
                     if publication.config.kind == Kind::Video && publication.subscriptions.iter().any(gets) {
                         let publication = publication.key;
-                        self.hub.events.push(Event::KeyframeWanted { publication, rid, reason: "loss" });
+                        self.hub.ask(Event::KeyframeWanted { publication, rid, reason: "loss" });
                     }
                 }
             }

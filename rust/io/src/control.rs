@@ -85,7 +85,7 @@ impl Engine {
 
     pub fn close_publication(&self, key: PublicationKey) -> Result<(), Fault> {
         let Some(known) = self.objects.lock().publications.remove(&key) else { return Ok(()) };
-        self.lane(known.lane).state.mirrors.remove(&key);
+        self.on_lane(known.lane, |turn| turn.state.mirrors.remove(&key));
         for lane in known.mirrors.keys().chain([&known.lane]) {
             self.control(*lane, |plane| plane.close_publication(key))?;
         }
@@ -143,10 +143,10 @@ impl Engine {
         if *count > 1 {
             return Ok(());
         }
-        let mut home = self.lane(known.lane);
-        home.state.mirrors.entry(publication).or_default().push(lane);
-        let encodings = home.guarded(|plane| plane.set_mirrored(publication, true)).ok_or(Fault)?;
-        drop(home);
+        let encodings = self.on_lane(known.lane, |home| {
+            home.state.mirrors.entry(publication).or_default().push(lane);
+            home.guarded(|plane| plane.set_mirrored(publication, true)).ok_or(Fault)
+        })?;
         let (config, muted) = (known.config.clone(), known.muted);
         self.control(lane, |plane| plane.open_mirror(publication, config, &encodings, muted))
     }
@@ -163,14 +163,16 @@ impl Engine {
             return Ok(());
         }
         known.mirrors.remove(&lane);
-        let mut home = self.lane(known.lane);
-        if known.mirrors.is_empty() {
-            home.state.mirrors.remove(&publication);
-            home.guarded(|plane| plane.set_mirrored(publication, false)).ok_or(Fault)?;
-        } else if let Some(lanes) = home.state.mirrors.get_mut(&publication) {
-            lanes.retain(|other| *other != lane);
-        }
-        drop(home);
+        let last = known.mirrors.is_empty();
+        self.on_lane(known.lane, |home| {
+            if let Some(lanes) = home.state.mirrors.get_mut(&publication) {
+                lanes.retain(|other| *other != lane);
+            }
+            if last {
+                home.state.mirrors.remove(&publication);
+                home.guarded(|plane| plane.set_mirrored(publication, false));
+            }
+        });
         self.control(lane, |plane| plane.close_publication(publication))
     }
 

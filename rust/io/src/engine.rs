@@ -5,13 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use parking_lot::{Mutex, RwLock};
 use pysfu_plane_core::hub::{Counters, Event, Outbox};
 use pysfu_plane_core::parameters::TransportKey;
 use pysfu_plane_core::plane::Plane;
+use pysfu_plane_core::stun::Consent;
 use rustc_hash::FxHashMap;
 
 use crate::control::Objects;
@@ -125,6 +126,8 @@ impl Engine {
                 room,
                 phase: AtomicU8::new(EARLY),
                 received_bytes: AtomicU64::default(),
+                consent: Mutex::default(),
+                checked_us: AtomicI64::default(),
                 sent_bytes: Arc::default(),
             })
         };
@@ -138,7 +141,7 @@ impl Engine {
         directory.by_address.retain(|_, other| other.key != key);
         drop(directory);
         self.placement.lock().leave(link.room.number, link.lane);
-        self.lane(link.lane).state.routes.clear(key);
+        self.on_lane(link.lane, |turn| turn.state.routes.clear(key));
         self.forget_sockets(&mut self.sockets.lock());
     }
 
@@ -151,6 +154,25 @@ impl Engine {
     /// Datagrams from `from` are nobody's.
     pub fn unlearn(&self, from: SocketAddr) {
         self.shared.directory.write().by_address.remove(&from);
+    }
+
+    /// The peer was checked at `from`. Answer further checks from there by `consent`.
+    pub fn set_consent(&self, key: TransportKey, from: SocketAddr, consent: Consent, checked_us: i64) {
+        let link = self.link(key);
+        link.checked_us.store(checked_us, Ordering::Relaxed);
+        *link.consent.lock() = Some((from, Arc::new(consent)));
+    }
+
+    /// Leave all checks to the owner.
+    pub fn withdraw_consent(&self, key: TransportKey) {
+        if let Some(link) = self.shared.link(key) {
+            *link.consent.lock() = None;
+        }
+    }
+
+    /// When the last check was that `set_consent` told of, or that was answered here; 0 where none was.
+    pub fn checked_us(&self, transport: TransportKey) -> i64 {
+        self.shared.link(transport).map_or(0, |link| link.checked_us.load(Ordering::Relaxed))
     }
 
     /// Send a transport's datagrams to `to` from the socket that its owner knows as `number`. `socket` gives a
@@ -168,9 +190,9 @@ impl Engine {
             Entry::Vacant(free) => free.insert((Arc::new(Socket::from(socket()?)), usize::MAX)),
         };
         let link = self.link(transport);
-        let mut turn = self.lane(link.lane);
-        turn.state.routes.set(transport, socket.clone(), *place, to, link.sent_bytes.clone());
-        drop(turn);
+        self.on_lane(link.lane, |turn| {
+            turn.state.routes.set(transport, socket.clone(), *place, to, link.sent_bytes.clone());
+        });
         self.forget_sockets(&mut sockets);
         Ok(())
     }
@@ -178,7 +200,7 @@ impl Engine {
     /// Send nothing more for a transport. A socket that no route needs any more is closed.
     pub fn clear_route(&self, transport: TransportKey) {
         if let Some(link) = self.shared.link(transport) {
-            self.lane(link.lane).state.routes.clear(transport);
+            self.on_lane(link.lane, |turn| turn.state.routes.clear(transport));
             link.sent_bytes.store(0, Ordering::Relaxed);
         }
         self.forget_sockets(&mut self.sockets.lock());
@@ -209,7 +231,7 @@ impl Engine {
     pub fn poll_events(&self) -> Vec<Event> {
         let mut events = Vec::new();
         for number in 0..self.shared.lanes.len() {
-            events.append(&mut self.lane(number).state.plane.poll_events());
+            events.append(&mut self.on_lane(number, |turn| turn.state.plane.poll_events()));
         }
         events
     }
@@ -222,8 +244,7 @@ impl Engine {
     pub fn counters(&self) -> Counters {
         let mut sum = self.shared.counters.lock().clone();
         for number in 0..self.shared.lanes.len() {
-            let turn = self.lane(number);
-            let counters = turn.state.plane.counters();
+            let counters = self.on_lane(number, |turn| turn.state.plane.counters().clone());
             sum.received += counters.received;
             sum.forwarded += counters.forwarded;
             for (reason, count) in &counters.dropped {
@@ -247,24 +268,24 @@ impl Engine {
         act: F,
     ) -> Result<Result<T, Fault>, F> {
         match self.shared.lanes[lane].try_turn(&self.shared, self.shared.sockets()) {
-            Some(turn) => Ok(self.finish(turn, act)),
+            Some(turn) => Ok(self.finish(turn, |turn| turn.guarded(act)).ok_or(Fault)),
             None => Err(act),
         }
     }
 
     /// Do something with a lane's plane as soon as that lane is free.
     pub fn control<T>(&self, lane: usize, act: impl FnOnce(&mut Plane) -> T) -> Result<T, Fault> {
-        self.finish(self.lane(lane), act)
+        self.on_lane(lane, |turn| turn.guarded(act)).ok_or(Fault)
     }
 
-    /// The turn of whoever has no worker's sockets, as soon as the lane is free.
-    pub(crate) fn lane(&self, number: usize) -> Turn<'_> {
-        self.shared.lanes[number].turn(&self.shared, self.shared.sockets())
+    /// Have a turn as soon as the lane is free.
+    pub(crate) fn on_lane<T>(&self, number: usize, act: impl FnOnce(&mut Turn) -> T) -> T {
+        self.finish(self.shared.lanes[number].turn(&self.shared, self.shared.sockets()), act)
     }
 
-    fn finish<T>(&self, mut turn: Turn, act: impl FnOnce(&mut Plane) -> T) -> Result<T, Fault> {
+    fn finish<T>(&self, mut turn: Turn, act: impl FnOnce(&mut Turn) -> T) -> T {
         let lane = turn.number();
-        let done = turn.guarded(act);
+        let done = act(&mut turn);
         if self.is_running() {
             turn.end();
             if self.shared.lanes[lane].has_waiting() {
@@ -273,12 +294,12 @@ impl Engine {
         } else {
             turn.flush();
         }
-        done.ok_or(Fault)
+        done
     }
 
     /// What has been made and has no route, where no threads run. `take` reads it; it is gone afterwards.
     pub fn left<T>(&self, take: impl FnOnce(&Outbox) -> T) -> T {
-        let mut turn = self.lane(0);
+        let mut turn = self.shared.lanes[0].turn(&self.shared, &[]);
         let out = turn.state.plane.out().0;
         let taken = take(out);
         out.clear();
@@ -292,7 +313,7 @@ impl Drop for Engine {
     }
 }
 
-fn shared(planes: Vec<Plane>, desks: Vec<Desk>) -> io::Result<Shared> {
+pub(crate) fn shared(planes: Vec<Plane>, desks: Vec<Desk>) -> io::Result<Shared> {
     Ok(Shared {
         lanes: planes.into_iter().enumerate().map(|(number, plane)| Lane::new(number, plane)).collect(),
         directory: RwLock::new(Directory::default()),

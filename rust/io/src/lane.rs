@@ -18,7 +18,7 @@ use crate::shared::Shared;
 const WAITING: usize = 4096;
 const WAITING_BYTES: usize = 8 << 20;
 /// Packets made before they are sent: a run of one destination may span datagrams, and nobody waits for long.
-const MADE: usize = 256;
+const MADE: usize = 1024;
 /// The plane's timers: RTCP, NACKs and feedback are due within this.
 pub const TICK_US: i64 = 20_000;
 /// Beat of the pacers while something waits in them.
@@ -145,12 +145,11 @@ impl Turn<'_> {
     /// fault of ours (a panic) came between: the room that was worked on is marked.
     pub fn guarded<T>(&mut self, act: impl FnOnce(&mut Plane) -> T) -> Option<T> {
         let plane = &mut self.state.plane;
-        let done = catch_unwind(AssertUnwindSafe(|| act(plane)));
-        match done {
+        let made = plane.out().0.envelopes.len();
+        match catch_unwind(AssertUnwindSafe(|| act(plane))) {
             Ok(done) => Some(done),
             Err(_) => {
-                // A packet may have been left half made.
-                plane.out().0.clear();
+                plane.out().0.keep(made);
                 self.shared.fault(plane.at_work());
                 None
             }
@@ -260,5 +259,29 @@ fn tell_mirrors(shared: &Shared, copies: &mut Copies, mirrors: &FxHashMap<Public
     copies.clear();
     for lane in (0..shared.lanes.len()).filter(|lane| told & 1 << lane != 0) {
         shared.wake(lane);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::shared;
+
+    #[test]
+    fn what_waits_is_bounded_and_done_by_whoever_leaves_the_lane() {
+        let shared = shared(vec![Plane::new(1, 16)], Vec::new()).unwrap();
+        let lane = &shared.lanes[0];
+        let turn = lane.turn(&shared, &[]);
+        let put = || lane.put(What::Datagram(1), &[0x80; 20], 0);
+        assert_eq!((0..WAITING + 5).filter(|_| put()).count(), WAITING);
+        // It is at work: nobody else gets it, and nothing is lost.
+        lane.serve(&shared, &[]);
+        assert!(lane.has_waiting());
+        turn.end();
+        lane.serve(&shared, &[]);
+        assert!(!lane.has_waiting());
+        let dropped = &lane.turn(&shared, &[]).state.plane.counters().dropped.clone();
+        assert_eq!(dropped.get("no-transport"), Some(&(WAITING as u64)));
+        assert!(!lane.put(What::Datagram(1), &vec![0; WAITING_BYTES + 1], 0));
     }
 }

@@ -235,3 +235,21 @@ fn cut(header: &mut libc::msghdr, control: &mut Control, size: u16) {
         libc::CMSG_DATA(message).cast::<u16>().write_unaligned(size);
     }
 }
+
+/// Make a socket refuse segments, as some interfaces do: without checksums the kernel cuts nothing.
+#[cfg(test)]
+pub fn refuse_segments(socket: BorrowedFd) {
+    let on: libc::c_int = 1;
+    // SAFETY: the option's value is an int, which outlives the call.
+    let done = unsafe {
+        let size = size_of::<libc::c_int>() as libc::socklen_t;
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NO_CHECK,
+            (&raw const on).cast(),
+            size,
+        )
+    };
+    assert_eq!(done, 0);
+}

@@ -276,6 +276,24 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_that_refuses_segments_goes_on_without() {
+        let (one, sender) = (receiver(), receiver());
+        let mut routes = Routes::default();
+        let socket = socket_of(&sender);
+        mmsg::refuse_segments(socket.descriptor.as_fd());
+        add(&mut routes, 1, &socket, one.local_addr().unwrap());
+        let mut out = outbox(&[(1, &[1; 100]), (1, &[2; 100]), (1, &[3; 100])]);
+        let mut counters = Counters::default();
+        routes.send(&mut out, &mut counters, &[]);
+        let mut buffer = [0; 2048];
+        for first in 1..4 {
+            assert_eq!((one.recv(&mut buffer).unwrap(), buffer[0]), (100, first));
+        }
+        assert!(!socket.cuts.load(Relaxed));
+        assert!(counters.dropped.is_empty());
+    }
+
+    #[test]
     fn a_message_has_no_more_segments_and_bytes_than_the_system_takes() {
         let envelopes = |size: usize, count: usize| -> Vec<(TransportKey, u32, Envelope)> {
             let envelope = |n: usize| Envelope { transport: 1, start: n * size, end: (n + 1) * size };

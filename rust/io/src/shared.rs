@@ -1,18 +1,20 @@
 //! What workers and control share: who is where, the lanes, and how a worker is woken.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use pysfu_plane_core::hub::Counters;
 use pysfu_plane_core::parameters::TransportKey;
+use pysfu_plane_core::stun::Consent;
 use rustc_hash::FxHashMap;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::lane::Lane;
+use crate::mmsg::{self, Message};
 use crate::routes::Socket;
 use crate::upward::Upward;
 
@@ -38,7 +40,24 @@ pub struct Link {
     /// `EARLY`, `OPEN` or `CLOSED`.
     pub phase: AtomicU8,
     pub received_bytes: AtomicU64,
+    /// Where the peer's consent is renewed without a decision, and by what.
+    pub consent: Mutex<Option<(SocketAddr, Arc<Consent>)>>,
+    /// When it last was.
+    pub checked_us: AtomicI64,
     pub sent_bytes: Arc<AtomicU64>,
+}
+
+/// A path without a check for so long is out of use; the next one on it is for the owner to decide about. It is
+/// `STALE_US` of `sfu/transport/ice.py`.
+const STALE_US: i64 = 8_000_000;
+
+impl Link {
+    /// What answers checks from this address, if nothing has to be decided about them.
+    pub fn consent(&self, from: SocketAddr, now_us: i64) -> Option<Arc<Consent>> {
+        let fresh = now_us - self.checked_us.load(Ordering::Relaxed) <= STALE_US;
+        let known = self.consent.lock();
+        known.as_ref().filter(|(address, _)| fresh && *address == from).map(|(_, consent)| consent.clone())
+    }
 }
 
 /// Who has proven an address.
@@ -69,13 +88,12 @@ impl Wake {
         }
     }
 
-    /// Take the signal back; what it was given for is to be looked at after this.
-    pub fn taken(&self) {
-        if self.signalled.load(Ordering::SeqCst) {
-            // In this order: a signal between the two is another look for nothing, never one too few.
-            let _ = rustix::io::read(&self.descriptor, &mut [0; 8]);
-            self.signalled.store(false, Ordering::SeqCst);
-        }
+    /// Take the signal back, which has made the descriptor readable; what it was given for is to be looked at
+    /// after this.
+    pub fn take(&self) {
+        // In this order: a signal between the two finds one that has not been answered yet.
+        let _ = rustix::io::read(&self.descriptor, &mut [0; 8]);
+        self.signalled.store(false, Ordering::SeqCst);
     }
 }
 
@@ -83,6 +101,14 @@ impl Wake {
 pub struct Desk {
     pub sockets: Vec<Arc<Socket>>,
     pub wake: Wake,
+}
+
+impl Desk {
+    /// Answer a check. One that is lost is asked again.
+    pub fn answer(&self, place: usize, to: SocketAddr, data: &[u8]) {
+        let message = Message { first: 0, count: 1, to: &to.into(), segment: 0 };
+        let _ = mmsg::send(self.sockets[place].descriptor.as_fd(), &[IoSlice::new(data)], &[message]);
+    }
 }
 
 pub struct Shared {

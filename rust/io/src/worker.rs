@@ -1,15 +1,16 @@
 //! A worker: one thread that receives on its own sockets, forwards, and keeps its lane's time.
 
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
-use crate::lane::{NEVER_US, What};
+use crate::lane::{Lane, NEVER_US, What};
 use crate::mmsg::{BATCH, Inbound, now_us};
-use crate::shared::{EARLY, Link, OPEN, Shared};
+use crate::shared::{Desk, EARLY, Link, OPEN, Shared};
 use crate::upward::Datagram;
 
 /// Batches taken from one socket in a row; then the clock and the other sockets get their turn.
@@ -19,6 +20,8 @@ pub struct Worker {
     shared: Arc<Shared>,
     number: usize,
     batch: Inbound,
+    /// To a check.
+    answer: Vec<u8>,
     /// Of each lane the datagrams of this batch: place in the batch and whose it is.
     sorted: Vec<Vec<(usize, Arc<Link>)>>,
 }
@@ -26,7 +29,7 @@ pub struct Worker {
 impl Worker {
     pub fn new(shared: Arc<Shared>, number: usize) -> Self {
         let sorted = shared.lanes.iter().map(|_| Vec::new()).collect();
-        Self { shared, number, batch: Inbound::default(), sorted }
+        Self { shared, number, batch: Inbound::default(), answer: Vec::new(), sorted }
     }
 
     /// Until the engine stops.
@@ -35,30 +38,44 @@ impl Worker {
         let desk = &shared.desks[self.number];
         let lane = &shared.lanes[self.number];
         while !shared.stopping.load(Ordering::SeqCst) {
-            let mut polled: Vec<PollFd> =
-                desk.sockets.iter().map(|socket| PollFd::new(&socket.descriptor, PollFlags::IN)).collect();
-            polled.push(PollFd::new(&desk.wake.descriptor, PollFlags::IN));
-            let until_us = lane.due_us.load(Ordering::SeqCst);
-            desk.wake.until_us.store(until_us, Ordering::SeqCst);
-            // What became due between the two has to be seen: who set it may not have seen until when we wait.
-            let until_us = until_us.min(lane.due_us.load(Ordering::SeqCst));
-            // Any error is an interruption: what is ready is asked for again.
-            let _ = poll(&mut polled, timeout(until_us).as_ref());
-            desk.wake.until_us.store(0, Ordering::SeqCst);
-            desk.wake.taken();
-            for (place, polled) in polled[..desk.sockets.len()].iter().enumerate() {
-                if !polled.revents().is_empty() {
-                    self.drain(place);
-                }
+            // What can be laid at a room's door is caught where it happens. Whatever else goes wrong must not end
+            // the thread, which others depend on.
+            if catch_unwind(AssertUnwindSafe(|| self.round(desk, lane))).is_err() {
+                shared.count("worker-fault");
+                self.sorted.iter_mut().for_each(Vec::clear);
             }
+        }
+    }
+
+    /// Wait for something to do, and do it.
+    fn round(&mut self, desk: &Desk, lane: &Lane) {
+        let shared = self.shared.clone();
+        let mut polled: Vec<PollFd> =
+            desk.sockets.iter().map(|socket| PollFd::new(&socket.descriptor, PollFlags::IN)).collect();
+        polled.push(PollFd::new(&desk.wake.descriptor, PollFlags::IN));
+        let until_us = lane.due_us.load(Ordering::SeqCst);
+        desk.wake.until_us.store(until_us, Ordering::SeqCst);
+        // What became due between the two has to be seen: who set it may not have seen until when we wait.
+        let until_us = until_us.min(lane.due_us.load(Ordering::SeqCst));
+        // Any error is an interruption: what is ready is asked for again.
+        let _ = poll(&mut polled, timeout(until_us).as_ref());
+        desk.wake.until_us.store(0, Ordering::SeqCst);
+        let (sockets, wake) = polled.split_at(desk.sockets.len());
+        if wake.iter().any(|wake| !wake.revents().is_empty()) {
+            desk.wake.take();
+        }
+        for (place, polled) in sockets.iter().enumerate() {
+            if !polled.revents().is_empty() {
+                self.drain(place);
+            }
+        }
+        lane.serve(&shared, &desk.sockets);
+        let now_us = now_us();
+        if now_us >= lane.due_us.load(Ordering::SeqCst) {
+            let mut turn = lane.turn(&shared, &desk.sockets);
+            turn.keep_time(now_us);
+            turn.end();
             lane.serve(&shared, &desk.sockets);
-            let now_us = now_us();
-            if now_us >= lane.due_us.load(Ordering::SeqCst) {
-                let mut turn = lane.turn(&shared, &desk.sockets);
-                turn.keep_time(now_us);
-                turn.end();
-                lane.serve(&shared, &desk.sockets);
-            }
         }
     }
 
@@ -129,7 +146,17 @@ impl Worker {
                     },
                     None => false,
                 },
-                0..4 => true,
+                0..4 => {
+                    let consent = link.and_then(|link| Some((link, link.consent(from, now_us)?)));
+                    if let Some((link, consent)) = consent
+                        && consent.answer(data, from, &mut self.answer)
+                    {
+                        link.checked_us.store(now_us, Ordering::Relaxed);
+                        self.shared.desks[self.number].answer(place, from, &self.answer);
+                        continue;
+                    }
+                    true
+                }
                 20..64 => link.is_some(),
                 _ => {
                     self.shared.count("unknown-datagram");

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use pysfu_plane_core::parameters::{Layer, PublicationKey, SubscriptionKey, TransportKey};
 use pysfu_plane_core::plane::Plane as CorePlane;
+use pysfu_plane_core::stun::Consent;
 use pysfu_plane_io::{Datagram, Engine, Fault};
 
 use values::{
@@ -106,6 +107,34 @@ impl Plane {
     fn unlearn(&self, host: &str, port: u16, scope: u32) -> PyResult<()> {
         self.engine.unlearn(address(host, port, scope)?);
         Ok(())
+    }
+
+    /// The peer was checked at this address. Further checks from there that carry `username`, signed with
+    /// `password`, are answered here.
+    #[allow(clippy::too_many_arguments)]
+    fn set_consent(
+        &self,
+        transport: TransportKey,
+        host: &str,
+        port: u16,
+        scope: u32,
+        username: &str,
+        password: &str,
+        checked_us: i64,
+    ) -> PyResult<()> {
+        let consent = Consent::new(username, password);
+        self.engine.set_consent(transport, address(host, port, scope)?, consent, checked_us);
+        Ok(())
+    }
+
+    /// All checks go up.
+    fn withdraw_consent(&self, transport: TransportKey) {
+        self.engine.withdraw_consent(transport);
+    }
+
+    /// When the last check was that `set_consent` told of or that was answered here, 0 where none was.
+    fn checked_us(&self, transport: TransportKey) -> i64 {
+        self.engine.checked_us(transport)
     }
 
     /// Nothing more is told of a transport.
@@ -261,7 +290,9 @@ impl Plane {
 
     /// The name of each event's class and its fields.
     fn poll_events(&self, py: Python<'_>) -> Vec<PyEvent> {
-        py.detach(|| self.engine.poll_events()).into_iter().map(event).collect()
+        let (events, faults) = py.detach(|| (self.engine.poll_events(), self.engine.take_faults()));
+        let faults = faults.into_iter().map(|room| PyEvent::Fault("PlaneFault", (room,)));
+        events.into_iter().map(event).chain(faults).collect()
     }
 
     /// The fields of each known encoding's statistics.

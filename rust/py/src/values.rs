@@ -184,7 +184,7 @@ impl From<PyProbe> for Probe {
 /// When it was sent, when it arrived, its size, its probe.
 type Result4 = (i64, Option<i64>, i32, i32);
 
-/// An event: the name of its class, and its fields.
+/// An event: the name of its class, and its fields. A fault is of a room.
 #[derive(IntoPyObject)]
 pub enum PyEvent {
     Started(&'static str, (u64, String, u32)),
@@ -194,6 +194,7 @@ pub enum PyEvent {
     Level(&'static str, (u64, u8, i64)),
     Feedback(&'static str, (u64, Vec<Result4>)),
     Remb(&'static str, (u64, u128, Vec<u64>)),
+    Fault(&'static str, (u64,)),
 }
 
 pub fn event(event: Event) -> PyEvent {

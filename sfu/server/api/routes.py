@@ -7,7 +7,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from sfu.config import Config
-from sfu.server.api import messages, participants, records, rooms, tokens
+from sfu.server.api import messages, participants, records, rooms, telemetry, tokens
 from sfu.server.api.callers import Callers
 from sfu.server.api.document import document
 from sfu.server.api.endpoint import Call, Endpoint, route
@@ -26,6 +26,7 @@ def endpoints(config: Config, conference: Conference, store: Store, files: Files
         *messages.endpoints(conference, store, config.limits.chat_characters),
         *files.endpoints(),
         *records.endpoints(conference, store),
+        *telemetry.endpoints(store),
         *tokens.endpoints(conference, config.auth),
     ]
 

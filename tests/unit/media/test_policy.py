@@ -25,6 +25,7 @@ from sfu.media.plane import (
     Layer,
     MediaPlane,
     PlaneEvent,
+    PlaneFault,
     RembReceived,
 )
 from sfu.media.policy import Policy
@@ -237,3 +238,8 @@ def test_a_subscription_opened_anew_is_steered_anew(plane: RecordingPlane, polic
     policy.add_subscription(VIEW, CAMERA, Wish(paused=True))
     run(policy, 200, start_ms=100)
     assert plane.targets == [(VIEW, HIGHEST), (VIEW, None)]
+
+
+def test_a_fault_of_the_plane_is_passed_on(plane: RecordingPlane, policy: Policy) -> None:
+    plane.events.append(PlaneFault(7))
+    assert PlaneFault(7) in policy.tick(0)

@@ -136,9 +136,11 @@ async def open_call(threads: int = 1) -> AsyncIterator[Call]:
                 peer.sock.close()
 
 
-async def test_media_goes_from_socket_to_socket() -> None:
-    async with open_call() as call:
-        viewers = [await call.view() for _ in range(3)]
+@pytest.mark.parametrize("threads", [1, 2, 3])
+async def test_media_goes_from_socket_to_socket(threads: int) -> None:
+    """With more threads the viewers are in other lanes than the publisher: what is of no room spreads."""
+    async with open_call(threads) as call:
+        viewers = [await call.view() for _ in range(7)]
         for number in range(10):
             call.publisher.send_frame(key=number == 0)
         for viewer in viewers:
@@ -178,8 +180,9 @@ async def test_media_before_the_keys_waits_for_them() -> None:
         call.publisher.sock.close()
 
 
-async def test_strangers_are_dropped_and_counted() -> None:
-    async with open_call() as call:
+@pytest.mark.parametrize("threads", [1, 3])
+async def test_strangers_are_dropped_and_counted(threads: int) -> None:
+    async with open_call(threads) as call:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             for data in (b"\x80" + bytes(30), b"\x16" + bytes(30), b"\x50" + bytes(30), b""):
                 stranger.sendto(data, ("127.0.0.1", call.port.port))
@@ -206,8 +209,32 @@ async def test_handshakes_and_data_channels_go_up() -> None:
         await client.close()
 
 
-async def test_the_peer_moves_and_media_follows() -> None:
+async def test_checks_on_the_proven_path_need_no_decision() -> None:
     async with open_call() as call:
+        peer = call.publisher
+        agent = peer.transport.agent
+        first_us = max(agent.paths.values())
+        decided, decide = [], agent.check
+        agent.check = lambda *arguments: decided.append(1) or decide(*arguments)  # type: ignore[method-assign,func-returns-value]
+        await peer.check()
+        await peer.check(nominate=False)
+        assert decided == []
+        async with asyncio.timeout(5):
+            while max(agent.paths.values()) == first_us:
+                await asyncio.sleep(0.05)
+        peer.transport.restart_ice()
+        await peer.check()
+        await peer.check()
+        assert decided == [1]
+        before, peer.sock = peer.sock, peer.another()
+        await peer.check(nominate=False)
+        assert decided == [1, 1]
+        before.close()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+async def test_the_peer_moves_and_media_follows(threads: int) -> None:
+    async with open_call(threads) as call:
         viewer = await call.view()
         call.publisher.send_frame(key=True)
         await viewer.media()
@@ -223,8 +250,9 @@ async def test_the_peer_moves_and_media_follows() -> None:
         old.close()
 
 
-async def test_transports_close_while_packets_flow() -> None:
-    async with open_call() as call:
+@pytest.mark.parametrize("threads", [1, 3])
+async def test_transports_close_while_packets_flow(threads: int) -> None:
+    async with open_call(threads) as call:
         viewers = [await call.view() for _ in range(4)]
         call.publisher.send_frame(key=True)
         for viewer in viewers:

@@ -23,6 +23,8 @@ class Table:
     def __init__(self) -> None:
         self.known: dict[int, tuple[int, str, int, int]] = {}
         self.learnt: dict[tuple[str, int, int], int] = {}
+        self.agreed: dict[int, tuple[str, str]] = {}
+        self.renewed_us = 0
         self.groups: list[list[socket.socket]] = []
         self.upward: list[Upward] = []
         self.bell = socket.socketpair()
@@ -52,6 +54,18 @@ class Table:
 
     def unlearn(self, host: str, port: int, scope: int) -> None:
         del self.learnt[host, port, scope]
+
+    def set_consent(
+        self, transport: int, host: str, port: int, scope: int, username: str, password: str, checked_us: int
+    ) -> None:
+        assert self.learnt[host, port, scope] == transport
+        self.agreed[transport] = username, password
+
+    def withdraw_consent(self, transport: int) -> None:
+        self.agreed.pop(transport, None)
+
+    def checked_us(self, transport: int) -> int:
+        return self.renewed_us
 
     def forget(self, transport: int) -> None:
         assert transport not in self.learnt.values()
@@ -83,6 +97,28 @@ async def test_a_route_lasts_as_long_as_the_transport() -> None:
         assert table.learnt == {(host, number, 0): transport.key}
         await transport.close()
         assert (table.known, table.learnt) == ({}, {})
+        await client.close()
+
+
+async def test_checks_that_the_plane_answers_keep_consent_and_a_restart_takes_them_back() -> None:
+    async with open_port() as port:
+        table = Table()
+        port.follow(table)
+        client, observer = new_client(), Observer()
+        transport, _ = await connect(port, observer, client)
+        await observer.connected.wait()
+        assert transport.agent.remote is not None
+        username = f"{transport.ice_ufrag}:{transport.agent.remote.ufrag}"
+        assert table.agreed == {transport.key: (username, transport.ice_pwd)}
+        later_us = clock.now_us() + 60_000_000
+        assert transport.agent.expired(later_us)
+        table.renewed_us = later_us
+        transport.update_remote("other", "p" * 24)
+        assert not transport.agent.expired(later_us)
+        assert table.agreed == {transport.key: (f"{transport.ice_ufrag}:other", transport.ice_pwd)}
+        transport.restart_ice()
+        assert table.agreed == {}
+        await transport.close()
         await client.close()
 
 

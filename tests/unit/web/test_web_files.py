@@ -9,7 +9,7 @@ import pytest
 
 STATIC = Path(__file__).parents[3] / "static"
 MODULES = sorted(STATIC.rglob("*.js"))
-MAX_LINES = 450
+MAX_LINES = 500
 
 _IMPORT = re.compile(r"""(?:from|import)\s*\(?['"](\.[^'"]+)['"]""")
 _KEY = re.compile(r"^  '([^']+)':", re.MULTILINE)

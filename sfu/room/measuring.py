@@ -1,0 +1,57 @@
+"""Acts of telemetry: declaring, sending, thresholds, acknowledging. Each checks its right itself."""
+
+from __future__ import annotations
+
+from sfu.errors import RequestError
+from sfu.room import acts
+from sfu.room.class_events import AlarmChanged, SamplesTaken, SeriesDeclared
+from sfu.room.effects import Announce, Effect, Event, SamplesToStore
+from sfu.room.model import Instant, Participant
+from sfu.room.room import Room
+
+
+def measure(room: Room, member: Participant, act: acts.TelemetryAct, now: Instant) -> list[Effect]:
+    """Raises `RequestError`; nothing has changed then."""
+    match act:
+        case acts.DeclareSeries():
+            _may_send(member)
+            room.telemetry.declare(member.id, act.series)
+            return _tell(room, member, SeriesDeclared(member.id, act.series))
+        case acts.SendSamples():
+            _may_send(member)
+            alarms = room.telemetry.take(member.id, act.samples, now.wall_ms)
+            done = _tell(room, member, SamplesTaken(member.id, act.samples, now.wall_ms))
+            units = {each.series: room.telemetry.series(member.id, each.series).unit for each in act.samples}
+            done.append(SamplesToStore(room.name, member.identity, act.samples, units))
+            for alarm in alarms:
+                done += room.tell(AlarmChanged(alarm, None))
+            return done
+        case acts.SetThresholds():
+            _may_decide(member)
+            series = room.telemetry.set_thresholds(act.target, act.series, act.low, act.high)
+            return room.tell(SeriesDeclared(act.target, (series,)))
+        case acts.AcknowledgeAlarm():
+            _may_decide(member)
+            alarm = room.telemetry.acknowledge(act.target, act.series, now.wall_ms)
+            return room.tell(AlarmChanged(alarm, member.id))
+
+
+def _may_send(member: Participant) -> None:
+    if not member.grants.may_send_data:
+        raise RequestError("not_allowed", "no right to send data")
+
+
+def _may_decide(member: Participant) -> None:
+    if not member.grants.may_moderate:
+        raise RequestError("not_allowed", "no right to moderate")
+
+
+def _tell(room: Room, member: Participant, event: Event) -> list[Effect]:
+    """Those who watch: in the same breakout room, or moderating. A device that only sends gets none of it."""
+    told = tuple(
+        each.id
+        for each in room.participants.values()
+        if each is not member
+        and (each.grants.may_moderate or (each.grants.subscribe and room.together(each.id, member.id)))
+    )
+    return [Announce(told, event)] if told else []

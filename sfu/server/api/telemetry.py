@@ -1,0 +1,124 @@
+"""Telemetry of the past: as summaries over steps of time, and every sample as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+from sfu.server.api import schemas as s
+from sfu.server.api.endpoint import Call, Endpoint
+from sfu.server.csv_cells import cell
+from sfu.server.telemetry_wire import MAX_NAME
+from sfu.server.tokens import MAX_IDENTITY
+from sfu.server.wire import Json
+from sfu.store import samples
+from sfu.store.samples import Filter
+from sfu.store.store import Store
+
+COLUMNS = ("time", "identity", "series", "value", "unit")
+DAY_MS = 86_400_000
+MAX_STEPS = 2000
+
+_FILTER = {
+    "identity": s.text(MAX_IDENTITY, 1),
+    "series": s.text(MAX_NAME, 1),
+    "from_ms": s.NUMBER,
+    "to_ms": s.NUMBER,
+}
+
+
+def endpoints(store: Store) -> list[Endpoint]:
+    return [
+        Endpoint(
+            method="GET",
+            path="/rooms/{room}/telemetry",
+            summary="Series over time, summed up in steps; of closed rooms too",
+            needs="moderate",
+            do=partial(_summary, store),
+            query={
+                **_FILTER,
+                "step_ms": s.integer(1, DAY_MS, default=1000),
+                "limit": s.integer(1, MAX_STEPS, default=MAX_STEPS),
+            },
+            answer=s.answer(
+                steps=s.listing(
+                    s.answer(
+                        identity={"type": "string"},
+                        series={"type": "string"},
+                        unit={"type": "string"},
+                        at_ms=s.TIME_MS,
+                        count=s.NUMBER,
+                        min={"type": "number"},
+                        mean={"type": "number"},
+                        max={"type": "number"},
+                    )
+                )
+            ),
+            errors=("storage_failed",),
+        ),
+        Endpoint(
+            method="GET",
+            path="/rooms/{room}/telemetry.csv",
+            summary="Every sample, in the order of time; of closed rooms too",
+            needs="moderate",
+            do=partial(_csv, store),
+            query=_FILTER,
+            media_type="text/csv",
+            errors=("storage_failed",),
+        ),
+    ]
+
+
+def _filter(call: Call) -> Filter:
+    return Filter(room=call.room, **{name: call.query.get(name) for name in _FILTER})
+
+
+async def _summary(store: Store, call: Call) -> Json:
+    async with store.reading() as connection:
+        found = await samples.summary(
+            connection, _filter(call), step_ms=call.query["step_ms"], limit=call.query["limit"]
+        )
+    return {"steps": found}
+
+
+async def _csv(store: Store, call: Call) -> web.StreamResponse:
+    """Page by page: a month of samples is never in memory at once."""
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "text/csv; charset=utf-8",
+            "Content-Disposition": 'attachment; filename="telemetry.csv"',
+        }
+    )
+    async with store.reading() as connection:
+        pages = samples.rows(connection, _filter(call))
+        first: list[Any] = await anext(pages, [])
+        await response.prepare(call.request)
+        await response.write(("\ufeff" + _lines([COLUMNS])).encode())
+        await response.write(_page(first))
+        async for page in pages:
+            await response.write(_page(page))
+    await response.write_eof()
+    return response
+
+
+def _page(rows: Iterable[Any]) -> bytes:
+    return _lines(
+        (_time(row.at_ms), cell(row.identity), cell(row.series), repr(row.value), cell(row.unit))
+        for row in rows
+    ).encode()
+
+
+def _lines(rows: Iterable[Iterable[str]]) -> str:
+    out = io.StringIO()
+    csv.writer(out).writerows(rows)
+    return out.getvalue()
+
+
+def _time(unix_ms: int) -> str:
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,150 @@
+"""Telemetry over real WebSockets: seen live, stored, exported, refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from signalling import Clients, Signal, clients, local_config, until
+from test_access import error, guarded, member
+
+from sfu.config import StorageConfig
+from sfu.server.telemetry_wire import MAX_SAMPLES
+
+PULSE = {"name": "pulse", "title": "Pulse", "unit": "1/min", "low": 50, "high": 120, "hysteresis": 5}
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def declared(who: Signal) -> None:
+    assert (await who.request("telemetry_declare", series=[PULSE]))["type"] == "ok"
+
+
+async def test_a_device_is_watched_live_and_by_late_joiners() -> None:
+    async with clients() as those:
+        ann, cam = await those.join(), await those.join(name="Cam", role="device")
+        await declared(cam)
+        told = await ann.next("telemetry_series")
+        assert (told["participant"], told["series"][0]["unit"]) == (cam.me, "1/min")
+        at_ms = now_ms()
+        samples = [["pulse", at_ms - 1000, 72], ["pulse", at_ms, 130.5]]
+        assert (await cam.request("telemetry", samples=samples))["type"] == "ok"
+        live = await ann.next("telemetry")
+        assert live["samples"] == samples
+        assert abs(live["received_at_ms"] - at_ms) < 5000
+        alarm = (await ann.next("alarm"))["alarm"]
+        assert (alarm["participant"], alarm["state"], alarm["limit"], alarm["by"]) == (
+            cam.me,
+            "raised",
+            120,
+            None,
+        )
+        ben = await those.join(name="Ben")
+        (late,) = ben.joined["class"]["telemetry"]
+        assert late["samples"] == [each[1:] for each in samples]
+        assert late["alarm"]["state"] == "raised"
+        acknowledged = await ann.request("alarm_acknowledge", participant=cam.me, series="pulse")
+        assert acknowledged["type"] == "ok"
+        alarm = (await ben.next("alarm"))["alarm"]
+        assert (alarm["state"], alarm["by"]) == ("acknowledged", ann.me)
+        await ann.request("telemetry_thresholds", participant=cam.me, series="pulse", high=200)
+        assert (await ben.next("telemetry_series"))["series"][0]["high"] == 200
+        await cam.request("telemetry", samples=[["pulse", now_ms(), 140]])
+        assert (await ben.next("alarm"))["alarm"]["state"] == "cleared"
+        await cam.request("leave")
+        cat = await those.join(name="Cat")
+        assert cat.joined["class"]["telemetry"] == []
+
+
+async def test_rights_are_asked_for() -> None:
+    async with clients(guarded()) as those:
+        await member(those, "ann", role="owner")
+        cam, mute = (
+            await member(those, "cam", role="device"),
+            await member(those, "mute", role="device", data=False),
+        )
+        await declared(cam)
+        assert error(await mute.request("telemetry_declare", series=[PULSE])) == "not_allowed"
+        assert error(await mute.request("telemetry", samples=[["pulse", now_ms(), 1]])) == "not_allowed"
+        target = {"participant": cam.me, "series": "pulse"}
+        assert error(await cam.request("alarm_acknowledge", **target)) == "not_allowed"
+        assert error(await cam.request("telemetry_thresholds", **target, high=1)) == "not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("kind", "members", "code"),
+    [
+        ("telemetry", {"samples": [["unknown", 0, 1]]}, "not_found"),
+        ("telemetry", {"samples": [["pulse", 5, 1]]}, "bad_request"),
+        ("telemetry", {"samples": []}, "bad_request"),
+        ("telemetry", {"samples": [["pulse", 0, True]]}, "bad_request"),
+        ("telemetry", {"samples": [["pulse", 0]]}, "bad_request"),
+        ("telemetry", {"samples": [["pulse", 0, 1e300]]}, "bad_request"),
+        ("telemetry", {"samples": [["pulse", 0, 1]] * (MAX_SAMPLES + 1)}, "bad_request"),
+        ("telemetry_declare", {"series": []}, "bad_request"),
+        ("telemetry_declare", {"series": [{**PULSE, "low": 130}]}, "bad_request"),
+        ("telemetry_declare", {"series": [{**PULSE, "name": "a\nb"}]}, "bad_request"),
+        ("telemetry_declare", {"series": [{**PULSE, "hysteresis": -1}]}, "bad_request"),
+        ("telemetry_declare", {"series": [{"name": str(number)} for number in range(32)]}, "too_large"),
+        ("alarm_acknowledge", {"participant": "PA_no", "series": "pulse"}, "not_found"),
+    ],
+)
+async def test_bad_telemetry_is_refused(kind: str, members: dict[str, Any], code: str) -> None:
+    async with clients() as those:
+        ann = await those.join()
+        await declared(ann)
+        assert error(await ann.request(kind, **members)) == code
+
+
+async def get(those: Clients, who: Signal, path: str, **query: Any) -> Any:
+    url = f"{those.server.http_url}/api/v1/rooms/r/{path}"
+    headers = {"Authorization": f"Participant {who.me}:{who.joined['secret']}"}
+    params = {name: str(value) for name, value in query.items()}
+    async with those.http.get(url, params=params, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+        return await answer.json() if answer.content_type == "application/json" else await answer.text()
+
+
+async def test_what_was_measured_is_stored_summed_up_and_exported(tmp_path: Path) -> None:
+    config = local_config(storage=StorageConfig(url=f"sqlite:///{tmp_path}/sfu.db"))
+    start_ms = now_ms() - 10_000
+    async with clients(config) as those:
+        cam = await those.join(name="Cam")
+        await declared(cam)
+        for first in range(0, 2500, 500):
+            batch = [["pulse", start_ms + number, 60 + number % 10] for number in range(first, first + 500)]
+            assert (await cam.request("telemetry", samples=batch))["type"] == "ok"
+    async with clients(config) as those:
+        ann = await those.join()
+        text = await get(those, ann, "telemetry.csv")
+        rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"))))
+        assert rows[0] == ["time", "identity", "series", "value", "unit"]
+        assert len(rows) == 2501
+        assert [float(row[3]) for row in rows[1:11]] == [60 + number for number in range(10)]
+        assert rows[1][4] == "1/min"
+        (identity,) = {row[1] for row in rows[1:]}
+        summed = (await get(those, ann, "telemetry", identity=identity, step_ms=86_400_000))["steps"]
+        assert sum(each["count"] for each in summed) == 2500
+        assert (summed[-1]["min"], summed[-1]["max"]) == (60, 69)
+        some = await get(those, ann, "telemetry.csv", series="pulse", from_ms=start_ms, to_ms=start_ms + 10)
+        assert len(some.splitlines()) == 11
+        assert (await get(those, ann, "telemetry", series="other"))["steps"] == []
+
+
+async def test_an_alarm_is_written_down(tmp_path: Path) -> None:
+    async with clients() as those:
+        ann, cam = await those.join(), await those.join(name="Cam")
+        await declared(cam)
+        told: list[Any] = []
+        those.server._conference.events.listen(told.append)
+        await cam.request("telemetry", samples=[["pulse", now_ms(), 130]])
+        await ann.next("alarm")
+        await until(lambda: told)
+        (event,) = told
+        assert (event.type, event.data["name"], event.data["alarm"]["value"]) == ("alarm", "Cam", 130)
