@@ -287,6 +287,12 @@ class Conference:
         found = self.core.room_of(participant)
         return found.authenticate(participant, secret) if found and found.name == room else None
 
+    def present(self, room: RoomName, identity: str) -> Participant | None:
+        """The participant of that identity in the room, None where there is none."""
+        found = self.core.open_room(room)
+        people = found.participants.values() if found else ()
+        return next((each for each in people if each.identity == identity), None)
+
     async def open_room(self, room: RoomName, *, template: str | None, empty_us: int) -> None:
         """Open a room for those who will come. Raises `RequestError` `bad_state` where it is open."""
         async with self._opening(room) as (chat, work):
