@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from noughts_and_crosses import KEY, NEW_GAME, judge
 from play_noughts_and_crosses import moved, play
-from signalling import clients, local_config, serving
+from signalling import clients, local_config, serving, until
 from test_access import error
 from test_class_signalling import ok
 
