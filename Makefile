@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 NATIVE := $(VENV)/native
+OF_MEDIA := tests/interop $(addprefix tests/e2e/test_,$(addsuffix .py,call scalable_streams unused_layers bandwidth python_peers turn))
 CARGO_TEST := cargo test -q --locked --manifest-path rust/Cargo.toml -p pysfu-plane-core -p pysfu-plane-io
 
 .DEFAULT_GOAL := help
@@ -25,7 +26,7 @@ test: $(VENV)/dev browser ## set up and run lint, types and every test, the brow
 	@if command -v cargo >/dev/null; then $(MAKE) --no-print-directory native rust; fi
 	$(BIN)/python -m pytest
 	@if command -v cargo >/dev/null; then echo "The same browsers and peers on the Python plane:" && \
-		SFU_MEDIA__PLANE=python $(BIN)/python -m pytest -q tests/e2e tests/interop; fi
+		SFU_MEDIA__PLANE=python $(BIN)/python -m pytest -q $(OF_MEDIA); fi
 
 unit: $(VENV)/dev ## the fast tests only: no browser, no TURN server, no PostgreSQL
 	$(BIN)/python -m pytest -m 'not e2e and not turn and not postgres'

@@ -12,12 +12,14 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import os
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -34,6 +36,7 @@ LIMITS = ("limits.messages_per_s=100000", "limits.message_burst=100000", "limits
 DEADLINE_S = 300
 PING_S = 5
 BATCH = 5_000
+CHAT = b'{"type":"chat","message":{"id":'
 
 
 async def join(http: aiohttp.ClientSession, url: str, name: str) -> aiohttp.ClientWebSocketResponse:
@@ -44,43 +47,107 @@ async def join(http: aiohttp.ClientSession, url: str, name: str) -> aiohttp.Clie
     return socket
 
 
+class Listener(asyncio.Protocol):
+    """A WebSocket of few instructions: what is measured is the server, not its clients.
+
+    It asks for no compression and reads each message's number where the server writes it.
+    """
+
+    def __init__(self, name: str, expected: int) -> None:
+        self.received = self.disorder = 0
+        self.joined = asyncio.get_running_loop().create_future()
+        self.done = asyncio.get_running_loop().create_future()
+        self._name = name
+        self._expected = expected
+        self._last = 0
+        self._data = b""
+        self._shaken = False
+        self._transport: asyncio.WriteTransport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+        transport.write(
+            b"GET /signal HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Mask with zeros, which leaves the text as it is."""
+        text = json.dumps(message).encode()
+        assert len(text) < 126
+        self._transport.write(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
+
+    def data_received(self, data: bytes) -> None:
+        data = self._data + data
+        if not self._shaken:
+            head, found, data = data.partition(b"\r\n\r\n")
+            if not found:
+                self._data = head
+                return
+            self._shaken = True
+            self.say({"type": "join", "id": 0, "version": 1, "room": "bench", "name": self._name})
+        at, end = 0, len(data)
+        while end - at >= 2:
+            length, start = data[at + 1], at + 2
+            if length == 126:
+                length, start = int.from_bytes(data[at + 2 : at + 4], "big"), at + 4
+            elif length == 127:
+                length, start = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
+            if end < start + max(length, 2):
+                break
+            self._message(data, start, start + length)
+            at = start + length
+        self._data = data[at:]
+
+    def _message(self, data: bytes, start: int, end: int) -> None:
+        if data.startswith(CHAT, start):
+            number = int(data[start + len(CHAT) : data.index(b",", start + len(CHAT), end)])
+            self.disorder += number <= self._last
+            self._last = number
+            self.received += 1
+            if self.received == self._expected:
+                self.done.set_result(None)
+        elif not self.joined.done():
+            self.joined.set_result(None)
+
+
 async def listen(url: str, people: int, expected: int, ready: Any, done: Any) -> None:
-    """`people` who count what they are told; puts (received, lost, out of order) of each into `done`."""
-    # The connector's own limit of 100 counts WebSockets too.
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-        sockets: list[aiohttp.ClientWebSocketResponse] = []
+    """`people` who count what they are told; puts (received, out of order) of each into `done`."""
+    loop = asyncio.get_running_loop()
+    parts = urlsplit(url)
+    listeners: list[Listener] = []
 
-        async def stay() -> None:
-            """Who is silent for long is disconnected."""
-            while True:
-                await asyncio.sleep(PING_S)
-                for socket in list(sockets):
-                    await socket.send_json({"type": "ping"})
+    async def stay() -> None:
+        """Who is silent for long is disconnected."""
+        while True:
+            await asyncio.sleep(PING_S)
+            for each in listeners:
+                each.say({"type": "ping"})
 
-        staying = asyncio.create_task(stay())
-        for number in range(people):
-            sockets.append(await join(http, url, f"listener {number}"))
-        ready.put(people)
-
-        async def count(socket: aiohttp.ClientWebSocketResponse) -> tuple[int, int]:
-            received, disorder, last = 0, 0, 0
-            while received < expected:
-                message = await socket.receive_json(timeout=DEADLINE_S)
-                if message["type"] == "chat":
-                    number = message["message"]["id"]
-                    disorder += number <= last
-                    last = number
-                    received += 1
-            return received, disorder
-
-        counted = await asyncio.gather(*(count(socket) for socket in sockets), return_exceptions=True)
-        staying.cancel()
-        for each in counted:
-            done.put(each if isinstance(each, tuple) else (0, 0))
+    staying = asyncio.create_task(stay())
+    for number in range(people):
+        name = f"listener {number}"
+        _, listener = await loop.create_connection(
+            lambda name=name: Listener(name, expected), parts.hostname, parts.port
+        )
+        await asyncio.wait_for(listener.joined, DEADLINE_S)
+        listeners.append(listener)
+    ready.put(people)
+    await asyncio.wait([each.done for each in listeners], timeout=DEADLINE_S)
+    staying.cancel()
+    for each in listeners:
+        done.put((each.received, each.disorder))
 
 
 def _listen(*arguments: Any) -> None:
     asyncio.run(listen(*arguments))
+
+
+def cpu_s(process: int) -> float:
+    """Seconds of CPU time that a process has used, in user and system mode."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def flood(people: int, per_s: int, seconds: int) -> dict[str, Any]:
@@ -100,7 +167,7 @@ async def flood(people: int, per_s: int, seconds: int) -> dict[str, Any]:
         refused = 0
         async with aiohttp.ClientSession() as http:
             sockets = [await join(http, server.url, f"sender {number}") for number in range(senders)]
-            begun = time.perf_counter()
+            begun, used = time.perf_counter(), cpu_s(server.process.pid)
 
             async def send(which: int) -> None:
                 for number in range(total // senders):
@@ -123,7 +190,7 @@ async def flood(people: int, per_s: int, seconds: int) -> dict[str, Any]:
             sent_at: list[list[float]] = [[] for _ in range(senders)]
             await asyncio.gather(*(work(which) for which in range(senders) for work in (send, answers)))
             counted = [await asyncio.to_thread(done.get, True, DEADLINE_S) for _ in range(listeners)]
-            took = time.perf_counter() - begun
+            took, used = time.perf_counter() - begun, cpu_s(server.process.pid) - used
         process.join(10)
         await server.stop()
     received = sum(each[0] for each in counted)
@@ -138,6 +205,9 @@ async def flood(people: int, per_s: int, seconds: int) -> dict[str, Any]:
         "out_of_order": sum(each[1] for each in counted),
         "seconds_until_all_were_told": round(took, 2),
         "reached_per_s": round(total / took, 1),
+        "server_cpu_ms_per_message": round(used * 1000 / total, 3),
+        "server_cpu_us_per_delivery": round(used * 1e6 / max(1, received), 2),
+        "server_share_of_a_core": round(used / took, 3),
         "acknowledged_ms_median": round(statistics.median(ordered) * 1000, 1),
         "acknowledged_ms_p99": round(ordered[int(len(ordered) * 0.99)] * 1000, 1),
     }

@@ -209,6 +209,17 @@ class WebhooksConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExtensionsConfig:
+    """Your own Python in the server: see extensions.md."""
+
+    modules: tuple[str, ...] = option(
+        (), "modules that are imported at start and whose extend(hooks) is called"
+    )
+    timeout_s: float = option(2.0, "seconds one call of an extension may take")
+    max_failures: int = option(10, "failures in a row after which a callback is switched off")
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogConfig:
     """Logging to standard error."""
 
@@ -235,6 +246,7 @@ class Config:
     media: MediaConfig = field(default_factory=MediaConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     webhooks: WebhooksConfig = field(default_factory=WebhooksConfig)
+    extensions: ExtensionsConfig = field(default_factory=ExtensionsConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
 
@@ -461,6 +473,7 @@ _POSITIVE = (
     "limits.sessions_per_address", "limits.api_per_s", "limits.api_burst",
     "storage.max_waiting", "storage.file_bytes", "storage.room_bytes", "storage.person_bytes",
     "media.keyframe_interval_ms", "media.cache_packets",
+    "extensions.timeout_s", "extensions.max_failures",
     "webhooks.timeout_s", "webhooks.max_waiting", "webhooks.max_age_s",
 )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from sfu_client import events
 from sfu_client.errors import ClientError, ClosedError, RefusedError, UnavailableError
 from sfu_client.events import Event, EventStream
+from sfu_client.files import FileInfo
 from sfu_client.model import ChatMessage, Participant, Publication
 from sfu_client.publish import LocalPublication
 from sfu_client.quality import Layer, SubscriptionQuality
@@ -19,6 +20,7 @@ __all__ = [
     "ClosedError",
     "Event",
     "EventStream",
+    "FileInfo",
     "FrameStream",
     "Layer",
     "LocalPublication",

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 STABLE_S = 10.0
 """A session that lived this long was a success: the next loss starts with short delays again."""
 LEAVE_TIMEOUT_S = 2.0
+HTTP_TIMEOUT_S = 60.0
+"""Without a byte."""
 
 AutoSubscribe = bool | Callable[[Publication], bool]
 
@@ -129,6 +131,17 @@ class Connection:
         if self._session is None:
             raise UnavailableError("not connected")
         return await self._session.send(label, message)
+
+    def http(self) -> tuple[aiohttp.ClientSession, str, dict[str, Any]]:
+        """For HTTP requests of this membership. Raises `UnavailableError` or `ClosedError`."""
+        self.raise_if_closed()
+        if self._http is None or self._session is None:
+            raise UnavailableError("not connected")
+        resume = self._session.resume
+        headers = {"Authorization": f"Participant {resume['participant']}:{resume['secret']}"}
+        root = "http" + self._options.url.removeprefix("ws").removesuffix("/signal")
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=HTTP_TIMEOUT_S)
+        return self._http, root, {"headers": headers, "timeout": timeout, "ssl": not self._options.insecure}
 
     def publications_changed(self) -> None:
         """To be called after changing the list of local publications."""

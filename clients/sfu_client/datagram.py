@@ -7,6 +7,8 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+from sfu_client.events import DataReceived, DataRefused
+
 _LENGTH = struct.Struct("!H")
 MAX_HEADER_BYTES = 0xFFFF
 
@@ -31,3 +33,18 @@ def unpack(message: bytes) -> tuple[dict[str, Any], bytes]:
     if not isinstance(header, dict):
         raise ValueError("the header is not an object")
     return header, message[end:]
+
+
+def event(message: bytes, *, reliable: bool) -> DataReceived | DataRefused:
+    """What a message of the server tells; raises `ValueError` or `TypeError` where it does not parse."""
+    header, payload = unpack(message)
+    topic = str(header.get("topic") or "")
+    if "error" in header:
+        return DataRefused(str(header["error"]), topic)
+    return DataReceived(
+        payload.decode() if header.get("text") else payload,
+        topic,
+        str(header.get("from") or ""),
+        int(header.get("sent_at_ms") or 0),
+        reliable,
+    )

@@ -18,6 +18,7 @@ from sfu_client.connection import AutoSubscribe, Connection, Options
 from sfu_client.data import LiveData
 from sfu_client.errors import ClientError, ClosedError
 from sfu_client.events import Event, EventStream
+from sfu_client.files import Files
 from sfu_client.model import ChatMessage, Kind, Participant, Publication, Source
 from sfu_client.publish import DEFAULT_VIDEO_BPS, LocalPublication
 from sfu_client.quality import SubscriptionQuality
@@ -54,6 +55,8 @@ class Room:
         self.state = SharedState(self._connection.request)
         """The room's shared state."""
         self._recording: set[str] = set()
+        self.files = Files(options.room, self._connection, self.chat)
+        """Uploads and downloads; `files.send` shows one in the chat."""
         self.telemetry = Telemetry(self._connection.request)
 
     # --- coming and going
@@ -300,10 +303,13 @@ class Room:
         """
         await self._connection.request("set_recording", on=on)
 
-    async def chat(self, text: str, to: str | None = None) -> ChatMessage:
-        """Say something to everybody, or to one participant id. Raises `RefusedError`, `UnavailableError`."""
-        reply = await self._connection.request("chat", text=text, **({} if to is None else {"to": to}))
-        return self._changed(reply)
+    async def chat(self, text: str, to: str | None = None, *, file: str | None = None) -> ChatMessage:
+        """Say something to everybody, or to one: a participant's id, or an identity that is or was here.
+
+        `file` is the id of an upload of one's own. Raises `RefusedError`, `UnavailableError`.
+        """
+        members = {name: value for name, value in (("to", to), ("file", file)) if value is not None}
+        return self._changed(await self._connection.request("chat", text=text, **members))
 
     async def edit_chat(self, message: int, text: str) -> ChatMessage:
         """Give a message of one's own another text. Raises `RefusedError`, `UnavailableError`."""

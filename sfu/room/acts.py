@@ -307,3 +307,18 @@ ClassAct = (
 )
 TelemetryAct = DeclareSeries | SendSamples | SetThresholds | AcknowledgeAlarm
 Act = Moderation | ClassAct | TelemetryAct | ChangeState
+
+FromOutside = (
+    Moderation
+    | LowerHand
+    | CallOn
+    | AnswerQuestion
+    | RemoveQuestion
+    | OpenPoll
+    | ClosePoll
+    | RemovePoll
+    | ClearBoard
+    | SetThresholds
+    | AcknowledgeAlarm
+)
+"""What somebody may do who is not in the room."""

@@ -22,6 +22,8 @@ MAX_EMOJI = 20
 """Different emoji on one message: a row of them that a page can show."""
 MAX_REACTIONS = 500
 """Reactions to one message in all: they travel with it."""
+SEEN_BY_PEOPLE = 20
+"""In larger rooms nobody looks who has read what, and telling everybody of everybody costs too much."""
 TYPING_EVERY_US = 2_000_000
 """Others are told of typing at most this often: they show it for longer."""
 
@@ -110,7 +112,7 @@ class Chat:
     def send(self, by: Participant, command: commands.SendChat, now: Instant) -> list[Effect]:
         """Raises `RequestError` `not_allowed` or `not_found` (whom it is for)."""
         _may_chat(by)
-        to = None if command.to is None else self._participant(command.to)
+        to, to_identity = self._recipient(command)
         number = self.log.next_number()
         message = ChatMessage(
             id=number,
@@ -119,8 +121,8 @@ class Chat:
             identity=by.identity,
             name=by.name,
             text=command.text,
-            to=None if to is None else to.id,
-            to_identity=None if to is None else to.identity,
+            to=to,
+            to_identity=to_identity,
             mentions=self._mentions(command.text),
             sent_at_ms=now.wall_ms,
             file=command.file,
@@ -180,7 +182,24 @@ class Chat:
         if command.message <= by.chat_read:
             return []
         by.chat_read = command.message
-        return [effects.ChatReadTo(self._room, by.identity, command.message)]
+        done: list[Effect] = [effects.ChatReadTo(self._room, by.identity, command.message)]
+        others = tuple(each for each in self._participants if each != by.id)
+        if others and self._tells_seen() and not by.grants.hidden:
+            done.append(Announce(others, effects.ChatSeen(by.identity, command.message)))
+        return done
+
+    def seen(self, by: Participant) -> dict[str, int]:
+        """How far the others who are here have read, by identity; empty in a large room."""
+        if not self._tells_seen():
+            return {}
+        return {
+            each.identity: each.chat_read
+            for each in self._participants.values()
+            if each is not by and each.chat_read and not each.grants.hidden
+        }
+
+    def _tells_seen(self) -> bool:
+        return len(self._participants) <= SEEN_BY_PEOPLE
 
     def typing(self, by: Participant, command: commands.TypeChat, now: Instant) -> list[Effect]:
         """Raises `RequestError` `not_allowed` or `not_found`. Too often is passed over."""
@@ -222,6 +241,25 @@ class Chat:
         if message is None or message.deleted or not may_read(by.identity, message):
             raise RequestError("not_found", f"no message {number}")
         return message
+
+    def present(self, recipient: str) -> bool:
+        """Whether a participant, or an identity, is here."""
+        return self._here(recipient) is not None
+
+    def _here(self, recipient: str) -> Participant | None:
+        found = self._participants.get(ParticipantId(recipient))
+        return found or next((p for p in self._participants.values() if p.identity == recipient), None)
+
+    def _recipient(self, command: commands.SendChat) -> tuple[ParticipantId | None, str | None]:
+        """Participant and identity. Who is away is named by its identity in both places."""
+        if command.to is None:
+            return None, None
+        found = self._here(command.to)
+        if found is not None:
+            return found.id, found.identity
+        if not command.known:
+            raise RequestError("not_found", f"no participant {command.to}")
+        return ParticipantId(command.to), command.to
 
     def _participant(self, participant: ParticipantId) -> Participant:
         found = self._participants.get(participant)

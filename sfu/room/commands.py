@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sfu.ids import ParticipantId, PublicationId, RoomName
-from sfu.room.acts import Act, Moderation
+from sfu.room.acts import Act, FromOutside
 from sfu.room.class_records import ClassHistory
 from sfu.room.model import ChatChange, ChatHistory, ChatMessage, LeaveReason, SessionKey, Wants
 from sfu.room.permissions import GrantChanges, Grants, Role, Source
@@ -132,10 +132,13 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class SendChat:
+    """`to` is a participant, or an identity; `known` says that this identity was here at some time."""
+
     participant: ParticipantId
     text: str
-    to: ParticipantId | None = None
+    to: str | None = None
     file: str | None = None
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +232,7 @@ class Operate:
     name: str
     role: Role
     grants: Grants
-    command: Moderation | SendChat | DeleteChat
+    command: FromOutside | SendChat | DeleteChat
 
 
 Command = (

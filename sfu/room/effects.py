@@ -71,6 +71,14 @@ class ChatUpdated:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatSeen:
+    """`identity` has read everything up to `message`."""
+
+    identity: str
+    message: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChatTyping:
     participant: ParticipantId
     to: ParticipantId | None
@@ -86,6 +94,7 @@ Event = (
     | ChatSent
     | ChatUpdated
     | ChatTyping
+    | ChatSeen
     | ClassEvent
     | StatePatched
 )
@@ -127,6 +136,7 @@ class Welcome:
     resumed: bool
     chat: ChatNews
     chat_read: int
+    chat_seen: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)

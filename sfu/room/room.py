@@ -416,6 +416,7 @@ class Room:
             resumed=resumed,
             chat=self.chat.log.news(participant.identity, chat_after),
             chat_read=participant.chat_read,
+            chat_seen=self.chat.seen(participant),
         )
 
     def _others(self, participant: Participant) -> tuple[ParticipantId, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Literal
 
 from sfu.errors import RequestError
@@ -74,6 +73,7 @@ class SeriesView:
 class _Known:
     series: Series
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=RECENT))
+    newest_ms: int = 0
     alarm: Alarm | None = None
 
 
@@ -115,6 +115,10 @@ class Telemetry:
         alarms = []
         for sample in taken:
             known = mine[sample.series]
+            if known.newest_ms - sample.at_ms > RECENT_MS:
+                # Of a time without connection: it is stored, but the last minute and its alarm are not its.
+                continue
+            known.newest_ms = max(known.newest_ms, sample.at_ms)
             known.samples.append(sample)
             if (alarm := _judge(participant, known, sample)) is not None:
                 known.alarm = alarm if alarm.state == "raised" else None
@@ -151,7 +155,7 @@ class Telemetry:
             SeriesView(
                 participant=participant,
                 series=known.series,
-                samples=tuple(_recent(known.samples)),
+                samples=tuple(_recent(known)),
                 alarm=known.alarm,
             )
             for participant, mine in self._known.items()
@@ -192,8 +196,7 @@ def _judge(participant: ParticipantId, known: _Known, sample: Sample) -> Alarm |
     )
 
 
-def _recent(samples: deque[Sample]) -> Iterable[Sample]:
-    if not samples:
-        return ()
-    newest_ms = samples[-1].at_ms
-    return islice((each for each in samples if newest_ms - each.at_ms <= RECENT_MS), RECENT)
+def _recent(known: _Known) -> list[Sample]:
+    """The last minute's, in the order of their times."""
+    recent = (each for each in known.samples if known.newest_ms - each.at_ms <= RECENT_MS)
+    return sorted(recent, key=lambda each: each.at_ms)

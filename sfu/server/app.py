@@ -15,7 +15,7 @@ from aiohttp import web
 from sfu.config import Config
 from sfu.log import peer_address
 from sfu.room.state import Judge, accept_all
-from sfu.server import cors, pages
+from sfu.server import cors, extending, pages
 from sfu.server.api import routes as api
 from sfu.server.api.endpoint import json_errors
 from sfu.server.api.files import Files
@@ -75,6 +75,8 @@ class Server:
             files = Files(storage, uploads)
             server._api = api.routes(config, conference, storage.store, files, server._address)
             try:
+                extensions = extending.load(conference, config.extensions)
+                stack.push_async_callback(extensions.close)
                 await server._listen(ssl_context)
             except BaseException:
                 await server.stop("start failed")

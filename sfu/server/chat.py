@@ -7,7 +7,7 @@ import contextlib
 import logging
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from sfu import clock
@@ -82,10 +82,12 @@ class Chat:
         match request:
             case requests.Chat():
                 send = commands.SendChat(participant, request.text, request.to, request.file)
-                if send.file is None:
+                opened = self._rooms.open_room(room)
+                away = send.to is not None and opened is not None and not opened.chat.present(send.to)
+                if send.file is None and not away:
                     self.keep(send, answer)
                 else:
-                    self._later(participant, self._send_file(room, send, send.file, answer), answer)
+                    self._later(participant, self._check_and_send(room, send, answer), answer)
             case requests.ChatTyping():
                 self._apply(commands.TypeChat(participant, request.to))
                 answer({"type": "ok"})
@@ -121,13 +123,15 @@ class Chat:
             self._apply(commands.ChatLost(change.room, change.message))
             raise
 
-    async def _send_file(self, room: RoomName, command: commands.SendChat, file: str, answer: Answer) -> None:
-        """Only who has uploaded a file sends it."""
+    async def _check_and_send(self, room: RoomName, command: commands.SendChat, answer: Answer) -> None:
+        """Only who has uploaded a file sends it, and who is away was here once."""
         async with self._store.reading() as connection:
-            found = await files.one(connection, room, file)
-        if found is None or found.identity != self._identity(command.participant):
-            raise RequestError("not_found", f"no file {file} of yours")
-        self.keep(command, answer)
+            if command.file is not None:
+                found = await files.one(connection, room, command.file)
+                if found is None or found.identity != self._identity(command.participant):
+                    raise RequestError("not_found", f"no file {command.file} of yours")
+            known = command.to is not None and await people.was_in(connection, room, command.to)
+        self.keep(replace(command, known=known), answer)
 
     def _change(
         self,
@@ -265,6 +269,9 @@ def _to_store(room: RoomName, message: ChatMessage) -> StoredMessage:
         for column in fields(StoredMessage)
         if column.name != "room"
     }
+    if message.to == message.to_identity:
+        # Somebody who was away: there is no participant.
+        values["recipient"] = None
     return StoredMessage(room=room, **values)
 
 
@@ -275,6 +282,7 @@ def to_room(message: StoredMessage) -> ChatMessage:
         for column in fields(StoredMessage)
         if column.name != "room"
     }
+    values["to"] = values["to"] or message.to_identity
     return ChatMessage(**values)
 
 

@@ -7,8 +7,9 @@ import contextlib
 import itertools
 import logging
 import random
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import asdict, replace
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
+from functools import partial
 
 import sfu
 from sfu import clock
@@ -24,7 +25,7 @@ from sfu.room.effects import Effect
 from sfu.room.model import ChatHistory, Instant, LeaveReason, Participant, SessionKey
 from sfu.room.permissions import Grants, Role
 from sfu.room.registry import Rooms
-from sfu.server import act_requests, class_wire, joining, requests, settings, tokens, wire
+from sfu.server import act_requests, class_wire, joining, requests, settings, stats, tokens, wire
 from sfu.server.access import Access
 from sfu.server.attendance import Attendance
 from sfu.server.chat import Answer, Chat
@@ -57,6 +58,13 @@ _CLOSED_CODE: dict[LeaveReason, str] = {
 }
 
 
+ChatText = requests.Chat | requests.ChatEdit
+AskFirst = Callable[
+    [ParticipantId, ChatText, Callable[[ChatText], None], Callable[[RequestError], None]], bool
+]
+"""Whether somebody is asked about a chat message first; then the first or the second callback follows."""
+
+
 class Conference:
     """Made by `open`. What changes it is synchronous, so that requests never interleave."""
 
@@ -77,6 +85,7 @@ class Conference:
         self._waiting: dict[SessionKey, tuple[Channel, Claims | None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._session_keys = itertools.count(1)
+        self.ask_first: AskFirst = lambda member, request, go_on, refuse: False
         self.media: Media
 
     @classmethod
@@ -235,7 +244,7 @@ class Conference:
             case requests.Unsubscribe():
                 self.apply(commands.Unsubscribe(member.id, request.publications))
             case requests.Stats():
-                return self._stats(member)
+                return {"type": "stats", **self._stats_of(member)}
             case requests.GetBoard():
                 room = self.core.room_of(member.id)
                 strokes = room.board.strokes if room else ()
@@ -251,10 +260,18 @@ class Conference:
             case requests.Join() | requests.Candidate() | requests.Ping() | requests.Leave():
                 # The session's affair, or nobody's.
                 pass
+            case requests.Chat() | requests.ChatEdit() if self.ask_first(
+                member.id, request, partial(self._say, member, answer), answer
+            ):
+                return None
             case _:
                 self.chat.request(member.id, member.room, request, answer)
                 return None
         return {"type": "ok"}
+
+    def _say(self, member: Member, answer: Answer, request: requests.Chat | requests.ChatEdit) -> None:
+        """What an extension has agreed to."""
+        self.chat.request(member.id, member.room, request, answer)
 
     def _revoke(self, member: Member, target: ParticipantId) -> None:
         """The room decides whether `target` may be removed; only then is its token spoilt."""
@@ -269,6 +286,12 @@ class Conference:
         """The participant of the room that shows its secret; None where either is wrong."""
         found = self.core.room_of(participant)
         return found.authenticate(participant, secret) if found and found.name == room else None
+
+    def present(self, room: RoomName, identity: str) -> Participant | None:
+        """The participant of that identity in the room, None where there is none."""
+        found = self.core.open_room(room)
+        people = found.participants.values() if found else ()
+        return next((each for each in people if each.identity == identity), None)
 
     async def open_room(self, room: RoomName, *, template: str | None, empty_us: int) -> None:
         """Open a room for those who will come. Raises `RequestError` `bad_state` where it is open."""
@@ -379,11 +402,11 @@ class Conference:
                     pass
 
     def _announce(self, to: Iterable[ParticipantId], message: Json) -> None:
-        text = wire.encode(message)
+        frame = wire.encode(message)
         for participant in to:
             member = self._members.get(participant)
             if member is not None and member.channel is not None:
-                member.channel.send(text)
+                member.channel.send(frame)
 
     def _mute(self, effect: effects.PublicationMuted) -> None:
         self.media.set_muted(effect.publication, effect.muted)
@@ -470,6 +493,9 @@ class Conference:
         self._members[participant] = member
         return member
 
+    def _stats_of(self, member: Member) -> Json:
+        return stats.of(member, self.core.participant(member.id), self.media)
+
     def _joined(self, member: Member, welcome: effects.Welcome) -> Json:
         kept = {}
         if not self.access.guarded:
@@ -484,23 +510,6 @@ class Conference:
             "grace_s": self._config.room.grace_s,
             "max_publications": self._config.room.max_publications,
             "server": f"pysfu/{sfu.__version__}",
-        }
-
-    def _stats(self, member: Member) -> Json:
-        return {"type": "stats", **self._stats_of(member)}
-
-    def _stats_of(self, member: Member) -> Json:
-        participant = self.core.participant(member.id)
-        publications = {
-            publication: [asdict(encoding) for encoding in self.media.publication_stats(publication)]
-            for publication in (participant.publications if participant else ())
-        }
-        transports = [each for each in (member.publish.stats(), member.subscribe.stats()) if each]
-        return {
-            "publications": publications,
-            "subscriptions": member.subscribe.subscription_stats(),
-            "transports": transports,
-            "data": member.data.stats(),
         }
 
 

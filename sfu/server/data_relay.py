@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from sfu import clock
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sfu.server.member import Member
 
 log = logging.getLogger(__name__)
+
+OnRelayed = Callable[[str, ParticipantId, DataMessage], None]
 
 CHECK_S = 0.25
 """How often receivers that are behind are looked at: fine against the seconds they are given."""
@@ -70,6 +72,7 @@ class DataRelay:
         self._stopped: dict[ParticipantId, set[ParticipantId]] = {}
         """By receiver that is behind: the senders that wait for it."""
         self._timer: asyncio.TimerHandle | None = None
+        self.on_relayed: OnRelayed = lambda room, participant, message: None
 
     def receive(self, member: Member, label: str, packed: bytes) -> None:
         """Pass a data-channel message on to whom it is for, or tell its sender why not."""
@@ -87,6 +90,7 @@ class DataRelay:
                 member.say_data(label, {"error": error.code, "topic": topic, "refused": count})
             return
         member.data.received += 1
+        self.on_relayed(member.room, member.id, message)
         stamped = data.stamped(message, member.id, clock.wall_ms())
         for receiver in receivers:
             receiver.put_data(label, topic, stamped, now_us)

@@ -17,8 +17,10 @@ from sfu.ids import ParticipantId, PublicationId, PublicationKey, RoomName, Subs
 from sfu.media.decisions import Explanation, Notice, Wish
 from sfu.media.plane import (
     EncodingStats,
+    ExtensionIds,
     MediaPlane,
     PublicationConfig,
+    SrtpKeys,
     SubscriptionConfig,
     SubscriptionStats,
 )
@@ -55,6 +57,15 @@ class Published:
     key: PublicationKey
     transport: TransportKey
     received: ReceivedMedia
+
+
+class Tap:
+    """A publication as this process gets it, by its own subscription. `keys` unprotect what comes."""
+
+    def __init__(self, keys: SrtpKeys, close: Callable[[], None], ask_keyframe: Callable[[], None]) -> None:
+        self.keys = keys
+        self.close = close
+        self.ask_keyframe = ask_keyframe
 
 
 class Media:
@@ -215,6 +226,44 @@ class Media:
         self._policy.add_subscription(
             key, config.publication, wish, transport=config.transport, per_packet=per_packet
         )
+
+    def tap(self, publication: PublicationId, on_packet: Callable[[bytes], None]) -> Tap | None:
+        """Get a publication's packets, of its smallest layer, as protected SRTP; None where it is gone."""
+        published = self.published.get(publication)
+        if published is None:
+            return None
+        master = self.rng.randbytes(28)
+        transport, subscription = self._port.open_tap(on_packet), self.new_subscription_key()
+        self._plane.place_transport(transport, self._rooms.number_of(published.transport))
+        self._plane.open_transport(
+            transport, SrtpKeys(profile="AEAD_AES_128_GCM", receive=self.rng.randbytes(28), send=master)
+        )
+        numbers = {codec.payload_type: codec.payload_type for codec in published.received.codecs}
+        config = SubscriptionConfig(
+            transport=transport,
+            publication=published.key,
+            mid="",
+            ssrc=self.rng.getrandbits(32),
+            rtx_ssrc=None,
+            payload_types=numbers,
+            rtx_payload_types={},
+            extensions=ExtensionIds(),
+            cname=published.participant,
+        )
+        self.subscribe(subscription, config, Wish(width=1, height=1))
+
+        def close() -> None:
+            self.unsubscribe(subscription)
+            self._policy.remove_transport(transport)
+            self._plane.close_transport(transport)
+            self._port.close_tap(transport)
+
+        def ask_keyframe() -> None:
+            for encoding in self._plane.publication_stats(published.key):
+                self._plane.request_keyframe(published.key, encoding.rid, clock.now_us())
+
+        keys = SrtpKeys(profile="AEAD_AES_128_GCM", receive=master, send=master)
+        return Tap(keys, close, ask_keyframe)
 
     def set_wish(self, key: SubscriptionKey, wish: Wish) -> None:
         self._policy.set_wish(key, wish)

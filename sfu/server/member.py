@@ -17,6 +17,7 @@ from sfu.room.permissions import Grants
 from sfu.server import data, wire
 from sfu.server.data import LABELS
 from sfu.server.data_relay import DataEnd, DataRelay
+from sfu.server.frames import Frame
 from sfu.server.ice_servers import ice_servers, renewal_s
 from sfu.server.publish_leg import Apply, PublishLeg, Refusal
 from sfu.server.rates import TokenBucket
@@ -35,7 +36,7 @@ class Channel(Protocol):
 
     key: SessionKey
 
-    def send(self, text: str) -> None: ...
+    def send(self, frame: Frame) -> None: ...
 
     def close(self, code: str, message: str = "") -> None: ...
 

@@ -26,6 +26,10 @@ class RoomNumbers:
         self._counts[number] += 1
         return number
 
+    def number_of(self, transport: TransportKey) -> int:
+        """The number of the room that a transport is in."""
+        return self._placed[transport][1]
+
     def leave(self, transport: TransportKey) -> None:
         """A transport has closed."""
         room, number = self._placed.pop(transport)

@@ -24,6 +24,7 @@ TransportName = Literal["publish", "subscribe"]
 MAX_NAME = 64
 MAX_ROOM = 128
 MAX_ID = 64
+MAX_IDENTITY = 128
 MAX_TOKEN = 8192
 MAX_PUBLICATIONS = 1000
 MAX_PIXELS = 16_384
@@ -120,7 +121,7 @@ class Chat:
     """`text` is empty only beside a `file`."""
 
     text: str
-    to: ParticipantId | None
+    to: str | None
     file: str | None = None
 
 
@@ -232,7 +233,8 @@ def parse(message: Message, *, chat_characters: int) -> Request:
     if kind == "chat":
         file = None if message.get("file") is None else v.text(message, "file", shortest=1, longest=MAX_ID)
         text = _chat_text(message, chat_characters, shortest=1 if file is None else 0)
-        return Chat(text, _recipient(message), file)
+        to = None if message.get("to") is None else v.text(message, "to", longest=MAX_IDENTITY)
+        return Chat(text, to, file)
     if kind == "chat_edit":
         return ChatEdit(_message(message), _chat_text(message, chat_characters))
     parser = _PARSERS.get(kind) or PARSERS.get(kind) or telemetry_wire.PARSERS.get(kind)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
-from collections import deque
 from dataclasses import dataclass
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from sfu import clock
 from sfu.config import LimitsConfig
@@ -18,6 +16,7 @@ from sfu.ids import RoomName
 from sfu.room.model import SessionKey
 from sfu.server import requests
 from sfu.server.conference import Conference
+from sfu.server.frames import WINDOW_BITS, Frame
 from sfu.server.member import Member
 from sfu.server.rates import TokenBucket
 from sfu.server.validation import bad, parse_object
@@ -31,6 +30,8 @@ MAX_QUEUED_BYTES = 4 * 1024 * 1024
 """What may wait for a client that does not read; a full room's `joined` is far smaller."""
 MAX_UNANSWERED = 64
 """Requests of one session that may wait for the store; its next message is read when there are fewer."""
+WRITE_EVERY_S = 0.02
+"""A busy connection is written to at most this often, all that has come meanwhile at once."""
 CLOSE_TIMEOUT_S = 2.0
 """How long a client may take to read what is left and to close, before it is cut off."""
 
@@ -54,7 +55,7 @@ class Timing:
 
 
 class Session:
-    """Reads until the connection or the membership ends; writes from a bounded queue."""
+    """Reads until the connection or the membership ends; writes what is queued, many frames at once."""
 
     def __init__(
         self,
@@ -77,39 +78,65 @@ class Session:
         self._waits_for: RoomName | None = None
         self._bucket = TokenBucket(limits.messages_per_s, limits.message_burst, clock.now_us())
         self._rate_limited = 0
-        self._queue: deque[str] = deque()
+        # What the handshake has agreed on: 0 is no compression.
+        self._deflate = socket.compress == WINDOW_BITS
+        self._queue: list[bytes] = []
         self._queued_bytes = 0
+        self._flushing: asyncio.Handle | None = None
+        self._flushed_s = 0.0
         self._unanswered = 0
         self._answered = asyncio.Event()
-        self._wake = asyncio.Event()
+        self._reading: asyncio.Timeout | None = None
         self._closed: str | None = None
         self._cut_off: asyncio.TimerHandle | None = None
 
     # --- what the conference calls -------------------------------------------------------------
 
-    def send(self, text: str) -> None:
+    def send(self, frame: Frame) -> None:
         """Queue one encoded message. A client that does not read is disconnected, and may resume."""
-        if self._closed is not None:
+        if self._closed is None:
+            self._put(frame)
+
+    def _put(self, frame: Frame) -> None:
+        """Write soon: at once on a quiet connection, with what else comes on a busy one."""
+        data = frame.wire(deflate=self._deflate)
+        self._queue.append(data)
+        self._queued_bytes += len(data)
+        if self._flushing is None:
+            loop = asyncio.get_running_loop()
+            due_s = self._flushed_s + WRITE_EVERY_S
+            if due_s <= loop.time():
+                self._flushing = loop.call_soon(self._flush)
+            else:
+                self._flushing = loop.call_at(due_s, self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = None
+        transport = self._transport
+        if not self._queue or not isinstance(transport, asyncio.WriteTransport) or transport.is_closing():
             return
-        self._queued_bytes += len(text)
-        if self._queued_bytes > MAX_QUEUED_BYTES:
+        waiting = transport.get_write_buffer_size() + self._queued_bytes
+        data = b"".join(self._queue)
+        self._queue.clear()
+        self._queued_bytes = 0
+        if waiting > MAX_QUEUED_BYTES and self._closed is None:
             log.warning("a client does not read its messages", extra=self._context())
-            self._queue.clear()
             self.close("internal", "you do not read your messages")
             return
-        self._queue.append(text)
-        self._wake.set()
+        self._flushed_s = asyncio.get_running_loop().time()
+        transport.write(data)
 
     def close(self, code: str, message: str = "") -> None:
         """Send `closed` after what is queued, then close the WebSocket. Later calls change nothing."""
         if self._closed is not None:
             return
         reconnect = code in _COMES_BACK
-        self._queue.append(
-            encode({"type": "closed", "code": code, "message": message, "reconnect": reconnect})
-        )
+        self._put(encode({"type": "closed", "code": code, "message": message, "reconnect": reconnect}))
         self._closed = code
-        self._wake.set()
+        self._answered.set()
+        # Whoever reads finds out, and ends the connection: two at a time would cut its closing short.
+        if self._reading is not None:
+            self._reading.reschedule(asyncio.get_running_loop().time())
         self._cut_off = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._abort)
 
     def admitted(self, member: Member, joined: Json) -> None:
@@ -121,7 +148,6 @@ class Session:
 
     async def run(self) -> None:
         """Serve the connection until it ends, for whatever reason."""
-        writer = asyncio.create_task(self._write())
         try:
             await self._read()
         finally:
@@ -129,11 +155,10 @@ class Session:
                 self._conference.disconnect(self._member, self.key)
             elif self._waits_for is not None:
                 self._conference.stop_waiting(self._waits_for, self.key)
-            self._wake.set()
-            if self._closed is None:
-                writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await writer
+            if self._closed is not None:
+                await self._finish(self._closed)
+            if self._flushing is not None:
+                self._flushing.cancel()
             if self._cut_off is not None:
                 self._cut_off.cancel()
 
@@ -141,15 +166,12 @@ class Session:
         silence_s = 3 * self._timing.ping_interval_s
         deadline = asyncio.get_running_loop().time() + self._timing.join_timeout_s
         while self._closed is None:
-            timeout = silence_s
+            timeout_s = silence_s
             if self._member is None and self._waits_for is None:
-                timeout = max(0.001, deadline - asyncio.get_running_loop().time())
-            try:
-                frame = await self._socket.receive(timeout)
-            except TimeoutError:
-                joined = self._member is not None or self._waits_for is not None
-                self.close("ping_timeout" if joined else "join_timeout")
-                break
+                timeout_s = max(0.001, deadline - asyncio.get_running_loop().time())
+            frame = await self._frame(timeout_s)
+            if frame is None:
+                continue
             if frame.type is WSMsgType.TEXT:
                 await self._receive(frame.data)
                 await self._answered_enough()
@@ -157,31 +179,36 @@ class Session:
                 self._reply(None, _error(bad("messages are text")))
             else:
                 return
-        # What arrives while the last messages go out is read, so that the closing handshake can end.
-        while not self._socket.closed:
-            await self._socket.receive()
+
+    async def _frame(self, timeout_s: float) -> WSMessage | None:
+        """The next frame; None where the session has been closed, as it is when none comes in time."""
+        try:
+            async with asyncio.timeout(timeout_s) as self._reading:
+                return await self._socket.receive()
+        except TimeoutError:
+            self._reading = None
+            joined = self._member is not None or self._waits_for is not None
+            self.close("ping_timeout" if joined else "join_timeout")
+            return None
+        finally:
+            self._reading = None
+
+    async def _finish(self, code: str) -> None:
+        """Write what is left, and go through the closing handshake."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+        try:
+            self._flush()
+            await self._socket.close(code=_WEBSOCKET_CODE.get(code, 1008))
+        except (ConnectionError, RuntimeError):
+            # The connection went away while writing.
+            self._abort()
 
     async def _answered_enough(self) -> None:
         """Not to read is the back-pressure that reaches a client which asks for more than can be stored."""
-        while self._unanswered >= MAX_UNANSWERED:
+        while self._unanswered >= MAX_UNANSWERED and self._closed is None:
             self._answered.clear()
             await self._answered.wait()
-
-    async def _write(self) -> None:
-        try:
-            while True:
-                while self._queue:
-                    text = self._queue.popleft()
-                    self._queued_bytes -= len(text)
-                    await self._socket.send_str(text)
-                if self._closed is not None:
-                    await self._socket.close(code=_WEBSOCKET_CODE.get(self._closed, 1008))
-                    return
-                self._wake.clear()
-                await self._wake.wait()
-        except (ConnectionError, RuntimeError):
-            # The connection went away while writing: reading ends too, and says so.
-            self._abort()
 
     def _abort(self) -> None:
         if isinstance(self._transport, asyncio.WriteTransport):

@@ -11,13 +11,14 @@ from sfu.room.model import ChatMessage, ParticipantView, Publication
 from sfu.room.permissions import Grants
 from sfu.room.state import StatePatched, StateView
 from sfu.server import class_wire
+from sfu.server.frames import Frame
 
 Json = dict[str, Any]
 
 
-def encode(message: Json) -> str:
+def encode(message: Json) -> Frame:
     """A message as it goes over the wire."""
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    return Frame(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
 
 
 def grants(value: Grants) -> Json:
@@ -122,6 +123,8 @@ def event(value: Event) -> Json:
             return {"type": "chat", "message": chat_message(value.message)}
         case effects.ChatUpdated():
             return {"type": "chat_updated", "message": chat_message(value.message)}
+        case effects.ChatSeen():
+            return {"type": "chat_seen", "identity": value.identity, "message": value.message}
         case effects.ChatTyping():
             return {"type": "chat_typing", "participant": value.participant, "to": value.to}
         case StatePatched():
@@ -145,4 +148,5 @@ def welcome(value: Welcome) -> Json:
         "chat_last": value.chat.last,
         "chat_more": value.chat.more,
         "chat_read": value.chat_read,
+        "chat_seen": dict(value.chat_seen),
     }

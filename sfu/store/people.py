@@ -103,6 +103,12 @@ async def audit_log(
     return [dict(row._mapping) for row in (await connection.execute(query)).all()]
 
 
+async def was_in(connection: AsyncConnection, room: str, identity: str) -> bool:
+    """Whether `identity` has ever been in the room, as far as is remembered."""
+    query = select(literal(1)).where(sessions.c.room == room, sessions.c.identity == identity).limit(1)
+    return await connection.scalar(query) is not None
+
+
 async def export(connection: AsyncConnection, identity: str) -> dict[str, list[dict[str, Any]]]:
     """Every row that is of `identity` or was sent to it, by table."""
     found: dict[str, list[dict[str, Any]]] = {}

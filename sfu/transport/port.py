@@ -70,6 +70,7 @@ class TransportPort:
         self._tcp_paths: set[TcpPath] = set()
         self._candidates: tuple[str, ...] = ()
         self._peers: dict[TransportKey, PeerTransport] = {}
+        self._taps: dict[TransportKey, Callable[[bytes], None]] = {}
         self._by_ufrag: dict[str, PeerTransport] = {}
         self._by_address: dict[Any, PeerTransport] = {}
         self._threads = threads
@@ -132,10 +133,21 @@ class TransportPort:
         """Send a protected packet to the transport's selected address; dropped where there is none."""
         peer = self._peers.get(transport)
         if peer is None:
+            if (tap := self._taps.get(transport)) is not None:
+                tap(packet)
             return
         path = peer.agent.selected
         if path is not None and path.send(packet):
             peer.bytes_sent += len(packet)
+
+    def open_tap(self, on_packet: Callable[[bytes], None]) -> TransportKey:
+        """A transport that ends in this process: what is sent on it is handed to `on_packet`."""
+        key = TransportKey(next(self._keys))
+        self._taps[key] = on_packet
+        return key
+
+    def close_tap(self, transport: TransportKey) -> None:
+        self._taps.pop(transport, None)
 
     def follow(self, routes: Routes) -> None:
         """Leave UDP to a plane that uses it by itself, and tell it where each transport's peer is.

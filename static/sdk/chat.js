@@ -24,6 +24,8 @@ export class Chat {
   more = false;
   /** Up to which message this person has read, as the server remembers. */
   read = 0;
+  /** Up to which message others have read, by identity; of small rooms only. @type {Map<string, number>} */
+  seen = new Map();
   /** @type {Map<number, ChatMessage>} */
   #messages = new Map();
   /** @type {number | null} */
@@ -51,9 +53,10 @@ export class Chat {
   }
 
   /** @param {Record<string, any>} joined */
-  joined({ chat, chat_after: after, chat_last: last, chat_more: more, chat_read: read }) {
+  joined({ chat, chat_after: after, chat_last: last, chat_more: more, chat_read: read, chat_seen: seen }) {
     const first = this.#seen === null;
     this.read = Math.max(this.read, read ?? 0);
+    this.seen = new Map(Object.entries(seen ?? {}));
     if ((after ?? null) === null) {
       this.#messages = new Map(chat.map((message) => [message.id, message]));
       this.more = Boolean(more);
@@ -72,6 +75,12 @@ export class Chat {
     return message;
   }
 
+  /** @param {string} identity @param {number} message */
+  sawUpTo(identity, message) {
+    this.seen.set(identity, message);
+    this.#emit('chatseen', {});
+  }
+
   #take(message, before) {
     const known = this.#messages.get(message.id);
     this.#seen = Math.max(this.#seen, message.rev);
@@ -80,7 +89,7 @@ export class Chat {
     this.#emit(!known && message.id > before ? 'chat' : 'chatupdated', { message });
   }
 
-  /** @param {string} text @param {string | null} [to] a participant @param {string | null} [file] its id */
+  /** @param {string} text @param {string | null} [to] a participant, or an identity @param {string | null} [file] its id */
   async send(text, to = null, file = null) {
     return this.#changed('chat', { text, ...(to ? { to } : {}), ...(file ? { file } : {}) });
   }

@@ -42,6 +42,7 @@ export const PROTOCOL_CODES = Object.freeze([
   'overloaded',
   'conflict',
   'judge_failed',
+  'refused',
   'slow_receiver',
   'bad_offset',
   'quota_exceeded',

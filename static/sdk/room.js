@@ -26,7 +26,7 @@ import { Telemetry } from './telemetry.js';
  * publication} · `track` {publication, participant, track} · `trackgone` {publication} · `subscription`
  * {publication, state, reason} · `localchanged` {} · `refused` {publication, error} · `mutedbyother`
  * {publication} · `selfupdated` {self} · `speakers` {speakers} ·
- * `chat`, `chatupdated` {message} · `chatreset` {first} · `chattyping` {participant, to} · `data` {label, topic, from, text, payload, error} · `transport` {name, state} ·
+ * `chat`, `chatupdated` {message} · `chatreset` {first} · `chatseen` {} · `chattyping` {participant, to} · `data` {label, topic, from, text, payload, error} · `transport` {name, state} ·
  * `goingaway` {} · `closed` {code, message}.
  */
 export class Room extends EventTarget {
@@ -380,6 +380,9 @@ export class Room extends EventTarget {
       case 'chat':
       case 'chat_updated':
         this.messages.received(message.message);
+        break;
+      case 'chat_seen':
+        this.messages.sawUpTo(message.identity, message.message);
         break;
       case 'chat_typing':
         this.#emit('chattyping', { participant: message.participant, to: message.to });

@@ -112,8 +112,12 @@ export class Telemetry extends EventTarget {
   }
 }
 
+/** In the order of their times; what is older than the last minute was kept without connection, and is not shown. */
 function keep(samples, at, value) {
-  samples.push([at, value]);
-  const newest = samples.at(-1)[0];
+  const newest = Math.max(at, samples.at(-1)?.[0] ?? 0);
+  if (newest - at > KEPT_MS) return;
+  let place = samples.length;
+  while (place > 0 && samples[place - 1][0] > at) place -= 1;
+  samples.splice(place, 0, [at, value]);
   while (samples.length > KEPT || newest - samples[0][0] > KEPT_MS) samples.shift();
 }

@@ -138,6 +138,8 @@ export default {
   'chat.editing': 'You are editing a message.',
   'chat.editing.stop': 'Stop editing',
   'chat.mention': 'Mention somebody',
+  'chat.seen': 'Seen by {names}',
+  'chat.away': '{name} (away)',
   'chat.typing': '{names}: writing…',
   'chat.older': 'Earlier messages',
   'chat.new': 'New messages',
@@ -423,4 +425,5 @@ export default {
   'toast.alarm.low': 'Alarm: {title} of {name} is too low: {value}',
   'toast.alarm.high': 'Alarm: {title} of {name} is too high: {value}',
   'toast.alarm.cleared': '{title} of {name} is back at {value}',
+  'error.refused': 'The server does not let this pass.',
 };

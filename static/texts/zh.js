@@ -138,6 +138,8 @@ export default {
   'chat.editing': '您正在编辑一条消息。',
   'chat.editing.stop': '停止编辑',
   'chat.mention': '提及某人',
+  'chat.seen': '{names} 已读',
+  'chat.away': '{name}（不在）',
   'chat.typing': '{names}：正在输入…',
   'chat.older': '更早的消息',
   'chat.new': '新消息',
@@ -421,4 +423,5 @@ export default {
   'toast.alarm.low': '警报：{name} 的 {title} 过低：{value}',
   'toast.alarm.high': '警报：{name} 的 {title} 过高：{value}',
   'toast.alarm.cleared': '{name} 的 {title} 已恢复：{value}',
+  'error.refused': '服务器不允许发送此内容。',
 };

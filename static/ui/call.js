@@ -171,6 +171,7 @@ export class CallPage {
     on('chat', ({ message }) => this.#received(message));
     on('chatupdated', ({ message }) => this.#chat.update(message));
     on('chatreset', () => (this.#chat.reset(), this.#countUnread()));
+    on('chatseen', () => this.#chat.showSeen());
     on('chattyping', ({ participant }) => this.#chat.showTyping(participant));
     on('state', (detail) => this.#stateChanged(detail));
     on('goingaway', () => this.#toasts.show(t('toast.going_away')));

@@ -10,6 +10,7 @@ const TYPING_MS = 2000;
 /** Where one writes: to whom, a new message or an edited one, with names to mention. */
 export class Composer {
   #people;
+  #away;
   #act;
   #input;
   #to;
@@ -20,11 +21,13 @@ export class Composer {
 
   /**
    * @param {() => {id: string, name: string, identity: string}[]} people the others who are here
+   * @param {() => {id: string, name: string, identity: string}[]} away who was; their `id` is the identity
    * @param {{submit: (text: string, to: string | null, editing: object | null) => Promise<boolean>,
    *   typing: (to: string | null) => void, attach: (files: Iterable<File>) => void}} act `submit` says whether it was done
    */
-  constructor(people, act) {
+  constructor(people, away, act) {
     this.#people = people;
+    this.#away = away;
     this.#act = act;
     this.#input = el('textarea', {
       rows: 1,
@@ -80,13 +83,19 @@ export class Composer {
 
   /** People came or went. */
   updateRecipients() {
-    const chosen = this.#to.value;
-    const others = this.#people();
+    const chosen = this.#to.selectedOptions[0];
+    const option = (each, text) => el('option', { value: each.id, text, data: { identity: each.identity } });
     this.#to.replaceChildren(
       el('option', { value: '', text: t('chat.everyone') }),
-      ...others.map((each) => el('option', { value: each.id, text: each.name })),
+      ...this.#people().map((each) => option(each, each.name)),
+      ...this.#away().map((each) => option(each, t('chat.away', { name: each.name }))),
     );
-    this.#to.value = others.some((each) => each.id === chosen) ? chosen : '';
+    if (!chosen?.value) return;
+    // Who leaves while something is written to them alone: it must not go to everybody.
+    const { identity } = chosen.dataset;
+    const still = [...this.#to.options].find((each) => each.dataset.identity === identity);
+    if (!still) this.#to.append(option({ id: identity, identity }, chosen.textContent));
+    this.#to.value = still ? still.value : identity;
   }
 
   /**

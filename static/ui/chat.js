@@ -21,6 +21,7 @@ export class ChatPanel {
   #older;
   #newMark;
   #typing;
+  #seen;
   #results;
   #composer;
   #uploads;
@@ -57,7 +58,8 @@ export class ChatPanel {
     this.#newMark = el('p', { class: 'chat-new', testid: 'chat-new', role: 'separator', text: t('chat.new') });
     this.#typing = el('p', { class: 'chat-typing', testid: 'chat-typing', 'aria-live': 'polite' });
     this.#results = el('div', { class: 'chat-list', testid: 'chat-results', 'aria-label': t('chat.search'), hidden: true });
-    this.#composer = new Composer(() => [...room.participants.values()], {
+    this.#seen = el('p', { class: 'chat-seen', testid: 'chat-seen' });
+    this.#composer = new Composer(() => [...room.participants.values()], () => this.#away(), {
       submit: (text, to, editing) =>
         this.#try(editing ? room.messages.edit(editing.id, text) : room.messages.send(text, to)),
       typing: (to) => room.messages.typing(to).catch(() => undefined),
@@ -102,6 +104,7 @@ export class ChatPanel {
   /** People came or went. */
   updateRecipients() {
     this.#composer.updateRecipients();
+    this.showSeen();
   }
 
   /** How many messages of others came since this person last read here. */
@@ -116,7 +119,23 @@ export class ChatPanel {
     this.#list.replaceChildren(this.#older, this.#empty);
     for (const message of this.#room.messages.messages) this.#append(message);
     this.#show();
+    this.showSeen();
+    this.#composer.updateRecipients();
     this.#toEnd();
+  }
+
+  /** Below the last message of one's own: who has read it. */
+  showSeen() {
+    const { messages, participants, self } = this.#room;
+    const mine = messages.messages.findLast((each) => isOwn(each, self) && !each.deleted);
+    const names = [...participants.values()]
+      .filter((each) => mine && messages.seen.get(each.identity) >= mine.id)
+      .filter((each) => !mine.to_identity || mine.to_identity === each.identity)
+      .map((each) => each.name);
+    this.#seen.remove();
+    if (!names.length) return;
+    this.#seen.textContent = t('chat.seen', { names: names.join(', ') });
+    this.#shown.get(mine.id)?.after(this.#seen);
   }
 
   /** @param {import('../sdk/chat.js').ChatMessage} message a new one */
@@ -126,6 +145,7 @@ export class ChatPanel {
     const atEnd = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < NEAR_END;
     this.#append(message);
     this.#show();
+    this.showSeen();
     if (atEnd || isOwn(message, this.#room.self)) this.#toEnd();
     this.#read();
   }
@@ -158,6 +178,7 @@ export class ChatPanel {
   }
 
   #append(message) {
+    this.#seen.remove();
     const before = this.#list.lastElementChild;
     const follows =
       before?.dataset.testid === 'chat-message' && before.dataset.from === message.from && !message.to && !before.dataset.to;
@@ -181,6 +202,14 @@ export class ChatPanel {
     });
     if (message.to) view.dataset.to = message.to;
     return view;
+  }
+
+  /** Who has written here and is not here now. */
+  #away() {
+    const { self, participants, messages } = this.#room;
+    const here = new Set([self?.identity, ...[...participants.values()].map((each) => each.identity)]);
+    const gone = messages.messages.filter((each) => each.name && !each.deleted && !here.has(each.identity));
+    return [...new Map(gone.map(({ identity, name }) => [identity, { id: identity, identity, name }])).values()];
   }
 
   #names() {

@@ -123,3 +123,41 @@ async def test_files_are_chosen_dropped_and_saved(pages: Pages, server: ServerPr
     await bob.find("chat-file-save").filter(has_text="dropped.txt").wait_for()
     await expect(alice.find("chat-progress")).to_have_count(0)
     await pages.screenshot(bob, "files")
+
+
+async def test_a_reload_keeps_who_one_is_and_what_is_new(
+    pages: Pages, server: ServerProcess, room: str
+) -> None:
+    """The maker of the room reloads: owner again, the same person, everything once and in order."""
+    alice, bob = await chatting(pages, server.url, room, "Alice", "Bob")
+    await say(bob, "one")
+    await message(alice, "one").wait_for()
+    await say(alice, "two")
+    await expect(bob.find("chat-message")).to_have_count(2)
+    await expect(alice.find("chat-seen")).to_have_text("Seen by Bob")
+
+    await alice.page.reload()
+    await bob.find("chat-to").locator("option", has_text="Alice (away)").wait_for(state="attached")
+    await bob.find("chat-to").select_option(label="Alice (away)")
+    await say(bob, "three, for you alone")
+    await bob.find("chat-to").select_option(label="Everyone")
+    await say(bob, "four")
+    await alice.find("prejoin-join").click()
+    await expect(alice.find("chat-unread")).to_have_text("2")
+    await alice.find("toggle-chat").click()
+    texts = ["one", "two", "three, for you alone", "four"]
+    await expect(alice.find("chat-text")).to_have_text(texts)
+    await expect(alice.find("chat-new")).to_have_count(1)
+    await expect(message(alice, "two")).to_have_attribute("data-own", "true")
+    await expect(alice.find("chat-unread")).to_be_hidden()
+    await say(alice, "five")
+    await expect(bob.find("chat-text")).to_have_text([*texts, "five"])
+    role = await alice.page.evaluate("window.__sfu.room.self.role")
+    assert role == "owner"
+    await pages.screenshot(alice, "chat-after-reload")
+
+    # Another tab of the same browser is another person, who owns nothing.
+    tab = Caller(await alice.page.context.new_page())
+    await tab.join(server.url, room, "Alice")
+    assert await tab.page.evaluate("window.__sfu.room.self.role") == "participant"
+    assert await alice.page.evaluate("window.__sfu.room.state") == "connected"

@@ -21,9 +21,11 @@ from sfu.server.api.endpoint import PREFIX, STATUS, Endpoint
 KEY, SECRET = "key", "a secret that is long enough for HS256"
 
 
-def token(room: str = "r", role: str = "owner", identity: str = "head", **grants: bool) -> str:
+def token(
+    room: str = "r", role: str = "owner", identity: str = "head", ttl_s: int = 600, **grants: bool
+) -> str:
     return tokens.mint(
-        KEY, SECRET, identity=identity, name=identity.title(), room=room, now_s=int(time.time()), ttl_s=600,
+        KEY, SECRET, identity=identity, name=identity.title(), room=room, now_s=int(time.time()), ttl_s=ttl_s,
         role=role, jti=f"j-{identity}", **grants,
     )  # fmt: skip
 
@@ -47,6 +49,7 @@ class Caller:
         self._http = those.http
         self._base = those.server.http_url + PREFIX
         self._headers = {"Authorization": credential} if credential else {}
+        self._described: Any = None
         self.status = 0
 
     @classmethod
@@ -65,9 +68,28 @@ class Caller:
         ) as answer:
             self.status = answer.status
             if answer.content_type != "application/json":
-                return await answer.text()
-            found = await answer.json()
-        return found.get("error", found)
+                found: Any = await answer.text()
+            else:
+                found = await answer.json()
+        await self._hold_to_document(method, path, answer.content_type, found)
+        return found.get("error", found) if isinstance(found, dict) else found
+
+    async def _hold_to_document(self, method: str, path: str, content_type: str, found: Any) -> None:
+        """Status, type and form are those that the document promises."""
+        if self._described is None:
+            async with self._http.get(self._base + "/openapi.json") as answer:
+                self._described = await answer.json()
+        (operation,) = (
+            methods[method.lower()]
+            for pattern, methods in self._described["paths"].items()
+            if method.lower() in methods and re.fullmatch(re.sub("{[^}]+}", "[^/]+", pattern), PREFIX + path)
+        )
+        content = operation["responses"][str(self.status)]["content"]
+        schema = {**content[content_type]["schema"], "components": self._described["components"]}
+        Draft202012Validator(schema).validate(found)
+        if "error" in found and self.status >= 400:
+            promised = re.findall("`([a-z_]+)`", operation["responses"][str(self.status)]["description"])
+            assert found["error"]["code"] in promised, (method, path, found)
 
 
 @contextlib.asynccontextmanager
@@ -95,13 +117,23 @@ async def test_rooms_are_listed_opened_changed_and_closed() -> None:
         assert [each["name"] for each in (await head.ask("GET", "/rooms"))["rooms"]] == ["r"]
         changed = await head.ask("PATCH", "/rooms/r", {"locked": True, "spotlight": {"participant": ann.me}})
         assert (changed["locked"], changed["spotlight"]["participant"]) == (True, ann.me)
-        assert (await ann.next("room_updated"))["room"]["locked"]
+        told = [(await ann.next("room_updated"))["room"] for _ in range(2)]
+        assert [each["locked"] for each in told] == [False, True]
+        refused = await head.ask("PATCH", "/rooms/r", {"locked": False, "spotlight": {"participant": "PA_x"}})
+        assert refused["code"] == "not_found"
+        assert (await head.ask("GET", "/rooms/r"))["locked"], "a refusal changes nothing"
         assert (await head.ask("PATCH", "/rooms/r", {"spotlight": None}))["spotlight"] is None
         await head.ask("POST", "/rooms/r/broadcast", {"text": "fire drill"})
         assert (await ann.next("broadcast"))["text"] == "fire drill"
+        other = Caller.bearer(those, token(role="participant", identity="aide", moderate=True))
+        assert (await other.ask("DELETE", "/rooms/r"))["code"] == "not_allowed", "owners are in it"
         assert await head.ask("DELETE", "/rooms/r") == {"removed": 1}
         assert (await ann.ended())[0]["code"] == "removed"
         assert (await head.ask("GET", "/rooms/r"))["code"] == "not_found"
+        await boss.ask("POST", "/rooms", {"name": "annex"})
+        first = (await boss.ask("GET", "/rooms", limit=1))["rooms"]
+        rest = (await boss.ask("GET", "/rooms", after=first[0]["name"]))["rooms"]
+        assert [each["name"] for each in (*first, *rest)] == ["annex", "lab"]
 
 
 async def test_participants_are_seen_changed_muted_and_removed() -> None:
@@ -109,8 +141,14 @@ async def test_participants_are_seen_changed_muted_and_removed() -> None:
         head = Caller.bearer(those, token())
         listed = (await head.ask("GET", "/rooms/r/participants"))["participants"]
         assert [each["name"] for each in listed] == ["Ann", "Ben"]
+        page = await head.ask("GET", "/rooms/r/participants", after=listed[0]["id"], limit=1)
+        assert page["participants"] == listed[1:]
+        assert (await head.ask("GET", "/rooms/r/participants", after="PA_x"))["code"] == "not_found"
         path = f"/rooms/r/participants/{ben.me}"
-        changed = await head.ask("PATCH", path, {"role": "presenter", "grants": {"chat": False}})
+        both = await head.ask("PATCH", path, {"role": "presenter", "grants": {"chat": False}})
+        assert both["code"] == "bad_request", "the second could be refused when the first is done"
+        await head.ask("PATCH", path, {"role": "presenter"})
+        changed = await head.ask("PATCH", path, {"grants": {"chat": False}})
         assert (changed["role"], changed["grants"]["chat"]) == ("presenter", False)
         assert (await ben.request("chat", text="hello"))["code"] == "not_allowed"
         opened = await head.ask("POST", "/rooms/r/breakouts", {"names": ["one", "two"]})
@@ -139,6 +177,36 @@ async def test_a_participant_acts_with_the_rights_of_this_moment() -> None:
         assert (await other.ask("PATCH", "/rooms/r", {"locked": False}))["locked"] is False
         owner = await other.ask("DELETE", f"/rooms/r/participants/{ann.me}")
         assert owner["code"] == "not_allowed", "only owners touch owners"
+
+
+async def test_a_token_of_who_is_there_has_the_rights_of_this_moment_too() -> None:
+    async with room_with("ann") as (those, _):
+        aide = token(role="participant", identity="aide", moderate=True)
+        other = await those.join(name="aide", token=aide)
+        outside, head = Caller.bearer(those, aide), Caller.bearer(those, token())
+        assert (await outside.ask("PATCH", "/rooms/r", {"locked": True}))["locked"]
+        await head.ask("PATCH", f"/rooms/r/participants/{other.me}", {"grants": {"moderate": False}})
+        assert (await outside.ask("PATCH", "/rooms/r", {"locked": False}))["code"] == "not_allowed"
+        assert len((await outside.ask("GET", "/rooms/r/participants"))["participants"]) == 2
+
+
+async def test_a_token_alone_does_not_see_into_a_room(declared: list[Endpoint]) -> None:
+    """Who waits in the lobby has one, and who was removed."""
+    inside = [each for each in declared if each.needs == "inside"]
+    assert {each.path for each in inside} > {"/rooms/{room}/participants", "/rooms/{room}/messages"}
+    async with room_with("ann", "ben") as (those, (_, ben)):
+        head, his = Caller.bearer(those, token()), token(role="participant", identity="ben")
+        bearer, former = Caller.bearer(those, his), Caller.participant(those, ben)
+        assert (await bearer.ask("GET", "/rooms/r"))["name"] == "r"
+        await head.ask("PATCH", "/rooms/r", {"lobby": True})
+        await head.ask("DELETE", f"/rooms/r/participants/{ben.me}")
+        await ben.ended()
+        waits = await those.open()
+        waiting = await waits.request("join", version=1, room="r", name="Ben", token=his)
+        assert waiting["type"] == "waiting"
+        for each in inside:
+            assert (await bearer.ask(each.method, path_of(each, "r")))["code"] == "not_allowed", each
+            assert (await former.ask(each.method, path_of(each, "r")))["code"] == "bad_token", each
 
 
 async def test_the_lobby_is_answered_from_outside() -> None:
@@ -172,6 +240,11 @@ async def test_messages_are_read_written_searched_and_taken_out() -> None:
         gone = await head.ask("DELETE", "/rooms/r/messages/1")
         assert gone["deleted"]
         assert (await ann.next("chat_updated"))["message"]["deleted"]
+        boss = Caller.bearer(those, admin())
+        said = await boss.ask("POST", "/rooms/r/messages", {"text": "dong", "identity": "bell"})
+        assert (said["identity"], said["name"]) == ("bell", "bell")
+        as_other = await head.ask("POST", "/rooms/r/messages", {"text": "dong", "identity": "ann"})
+        assert as_other["code"] == "not_allowed", "only administrators are believed"
         for path in ("/rooms/r/messages/1", "/rooms/r/messages/3", "/rooms/r/messages/x"):
             assert (await head.ask("DELETE", path))["code"] == "not_found", path
 
@@ -196,6 +269,13 @@ async def test_sessions_attendance_and_audit_tell_what_was(tmp_path: Path) -> No
             entries = (await boss.ask("GET", "/audit", room="r"))["entries"]
         assert (entries[0]["identity"], entries[0]["action"]) == ("head", "remove")
         assert (await boss.ask("GET", "/audit", before=entries[-1]["id"]))["entries"] == []
+        made = await boss.ask("POST", "/tokens", {"room": "r", "identity": "cam"})
+        await boss.ask("DELETE", f"/tokens/{made['jti']}")
+        await head.ask("DELETE", "/rooms/r")
+        wanted = {("root", "make_token"), ("root", "revoke_token"), ("head", "close_room")}
+        while not wanted <= {(each["identity"], each["action"]) for each in entries}:
+            entries = (await boss.ask("GET", "/audit"))["entries"]
+        assert made["token"] not in str(entries)
 
 
 async def test_an_administrator_makes_and_revokes_tokens() -> None:
@@ -253,8 +333,11 @@ def body_of(endpoint: Endpoint) -> Any:
 
 async def test_every_endpoint_refuses_who_may_not(declared: list[Endpoint]) -> None:
     async with room_with("ann", "ben") as (those, (_, ben)):
-        await those.join("other", name="eve", token=token("other", identity="eve"))
+        eve = await those.join("other", name="eve", token=token("other", identity="eve"))
         nobody, forged = Caller(those), Caller(those, "Bearer nonsense")
+        late, revoked = Caller.bearer(those, token(ttl_s=-60)), Caller.bearer(those, token(identity="gone"))
+        await Caller.bearer(those, admin()).ask("DELETE", "/tokens/j-gone")
+        neighbour = Caller.participant(those, eve)
         elsewhere, student = Caller.bearer(those, token("other")), Caller.participant(those, ben)
         mute = Caller.bearer(those, token(role="observer", identity="watcher"))
         for each in declared:
@@ -263,6 +346,11 @@ async def test_every_endpoint_refuses_who_may_not(declared: list[Endpoint]) -> N
             for caller in (nobody, forged):
                 refused = await caller.ask(each.method, path_of(each, "r"), body_of(each))
                 assert (caller.status, refused["code"]) == (401, "bad_token"), each
+            for caller, code in ((late, "token_expired"), (revoked, "token_revoked")):
+                refused = await caller.ask(each.method, path_of(each, "r"), body_of(each))
+                assert (caller.status, refused["code"]) == (401, code), each
+            refused = await neighbour.ask(each.method, path_of(each, "r"), body_of(each))
+            assert (neighbour.status, refused["code"]) == (401, "bad_token"), each
             if "{room}" in each.path:
                 refused = await elsewhere.ask(each.method, path_of(each, "r"), body_of(each))
                 assert (elsewhere.status, refused["code"]) == (403, "wrong_room"), each
@@ -275,6 +363,17 @@ async def test_every_endpoint_refuses_who_may_not(declared: list[Endpoint]) -> N
             if each.needs == "chat":
                 refused = await mute.ask(each.method, path_of(each, "r"), body_of(each))
                 assert refused["code"] == "not_allowed", each
+
+
+async def test_guessing_locks_an_address_out_of_the_api() -> None:
+    auth = AuthConfig(keys=(f"{KEY}:{SECRET}",), max_failures=2)
+    async with clients(local_config(auth=auth)) as those:
+        forged, secret = Caller(those, "Bearer nonsense"), Caller(those, "Participant PA_x:nonsense")
+        for each in (forged, secret):
+            assert (await each.ask("GET", "/rooms/r/files/1"))["code"] == "bad_token"
+        assert (await Caller.bearer(those, token()).ask("GET", "/rooms"))["code"] == "locked_out"
+        late = await (await those.open()).request("join", version=1, room="r", name="a", token=token())
+        assert late["code"] == "locked_out", "there is one lock for both doors"
 
 
 async def test_every_endpoint_is_documented(declared: list[Endpoint]) -> None:
@@ -329,8 +428,7 @@ async def test_too_many_requests_are_refused() -> None:
     limits = LimitsConfig(api_per_s=0.001, api_burst=2)
     async with clients(local_config(limits=limits)) as those:
         caller = Caller(those)
-        assert "rooms" in await caller.ask("GET", "/rooms")
-        assert "rooms" in await caller.ask("GET", "/rooms")
+        assert "rooms" in await caller.ask("GET", "/rooms")  # and the document once, to hold it to
         assert (await caller.ask("GET", "/rooms"))["code"] == "rate_limited"
         assert caller.status == 429
 

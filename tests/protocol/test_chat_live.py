@@ -15,6 +15,7 @@ from signalling import Clients, Signal, clients, local_config
 
 from sfu.config import Config, LimitsConfig, RoomConfig, StorageConfig
 from sfu.errors import RequestError
+from sfu.room import chat as room_chat
 from sfu.server import session
 from sfu.store import people
 from sfu.store.store import open_store
@@ -262,3 +263,37 @@ async def test_sessions_are_recorded_with_their_end(tmp_path: Path) -> None:
         rows = {row["id"]: row for row in await people.attendance(connection, "r", limit=10)}
     assert [rows[each]["reason"] for each in ids] == ["left", "shutdown"]
     assert all(row["left_ms"] >= row["joined_ms"] for row in rows.values())
+
+
+async def test_a_message_to_somebody_away_waits(tmp_path: Path) -> None:
+    async with clients(keeping(tmp_path)) as those:
+        ann, ben, cat = [await those.join(name=name) for name in ("Ann", "Ben", "Cat")]
+        identity = ben.joined["participant"]["identity"]
+        assert (await say(ann, "by name", to=identity))["to"] == ben.me
+        await ben.request("leave")
+        sent = await say(ann, "for later", to=identity)
+        assert (sent["to"], sent["to_identity"]) == (identity, identity)
+        assert (await ann.request("chat", text="?", to="nobody"))["code"] == "not_found"
+        assert (await history(cat))[0] == []
+    async with clients(keeping(tmp_path)) as those:
+        back = await those.join(name="Ben", **{"pass": ben.joined["pass"]})
+        assert texts(back.joined["chat"]) == ["by name", "for later"]
+        assert back.joined["chat"][1]["to"] == identity
+        assert texts((await those.join(name="Cat", **{"pass": cat.joined["pass"]})).joined["chat"]) == []
+
+
+async def test_others_see_what_was_read_in_a_small_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with clients() as those:
+        ann, ben = await those.join(), await those.join(name="Ben")
+        await say(ann, "read me")
+        await ben.request("chat_read", message=1)
+        identity = ben.joined["participant"]["identity"]
+        assert await ann.next("chat_seen") == {"type": "chat_seen", "identity": identity, "message": 1}
+        cat = await those.join(name="Cat")
+        assert cat.joined["chat_seen"] == {identity: 1}
+        monkeypatch.setattr(room_chat, "SEEN_BY_PEOPLE", 2)
+        await say(ann, "a large room")
+        await ben.request("chat_read", message=2)
+        assert (await ann.request("ping"))["type"] == "pong"
+        assert [m for m in ann.seen if m["type"] == "chat_seen"] == []
+        assert (await those.join(name="Dan")).joined["chat_seen"] == {}

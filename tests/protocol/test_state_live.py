@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from noughts_and_crosses import KEY, NEW_GAME, judge
 from play_noughts_and_crosses import moved, play
-from signalling import clients, local_config, serving
+from signalling import clients, local_config, serving, until
 from test_access import error
 from test_class_signalling import ok
 
@@ -156,7 +156,7 @@ async def test_the_servers_rules_refuse_cheats() -> None:
             await c.state.delete(KEY)
         await c.state.set("free", 1)
         await a.state.delete(KEY)
-        assert set(c.state) == {"free"}
+        await until(lambda: set(c.state) == {"free"})
         game = NEW_GAME
         for cell, room in zip((0, 3, 1, 4, 2), itertools.cycle((c, b)), strict=False):
             game = moved(game, cell, room.me.identity)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from sfu.errors import RequestError
 from sfu.ids import RoomName
 from sfu.room.acts import Moderation
 from sfu.room.commands import OPERATOR, DeleteChat, Operate, SendChat
@@ -18,6 +21,19 @@ def act(conference: Conference, call: Call, message: Json, *, room: RoomName | N
     assert isinstance(command, Moderation)
     inside = call.caller.participant is not None
     conference.apply(command if inside else from_outside(call, command, room or call.room))
+
+
+def note(conference: Conference, call: Call, room: RoomName, act: str, **detail: Any) -> None:
+    """Say, to the audit log and other listeners, that the caller did what is no act of the room."""
+    who = {"participant": call.caller.participant, "identity": call.caller.identity}
+    who |= {"name": call.caller.name, "role": call.caller.role}
+    conference.events.emit("moderated", room, {**who, "act": act, **detail})
+
+
+def only_owner(call: Call, what: str) -> None:
+    """Raises `RequestError` `not_allowed`. An administrator is one everywhere."""
+    if call.caller.role != "owner":
+        raise RequestError("not_allowed", f"only an owner may {what}")
 
 
 def from_outside(call: Call, command: Moderation | SendChat | DeleteChat, room: RoomName) -> Operate:

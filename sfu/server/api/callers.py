@@ -12,6 +12,7 @@ from sfu import clock
 from sfu.config import LimitsConfig
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, RoomName
+from sfu.room.model import Participant
 from sfu.room.permissions import Grants, Role
 from sfu.server import tokens
 from sfu.server.conference import Conference
@@ -59,6 +60,9 @@ class Callers:
             raise RequestError("not_allowed", "for administrators only")
         if needs == "moderate" and not caller.grants.may_moderate:
             raise RequestError("not_allowed", "no right to moderate")
+        if needs == "inside" and caller.participant is None and not caller.grants.may_moderate:
+            # A token alone may belong to who waits in the lobby or was removed.
+            raise RequestError("not_allowed", "only who is in the room sees it, or who moderates")
         if needs == "chat" and not caller.grants.may_chat:
             raise RequestError("not_allowed", "no right to chat")
         return caller
@@ -77,6 +81,8 @@ class Callers:
             return Caller(identity=claims.identity, name=claims.name, role="owner", grants=grants, admin=True)
         if room is not None:
             tokens.for_room(claims, room)
+            if present := self._conference.present(room, claims.identity):
+                return _as_it_is(present, room)
         role, grants = self._conference.claimed(claims)
         return Caller(
             identity=claims.identity, name=claims.name, role=role, grants=grants, room=RoomName(claims.room)
@@ -89,14 +95,7 @@ class Callers:
         if member is None:
             self._access.failed(address)
             raise RequestError("bad_token", "no such participant here, or another secret")
-        return Caller(
-            identity=member.identity,
-            name=member.name,
-            role=member.role,
-            grants=member.grants,
-            participant=member.id,
-            room=room,
-        )
+        return _as_it_is(member, room)
 
     def _check_rate(self, address: str) -> None:
         now_us = clock.now_us()
@@ -108,3 +107,15 @@ class Callers:
             self._buckets.popitem(last=False)
         if not bucket.take(1, now_us):
             raise RequestError("rate_limited", "too many requests a second")
+
+
+def _as_it_is(member: Participant, room: RoomName) -> Caller:
+    """A participant, with the rights of this moment: what a moderator took is gone over HTTP as well."""
+    return Caller(
+        identity=member.identity,
+        name=member.name,
+        role=member.role,
+        grants=member.grants,
+        participant=member.id,
+        room=room,
+    )

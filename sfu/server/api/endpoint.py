@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from aiohttp import web
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from sfu.errors import RequestError
 from sfu.ids import RoomName
@@ -25,9 +25,15 @@ log = logging.getLogger(__name__)
 PREFIX = "/api/v1"
 MAX_BODY_BYTES = 65_536
 
-Need = Literal["nothing", "server", "room", "chat", "moderate", "admin"]
+Need = Literal["nothing", "server", "room", "inside", "chat", "moderate", "admin"]
 """`server`: any token, and in development mode nothing. `room`: a token for it, or a participant's secret;
-`chat` and `moderate`: these rights there besides. `admin`: an administrator's token."""
+`chat` and `moderate`: these rights there besides. `inside`: to be in the room at this moment, or to
+moderate it. `admin`: an administrator's token."""
+
+FORMATS = FormatChecker(formats=())
+FORMATS.checks("printable")(
+    lambda value: not isinstance(value, str) or (value.isprintable() and value == value.strip())
+)
 
 STATUS: Mapping[str, int] = {
     "bad_request": 400,
@@ -54,7 +60,7 @@ STATUS: Mapping[str, int] = {
 """Of each code. What is not listed is a client's fault."""
 
 _FRAMEWORK = {400: "bad_request", 403: "origin_not_allowed", 404: "not_found", 405: "method_not_allowed",
-              413: "too_large", 503: "overloaded"}  # fmt: skip
+              413: "too_large", 429: "rate_limited", 503: "overloaded"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,7 @@ class Endpoint:
 
     @cached_property
     def body_check(self) -> Draft202012Validator:
-        return Draft202012Validator(self.body or {})
+        return Draft202012Validator(self.body or {}, format_checker=FORMATS)
 
 
 def route(endpoint: Endpoint, callers: Callers) -> web.RouteDef:
@@ -113,7 +119,8 @@ def route(endpoint: Endpoint, callers: Callers) -> web.RouteDef:
         try:
             caller = await callers.find(request, endpoint.needs, request.match_info.get("room"))
             for name, schema in endpoint.parts.items():
-                if not 0 < len(request.match_info[name]) <= schema["maxLength"]:
+                part = request.match_info[name]
+                if not 0 < len(part) <= schema["maxLength"] or not part.isprintable():
                     raise RequestError("not_found", f"no such {name}")
             room = RoomName(request.match_info.get("room", ""))
             query = _query(endpoint, request)
@@ -133,9 +140,9 @@ def route(endpoint: Endpoint, callers: Callers) -> web.RouteDef:
     return web.route(endpoint.method, PREFIX + endpoint.path, answer)
 
 
-def refusal(error: RequestError) -> web.Response:
-    """The answer to a request that is refused."""
-    status = STATUS.get(error.code, 400)
+def refusal(error: RequestError, status: int | None = None) -> web.Response:
+    """The answer to a request that is refused; `status` where it is another than the code's."""
+    status = status or STATUS.get(error.code, 400)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     body = {"error": {"code": error.code, "message": error.message}}
     return web.json_response(body, status=status, headers=headers)
@@ -151,10 +158,10 @@ async def json_errors(
     try:
         return await handler(request)
     except web.HTTPException as error:
-        code = _FRAMEWORK.get(error.status)
-        if code is None:
+        if error.status < 400:
             raise
-        answer = refusal(RequestError(code, error.text or error.reason))
+        code = _FRAMEWORK.get(error.status, "bad_request" if error.status < 500 else "internal")
+        answer = refusal(RequestError(code, error.text or error.reason), error.status)
         for name in ("Allow", "Access-Control-Allow-Origin", "Vary"):
             if name in error.headers:
                 answer.headers[name] = error.headers[name]
@@ -186,7 +193,7 @@ def _from_text(name: str, given: str, schema: Schema) -> Any:
         if given not in {"true", "false"}:
             raise v.bad(f"{name} must be true or false")
         value = given == "true"
-    _check(Draft202012Validator(schema), value, name)
+    _check(Draft202012Validator(schema, format_checker=FORMATS), value, name)
     return value
 
 

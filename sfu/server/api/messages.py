@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 
 from sfu.errors import RequestError
 from sfu.room.commands import OPERATOR, DeleteChat, SendChat
 from sfu.server import chat
 from sfu.server.api import schemas as s
-from sfu.server.api.acting import from_outside
+from sfu.server.api.acting import from_outside, note
 from sfu.server.api.endpoint import Call, Endpoint
 from sfu.server.conference import Conference
 from sfu.server.wire import Json
@@ -24,7 +25,7 @@ def endpoints(conference: Conference, store: Store, characters: int) -> list[End
             method="GET",
             path=path,
             summary="Messages the caller may read: the newest, those before or after one, or with a text",
-            needs="room",
+            needs="inside",
             do=partial(_list, store),
             query={"before": s.NUMBER, "after": s.NUMBER, "text": s.SEARCH, "limit": s.LIMIT},
             answer=s.answer(messages=s.listing(s.MESSAGE)),
@@ -33,11 +34,14 @@ def endpoints(conference: Conference, store: Store, characters: int) -> list[End
         Endpoint(
             method="POST",
             path=path,
-            summary="Write to everybody in a room; answered when it is durable",
+            summary="Write to everybody in a room, an administrator as anybody; answered when it is durable",
             needs="moderate",
             do=partial(_send, conference),
             status=201,
-            body=s.closed({"text": s.text(characters, 1, pattern="^[^\\u0000]*$")}),
+            body=s.closed(
+                {"text": s.text(characters, 1, pattern="^[^\\u0000]*$")},
+                {"identity": s.IDENTITY, "name": s.NAME},
+            ),
             answer=s.MESSAGE,
             errors=("overloaded", "storage_failed"),
         ),
@@ -74,8 +78,15 @@ async def _list(store: Store, call: Call) -> Json:
 
 async def _send(conference: Conference, call: Call) -> Json:
     by = call.caller.participant
-    text = call.body["text"]
-    return await _kept(conference, call, SendChat(by or OPERATOR, text))
+    by_whom = call
+    another = {name: call.body[name] for name in ("identity", "name") if name in call.body}
+    if another:
+        if not call.caller.admin:
+            raise RequestError("not_allowed", "only an administrator writes as another")
+        caller = replace(call.caller, **{"name": another.get("identity", ""), **another})
+        by_whom = replace(call, caller=caller)
+        note(conference, call, call.room, "chat", subject=call.body.get("identity", call.caller.identity))
+    return await _kept(conference, by_whom, SendChat(by or OPERATOR, call.body["text"]))
 
 
 async def _delete(conference: Conference, store: Store, call: Call) -> Json:

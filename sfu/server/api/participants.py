@@ -21,28 +21,34 @@ def endpoints(conference: Conference) -> list[Endpoint]:
         Endpoint(
             method="GET",
             path=everybody,
-            summary="Who is in a room",
-            needs="room",
+            summary="Who is in a room, in the order they came, from the one after `after`",
+            needs="inside",
             do=partial(_list, conference),
+            query={"after": s.ID, "limit": s.PAGE},
             answer=s.answer(participants=s.listing(s.PARTICIPANT)),
         ),
         Endpoint(
             method="GET",
             path=one,
             summary="A participant",
-            needs="room",
+            needs="inside",
             do=partial(_get, conference),
             answer=s.PARTICIPANT,
         ),
         Endpoint(
             method="PATCH",
             path=one,
-            summary="Change a participant's role or rights, or move it to a breakout room (null: back)",
+            summary="Change one thing of a participant: its role, rights, or breakout room (null: back)",
             needs="moderate",
             do=partial(_set, conference),
-            body=s.closed(
-                {}, {"role": s.ROLE, "grants": s.GRANTS, "breakout": s.nullable(s.integer(1, 1000))}
-            ),
+            # One, because a second that is refused could not take the first back.
+            body={
+                **s.closed(
+                    {}, {"role": s.ROLE, "grants": s.GRANTS, "breakout": s.nullable(s.integer(1, 1000))}
+                ),
+                "minProperties": 1,
+                "maxProperties": 1,
+            },
             answer=s.PARTICIPANT,
             errors=("bad_state",),
         ),
@@ -108,7 +114,13 @@ def _seen(conference: Conference, call: Call) -> dict[str, Json]:
 
 
 async def _list(conference: Conference, call: Call) -> Json:
-    return {"participants": list(_seen(conference, call).values())}
+    people = list(_seen(conference, call).values())
+    if after := call.query.get("after"):
+        ids = [each["id"] for each in people]
+        if after not in ids:
+            raise RequestError("not_found", "no such participant")
+        people = people[ids.index(after) + 1 :]
+    return {"participants": people[: call.query["limit"]]}
 
 
 async def _get(conference: Conference, call: Call) -> Json:
@@ -119,7 +131,6 @@ async def _get(conference: Conference, call: Call) -> Json:
 
 
 async def _set(conference: Conference, call: Call) -> Json:
-    """In one step for whoever looks: nothing is awaited in between."""
     target: dict[str, Any] = {"participant": (await _get(conference, call))["id"]}
     if "role" in call.body:
         act(conference, call, {"type": "set_role", **target, "role": call.body["role"]})

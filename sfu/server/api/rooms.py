@@ -9,7 +9,7 @@ from sfu.room import commands, views
 from sfu.room.room import Room
 from sfu.server import class_wire
 from sfu.server.api import schemas as s
-from sfu.server.api.acting import act
+from sfu.server.api.acting import act, note, only_owner
 from sfu.server.api.endpoint import Call, Endpoint
 from sfu.server.conference import Conference
 from sfu.server.wire import Json
@@ -23,10 +23,11 @@ def endpoints(conference: Conference) -> list[Endpoint]:
         Endpoint(
             method="GET",
             path="/rooms",
-            summary="The rooms that are open",
+            summary="The rooms that are open, by name, from the one after `after`",
             needs="server",
             do=partial(_list, conference),
-            answer=s.answer(rooms=s.listing(s.ROOM_VIEW)),
+            query={"after": s.ROOM, "limit": s.PAGE},
+            answer=s.answer(rooms=s.listing(s.ROOM_SUMMARY)),
         ),
         Endpoint(
             method="POST",
@@ -51,7 +52,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             method="GET",
             path=room,
             summary="A room that is open",
-            needs="room",
+            needs="inside",
             do=partial(_get, conference),
             answer=s.ROOM_VIEW,
         ),
@@ -74,7 +75,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
         Endpoint(
             method="DELETE",
             path=room,
-            summary="Close a room: everybody in it is removed",
+            summary="Close a room: everybody in it is removed. For owners",
             needs="moderate",
             do=partial(_close, conference),
             answer=s.answer(removed=s.NUMBER),
@@ -110,17 +111,30 @@ def endpoints(conference: Conference) -> list[Endpoint]:
 
 
 def view(room: Room) -> Json:
-    """The room with its counts."""
+    """All that is to be said of a room, to who is in it."""
+    return {**class_wire.room(views.room_view(room)), **summary(room)}
+
+
+def summary(room: Room) -> Json:
+    """What everybody may know of a room, who could join it."""
     return {
-        **class_wire.room(views.room_view(room)),
+        "name": room.name,
+        "template": room.template.name,
+        "locked": room.locked,
+        "lobby": room.lobby.on,
         "participants": sum(not each.grants.hidden for each in room.participants.values()),
         "publications": sum(len(each.publications) for each in room.participants.values()),
     }
 
 
 async def _list(conference: Conference, call: Call) -> Json:
-    names = [each.name for each in conference.core.summaries() if call.caller.room in {None, each.name}]
-    return {"rooms": [view(conference.core.room(name)) for name in names]}
+    after = call.query.get("after", "")
+    names = [
+        each.name
+        for each in conference.core.summaries()
+        if each.name > after and call.caller.room in {None, each.name}
+    ]
+    return {"rooms": [summary(conference.core.room(name)) for name in names[: call.query["limit"]]]}
 
 
 async def _open(conference: Conference, call: Call) -> Json:
@@ -128,6 +142,7 @@ async def _open(conference: Conference, call: Call) -> Json:
     await conference.open_room(
         name, template=call.body.get("template"), empty_us=call.body.get("keep_s", 0) * 1_000_000
     )
+    note(conference, call, name, "open_room")
     if settings := {key: value for key, value in call.body.items() if key in {"locked", "lobby"}}:
         act(conference, call, {"type": "set_room", **settings}, room=name)
     return view(conference.core.room(name))
@@ -138,15 +153,18 @@ async def _get(conference: Conference, call: Call) -> Json:
 
 
 async def _set(conference: Conference, call: Call) -> Json:
-    if settings := {key: value for key, value in call.body.items() if key in {"locked", "lobby"}}:
-        act(conference, call, {"type": "set_room", **settings})
+    # What may be refused comes first, so that a refusal has changed nothing.
     if "spotlight" in call.body:
         act(conference, call, {"type": "spotlight", **(call.body["spotlight"] or {})})
+    if settings := {key: value for key, value in call.body.items() if key in {"locked", "lobby"}}:
+        act(conference, call, {"type": "set_room", **settings})
     return await _get(conference, call)
 
 
 async def _close(conference: Conference, call: Call) -> Json:
+    only_owner(call, "close a room")
     removed = len(conference.core.room(call.room).participants)
+    note(conference, call, call.room, "close_room")
     conference.apply(commands.CloseRoom(call.room))
     return {"removed": removed}
 

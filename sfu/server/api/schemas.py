@@ -7,6 +7,7 @@ from typing import Any
 
 from sfu.room.permissions import RIGHTS, ROLES, SOURCES
 from sfu.server.requests import MAX_CHAT_PAGE, MAX_ID, MAX_NAME, MAX_ROOM, MAX_SEARCH
+from sfu.server.tokens import MAX_IDENTITY
 from sfu.server.validation import LARGEST_ID
 from sfu.templates import TEMPLATES
 
@@ -15,6 +16,11 @@ Schema = dict[str, Any]
 
 def text(longest: int, shortest: int = 0, **more: Any) -> Schema:
     return {"type": "string", "minLength": shortest, "maxLength": longest, **more}
+
+
+def printable(longest: int, shortest: int = 0) -> Schema:
+    """A name: nothing that cannot be seen, no blanks around it. One who joins may have it."""
+    return text(longest, shortest, format="printable")
 
 
 def integer(lowest: int, highest: int, **more: Any) -> Schema:
@@ -48,16 +54,20 @@ def answer(**members: Schema) -> Schema:
     return {"type": "object", "properties": members, "required": list(members)}
 
 
+MAX_PAGE = 1000
+"""Rooms, people, sessions or lines of a log in one answer."""
 NUMBER = integer(0, LARGEST_ID)
 BOOLEAN: Schema = {"type": "boolean"}
 ANYTHING: Schema = {"type": "object"}
 ID = text(MAX_ID, 1)
-ROOM = text(MAX_ROOM, 1)
-NAME = text(MAX_NAME)
+ROOM = printable(MAX_ROOM, 1)
+NAME = printable(MAX_NAME)
 ROLE = one_of(ROLES)
 SOURCE = one_of(SOURCES)
 TEMPLATE = one_of(TEMPLATES)
+IDENTITY = printable(MAX_IDENTITY, 1)
 LIMIT = integer(1, MAX_CHAT_PAGE, default=MAX_CHAT_PAGE)
+PAGE = integer(1, MAX_PAGE, default=MAX_PAGE)
 SEARCH = text(MAX_SEARCH, 1)
 TIME_MS = {"type": "integer", "description": "Unix milliseconds"}
 GRANTS: Schema = {
@@ -82,15 +92,19 @@ PARTICIPANT = answer(
     breakout=nullable(NUMBER),
     publications=listing(PUBLICATION),
 )
+_SUMMARY: dict[str, Schema] = {
+    "name": {"type": "string"},
+    "template": TEMPLATE,
+    "locked": BOOLEAN,
+    "lobby": BOOLEAN,
+    "participants": NUMBER,
+    "publications": NUMBER,
+}
+ROOM_SUMMARY = answer(**_SUMMARY)
 ROOM_VIEW = answer(
-    name={"type": "string"},
-    template=TEMPLATE,
-    locked=BOOLEAN,
-    lobby=BOOLEAN,
-    spotlight=nullable(ANYTHING),
-    breakouts=listing(ANYTHING),
-    participants=NUMBER,
-    publications=NUMBER,
+    **_SUMMARY,
+    spotlight=nullable(answer(participant=ID, publication=nullable(ID))),
+    breakouts=listing(answer(id=NUMBER, name={"type": "string"})),
 )
 MESSAGE = answer(
     id=NUMBER,

@@ -8,8 +8,10 @@ from functools import partial
 from sfu import clock
 from sfu.config import AuthConfig
 from sfu.errors import RequestError
+from sfu.ids import RoomName
 from sfu.server import tokens
 from sfu.server.api import schemas as s
+from sfu.server.api.acting import note
 from sfu.server.api.endpoint import Call, Endpoint
 from sfu.server.conference import Conference
 from sfu.server.wire import Json
@@ -24,13 +26,10 @@ def endpoints(conference: Conference, auth: AuthConfig) -> list[Endpoint]:
             path="/tokens",
             summary="Make a token for one room; `jti` is the id by which it can be revoked",
             needs="admin",
-            do=partial(_mint, auth),
+            do=partial(_mint, conference, auth),
             status=201,
             body=s.closed(
-                {
-                    "room": s.ROOM,
-                    "identity": s.text(tokens.MAX_IDENTITY, 1, pattern=r"^[ -~\u00a1-\uffff]+$"),
-                },
+                {"room": s.ROOM, "identity": s.IDENTITY},
                 {
                     "name": s.NAME,
                     "role": s.ROLE,
@@ -53,7 +52,7 @@ def endpoints(conference: Conference, auth: AuthConfig) -> list[Endpoint]:
     ]
 
 
-async def _mint(auth: AuthConfig, call: Call) -> Json:
+async def _mint(conference: Conference, auth: AuthConfig, call: Call) -> Json:
     if not auth.keys:
         raise RequestError("bad_state", "this server has no API key of its own to sign with")
     key, _, secret = auth.keys[0].partition(":")
@@ -73,12 +72,14 @@ async def _mint(auth: AuthConfig, call: Call) -> Json:
         jti=jti,
         **body.get("grants", {}),
     )
+    note(conference, call, RoomName(body["room"]), "make_token", subject=body["identity"], jti=jti)
     return {"token": token, "jti": jti, "expires_at_ms": (now_s + ttl_s) * 1000}
 
 
 async def _revoke(conference: Conference, call: Call) -> Json:
     jti = call.part("jti")
-    if not jti.isprintable() or " " in jti:
+    if " " in jti:
         raise RequestError("not_found", "no token has such an id")
     conference.access.revocations.add(jti)
+    note(conference, call, RoomName(""), "revoke_token", jti=jti)
     return {}

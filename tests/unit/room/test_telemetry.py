@@ -80,6 +80,20 @@ def test_late_joiners_get_the_last_minute() -> None:
     assert len(made.views()[0].samples) == telemetry.RECENT
 
 
+def test_what_was_kept_without_connection_is_neither_the_last_minute_nor_an_alarm() -> None:
+    made = declared()
+    send(made, 70)
+    kept = [Sample("pulse", NOW_MS - 3_600_000 + number, 200) for number in range(telemetry.RECENT)]
+    assert made.take(CAM, kept, NOW_MS) == []
+    assert [each.value for each in made.views()[0].samples] == [70]
+
+
+def test_samples_of_the_last_minute_are_in_the_order_of_their_times() -> None:
+    made = declared()
+    made.take(CAM, [Sample("pulse", NOW_MS - age_ms, 60 + age_ms) for age_ms in (5, 20, 10, 0)], NOW_MS)
+    assert [each.value for each in made.views()[0].samples] == [80, 70, 65, 60]
+
+
 def test_series_are_limited_and_go_with_their_participant() -> None:
     made = declared()
     many = [Series(name=f"s{number}", title="", unit="") for number in range(telemetry.MAX_SERIES)]

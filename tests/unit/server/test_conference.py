@@ -18,6 +18,7 @@ from sfu.room.model import BreakoutId, SessionKey, Wants
 from sfu.room.permissions import Grants
 from sfu.server import joining, requests
 from sfu.server.conference import Conference
+from sfu.server.frames import Frame
 from sfu.server.member import Member
 from sfu.server.outbox import AHEAD_BYTES
 
@@ -30,8 +31,8 @@ class FakeChannel:
         self.messages: list[dict[str, Any]] = []
         self.closed: str | None = None
 
-    def send(self, text: str) -> None:
-        self.messages.append(json.loads(text))
+    def send(self, frame: Frame) -> None:
+        self.messages.append(json.loads(frame.text))
 
     def close(self, code: str, message: str = "") -> None:
         self.closed = self.closed or code

@@ -1,0 +1,64 @@
+"""Telemetry in the database: exported by pages, summed up over steps, deleted after its time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sfu.store import samples
+from sfu.store.samples import Filter, StoredSample
+from sfu.store.store import Store
+
+
+def sample(at_ms: int, value: float, *, room: str = "r", identity: str = "cam", series: str = "pulse") -> Any:
+    return StoredSample(room=room, identity=identity, series=series, unit="1/min", at_ms=at_ms, value=value)
+
+
+async def write(store: Store, *measured: StoredSample) -> None:
+    errors: list[object] = []
+    store.writes.submit(samples.added(measured), errors.append)
+    await store.writes.flush()
+    assert errors == [None]
+
+
+async def values(store: Store, wanted: Filter) -> list[float]:
+    async with store.reading() as connection:
+        return [row.value async for page in samples.rows(connection, wanted) for row in page]
+
+
+async def test_an_export_goes_over_pages_in_the_order_of_time(store: Store) -> None:
+    many = 2 * samples.PAGE + 1
+    # Three at each moment: pages end in the midst of them.
+    await write(store, *(sample(number // 3, number) for number in range(many)))
+    assert await values(store, Filter(room="r")) == list(range(many))
+    await write(store, sample(0, -1.5))
+    assert (await values(store, Filter(room="r")))[:5] == [0, 1, 2, -1.5, 3]
+
+
+async def test_an_export_has_only_what_is_asked_for(store: Store) -> None:
+    await write(
+        store,
+        sample(1, 1),
+        sample(2, 2, identity="other"),
+        sample(3, 3, series="temperature"),
+        sample(4, 4, room="s"),
+        sample(5, 5),
+    )
+    assert await values(store, Filter(room="r")) == [1, 2, 3, 5]
+    assert await values(store, Filter(room="r", identity="cam")) == [1, 3, 5]
+    assert await values(store, Filter(room="r", series="pulse")) == [1, 2, 5]
+    assert await values(store, Filter(room="r", from_ms=2, to_ms=5)) == [2, 3]
+    assert await values(store, Filter(room="nowhere")) == []
+
+
+async def test_samples_are_summed_up_over_steps_of_time(store: Store) -> None:
+    await write(store, *(sample(at_ms, at_ms) for at_ms in (0, 500, 999, 1000, 3000)), sample(7, 9, room="s"))
+    async with store.reading() as connection:
+        steps = await samples.summary(connection, Filter(room="r"), step_ms=1000, limit=10)
+        assert [(each["at_ms"], each["count"], each["min"], each["max"]) for each in steps] == [
+            (0, 3, 0, 999),
+            (1000, 1, 1000, 1000),
+            (3000, 1, 3000, 3000),
+        ]
+        assert abs(steps[0]["mean"] - 1499 / 3) < 1e-9
+        last = await samples.summary(connection, Filter(room="r"), step_ms=1000, limit=2)
+        assert [each["at_ms"] for each in last] == [1000, 3000]
