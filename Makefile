@@ -46,7 +46,7 @@ types: $(VENV)/dev ## mypy --strict
 native: $(VENV)/dev $(NATIVE) ## build the native media plane; needs cargo
 
 rust: ## the native plane's own tests and style
-	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --check --manifest-path rust/Cargo.toml; fi
+	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --all --check --manifest-path rust/Cargo.toml; fi
 	$(CARGO_TEST)
 
 e2e: $(VENV)/dev browser ## only the tests in a real browser

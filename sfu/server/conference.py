@@ -303,13 +303,15 @@ class Conference:
 
     def room_stats(self, room: RoomName) -> list[Json]:
         """What each participant sends and gets, and why. Raises `RequestError` `not_found`."""
-        self.core.room(room)
-        found = []
-        for member in self._members.values():
-            participant = self.core.participant(member.id)
-            if participant is not None and member.room == room:
-                found.append({"participant": member.id, "name": participant.name, **self._stats_of(member)})
-        return found
+        people = self.core.room(room).participants
+        return [
+            {
+                "participant": id,
+                "name": each.name,
+                **stats.of(self._members[id], each, self.media),
+            }
+            for id, each in people.items()
+        ]
 
     def claimed(self, claims: Claims) -> tuple[Role, Grants]:
         """The role and the rights that a token gives in its room as it is, or as it would be opened."""
@@ -340,7 +342,8 @@ class Conference:
         done = self.core.apply(command, _now())
         self._execute(done)
         self.events.command(command)
-        if isinstance(command, (commands.Disconnect, commands.Leave, acts.Remove)):
+        by_anybody = command.command if isinstance(command, commands.Operate) else command
+        if isinstance(by_anybody, (commands.Disconnect, commands.Leave, acts.Remove)):
             self._arm()
         return done
 

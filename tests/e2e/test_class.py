@@ -1,12 +1,12 @@
-"""A lesson in real Chromium: a teacher, four students, and everything a class does."""
+"""A lesson in real Chromium: a teacher, four students, a device, and everything a class does."""
 
 from __future__ import annotations
 
 import asyncio
 
 from browser import Caller, Pages, until
-from playwright.async_api import Download
-from server_process import ServerProcess
+from playwright.async_api import Download, FilePayload
+from server_process import ServerProcess, command, environ
 
 PHONE = {"width": 390, "height": 844}
 WINDOW = {"width": 640, "height": 480}
@@ -76,6 +76,7 @@ async def test_a_lesson(pages: Pages, server: ServerProcess, room: str) -> None:
     await spotlight_and_mute(tia, ben, cid)
     await whiteboard(pages, tia, ben, dan)
     await breakouts(pages, tia, ben, cid)
+    await device_and_file(pages, server.url, room, tia, ben, dan)
     await attendance(tia)
     await pages.screenshot(dan, "phone")
 
@@ -218,6 +219,45 @@ async def breakouts(pages: Pages, tia: Caller, ben: Caller, cid: Caller) -> None
     await cid.sees("Ben")
 
 
+async def device_and_file(pages: Pages, url: str, room: str, tia: Caller, ben: Caller, dan: Caller) -> None:
+    """A microscope joins with its temperature, and its picture goes to the class as a file."""
+    camera = [
+        "camera",
+        "synthetic",
+        "--server",
+        url,
+        "--room",
+        room,
+        "--name",
+        "Microscope",
+        "--size",
+        "320x180",
+    ]
+    process = await asyncio.create_subprocess_exec(
+        *command(*camera, "--fps", "5", "--telemetry", "0.5"),
+        env=environ(),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        await tia.sees("Microscope", timeout_s=40)
+        await tia.tile("Microscope").get_by_test_id("gauge-value").first.wait_for()
+        await pages.screenshot(tia, "device")
+    finally:
+        process.terminate()
+        await process.wait()
+    await tia.page.keyboard.press("c")
+    await dan.page.keyboard.press("c")
+    await ben.page.keyboard.press("c")
+    notes: FilePayload = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"cells divide"}
+    await ben.find("chat-files").set_input_files(notes)
+    async with dan.page.expect_download() as saving:
+        await dan.find("chat-file-save").filter(has_text="notes.txt").click()
+    assert await read(await saving.value) == b"cells divide"
+    await pages.screenshot(tia, "file")
+    await tia.find("toggle-people").click()
+
+
 async def attendance(tia: Caller) -> None:
     async with tia.page.expect_download() as download:
         await tia.find("attendance").click()
@@ -225,6 +265,7 @@ async def attendance(tia: Caller) -> None:
     assert [line.split(",")[1:3] for line in lines[1:]] == [
         ["Tia", "owner"],
         *([name, "participant"] for name in NAMES),
+        ["Microscope", "device"],
     ]
 
 

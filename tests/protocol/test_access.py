@@ -16,8 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from signalling import Clients, Signal, clients, local_config
 
 from sfu.config import AuthConfig, ServerConfig
+from sfu.room.permissions import SOURCES, Source
 from sfu.server import tokens
 from sfu.templates import ClassroomTemplate
+from sfu_client import AudioSource, RefusedError, Room, VideoSource
 
 SECRET = "s" * 32
 
@@ -319,6 +321,45 @@ async def test_only_an_owner_touches_owners_and_makes_them() -> None:
         )
         assert (await ben.request("remove", participant=cid.me))["type"] == "ok"
         assert (await cid.ended())[0]["code"] == "removed"
+
+
+# --- each grant --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("grant", "kind", "members"),
+    [
+        ("subscribe", "subscribe", {"publications": ["TR_any"]}),
+        ("data", "state_set", {"key": "k", "value": 1}),
+        ("data", "telemetry_declare", {"series": [{"name": "pulse"}]}),
+        ("chat", "chat", {"text": "x"}),
+        ("chat", "ask", {"text": "why?"}),
+        ("moderate", "mute_all", {}),
+        ("record", "set_recording", {"on": True}),
+    ],
+)
+async def test_without_its_grant_a_request_is_refused(grant: str, kind: str, members: dict[str, Any]) -> None:
+    async with clients(guarded()) as those:
+        allowed = await member(those, "ann", role="owner")
+        without = await member(those, "ben", role="owner", **{grant: False})
+        assert error(await without.request(kind, **members)) == "not_allowed"
+        answer = await allowed.request(kind, **members)
+        assert answer["type"] == "ok" or answer["code"] == "not_found", answer
+
+
+@pytest.mark.parametrize("source", SOURCES)
+async def test_without_its_grant_a_source_is_not_published(source: Source) -> None:
+    others = [each for each in SOURCES if each != source]
+    track: Any = VideoSource if source in {"camera", "screen", "other"} else AudioSource
+    async with clients(guarded()) as those:
+        url = those.server.http_url
+        given = token("ben", publish=others)
+        async with Room.connect(url, "r", token=given, auto_subscribe=False) as room:
+            with pytest.raises(RefusedError, match="not_allowed"):
+                await room.publish(track(), source=source)
+        given = token("ann", publish=[source])
+        async with Room.connect(url, "r", token=given, auto_subscribe=False) as room:
+            assert (await room.publish(track(), source=source)).source == source
 
 
 # --- hidden ------------------------------------------------------------------------------------

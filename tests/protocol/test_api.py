@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import time
@@ -13,7 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from signalling import Clients, Signal, clients, local_config
 
-from sfu.config import AuthConfig, Config, LimitsConfig, StorageConfig
+from sfu.config import AuthConfig, Config, LimitsConfig, RoomConfig, StorageConfig
 from sfu.server import tokens
 from sfu.server.api.document import document, errors_of
 from sfu.server.api.endpoint import PREFIX, STATUS, Endpoint
@@ -179,6 +180,15 @@ async def test_a_participant_acts_with_the_rights_of_this_moment() -> None:
         assert owner["code"] == "not_allowed", "only owners touch owners"
 
 
+async def test_a_room_ends_when_the_last_one_is_removed_from_outside() -> None:
+    async with room_with("ann", config=guarded(room=RoomConfig(empty_s=0))) as (those, (ann,)):
+        boss = Caller.bearer(those, admin())
+        await boss.ask("DELETE", f"/rooms/r/participants/{ann.me}")
+        await ann.ended()
+        while (await boss.ask("GET", "/rooms"))["rooms"]:
+            await asyncio.sleep(0)
+
+
 async def test_a_token_of_who_is_there_has_the_rights_of_this_moment_too() -> None:
     async with room_with("ann") as (those, _):
         aide = token(role="participant", identity="aide", moderate=True)
@@ -318,6 +328,8 @@ async def test_files_are_listed_and_deleted() -> None:
         assert await head.ask("DELETE", f"/rooms/r/files/{file['id']}") == {}
         assert (await head.ask("GET", "/rooms/r/files"))["files"] == []
         assert (await own.ask("GET", f"/rooms/r/files/{file['id']}"))["code"] == "not_found"
+        (line,) = (await Caller.bearer(those, admin()).ask("GET", "/audit"))["entries"]
+        assert (line["identity"], line["action"], line["detail"]["of"]) == ("head", "file_delete", "ann")
 
 
 # --- every endpoint, by its declaration ---------------------------------------------------------

@@ -14,7 +14,7 @@ from sfu.server.storage import Storage
 from sfu.server.uploads import CHUNK_BYTES, Uploads
 from sfu.server.validation import LARGEST_ID
 from sfu.server.wire import Json
-from sfu.store import files
+from sfu.store import files, people
 from sfu.store.files import StoredFile
 
 MAX_NAME = 255
@@ -161,6 +161,11 @@ class Files:
         file = await self._find(call)
         if file.identity != call.caller.identity and not call.caller.grants.may_moderate:
             raise RequestError("not_allowed", "this is another's file")
+        if file.identity != call.caller.identity:
+            detail = {"file": file.id, "of": file.identity}
+            self._store.writes.submit(
+                people.recorded(clock.wall_ms(), call.room, call.caller.identity, "file_delete", detail)
+            )
         unused = await self._store.writes.transact(functools.partial(files.delete, file=file))
         await self._contents.remove(unused)
         return {}
