@@ -144,6 +144,7 @@ export default {
   'chat.older': 'Earlier messages',
   'chat.new': 'New messages',
   'chat.search': 'Search messages',
+  'chat.files.only': 'Only messages with files',
   'chat.search.none': 'Nothing found.',
   'chat.file.add': 'Add files',
   'chat.file.save': 'Save {name}',

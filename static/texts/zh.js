@@ -144,6 +144,7 @@ export default {
   'chat.older': '更早的消息',
   'chat.new': '新消息',
   'chat.search': '搜索消息',
+  'chat.files.only': '只看带文件的消息',
   'chat.search.none': '没有找到。',
   'chat.file.add': '添加文件',
   'chat.file.save': '保存 {name}',

@@ -31,7 +31,12 @@ export function messageView(message, { self, moderates, follows, names, act }) {
     {
       class: `chat-message ${own ? 'own' : 'other'} ${follows ? 'follows' : ''}`,
       testid: 'chat-message',
-      data: { from: message.from, own: String(own), id: String(message.id) },
+      data: {
+        from: message.from,
+        own: String(own),
+        id: String(message.id),
+        ...(message.file && !message.deleted ? { file: message.file } : {}),
+      },
     },
     !own && avatar(message.name),
     el(

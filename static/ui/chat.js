@@ -4,7 +4,7 @@ import { attachmentView, UploadList } from './chat-attachment.js';
 import { Composer } from './chat-composer.js';
 import { isOwn, mentioned, messageView } from './chat-message.js';
 import { panelHead } from './dialogs.js';
-import { el } from './dom.js';
+import { el, iconButton } from './dom.js';
 
 export { linkify } from './chat-text.js';
 
@@ -79,7 +79,7 @@ export class ChatPanel {
         on: { dragover: (event) => event.preventDefault(), drop: (event) => this.#dropped(event) },
       },
       panelHead(t('chat.title'), close).element,
-      this.#searchBox(),
+      el('div', { class: 'chat-tools' }, this.#searchBox(), this.#filesOnly()),
       this.#list,
       this.#results,
       el('div', {}, this.#typing, this.#uploads.element),
@@ -281,6 +281,24 @@ export class ChatPanel {
         keydown: (event) => event.key === 'Escape' && event.stopPropagation(),
       },
     });
+  }
+
+  /** Shows only messages with files, of those that are there. */
+  #filesOnly() {
+    const button = iconButton({
+      testid: 'chat-files-only',
+      icon: 'file',
+      label: t('chat.files.only'),
+      class: 'bare',
+      pressed: false,
+      on: () => {
+        const only = this.#list.dataset.only !== 'files';
+        this.#list.dataset.only = only ? 'files' : '';
+        button.setAttribute('aria-pressed', String(only));
+        this.#toEnd();
+      },
+    });
+    return button;
   }
 
   async #search(text) {

@@ -122,7 +122,16 @@ async def test_files_are_chosen_dropped_and_saved(pages: Pages, server: ServerPr
     )
     await bob.find("chat-file-save").filter(has_text="dropped.txt").wait_for()
     await expect(alice.find("chat-progress")).to_have_count(0)
+    await alice.find("chat-input").fill("no file")
+    await alice.page.keyboard.press("Enter")
+    words = bob.find("chat-message").filter(has_text="no file")
+    await words.wait_for()
+    await bob.find("chat-files-only").click()
+    await expect(words).to_be_hidden()
+    await expect(bob.find("chat-file-save").filter(has_text="dropped.txt")).to_be_visible()
     await pages.screenshot(bob, "files")
+    await bob.find("chat-files-only").click()
+    await expect(words).to_be_visible()
 
 
 async def test_a_reload_keeps_who_one_is_and_what_is_new(
