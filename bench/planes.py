@@ -1,11 +1,15 @@
 """CPU time per forwarded packet of both planes in the real server, beside what the machine allows.
 
-The server is a process with its media port, plane, policy and ticks (`calls/server.py`), of which user and
-system time count in full. The limit is a small native program that receives, unprotects each packet once, for
-each subscriber rewrites its header, protects it and sends it as the plane does, and does nothing else
-(`rust/io/examples/limit.rs`). All get their packets over UDP, frame by frame at an even pace (a millisecond's
-together where frames come faster), and send to sockets of the same kind that nobody reads, with AES-128-GCM.
-A row's three are measured in turns; the figures are medians. A round in which a packet was lost ends the run.
+The server is a process with everything that `sfu serve` starts (`calls/server.py`), of which user and system
+time count in full. The limit is a small native program that receives, unprotects each packet once, for each
+subscriber rewrites its header, protects it and sends it as the plane does, and does nothing else
+(`rust/io/examples/limit.rs`). Their peers are another native program (`rust/io/examples/drive`): it sends
+frame by frame at an even pace, and asks for packets again where the row says so. All send to sockets of the
+same kind that nobody reads, with AES-128-GCM. A row's three are measured in turns; the figures are medians. A
+round in which a packet was lost ends the run.
+
+With simulcast a third of the subscribers gets each encoding. A retransmission counts as a forwarded packet.
+The limit of both is that of video without either.
 
 python bench/planes.py --json artifacts/planes.json --plots artifacts
 """
@@ -14,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import sys
 from collections.abc import Iterator
@@ -26,21 +31,39 @@ from rich.table import Table
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
-from calls.forwarders import Forwarder, Limit, Server, build_limit
-from calls.packets import MEDIA, Medium
+from calls.forwarders import Forwarder, Limit, Server, Shape, has_cargo
+from calls.packets import AUDIO, SIMULCAST, VIDEO, Medium, frames
 
 SUBSCRIBERS = (10, 100, 500)
 PAIRS, QUICK_PAIRS = 5, 2
 ROUND_S, QUICK_ROUND_S = 1.5, 0.7
+WARM_S = 0.5
 NATIVE_SENT_PER_S, PYTHON_SENT_PER_S = 200_000, 15_000
 """Packets that leave in a second: some 40 % of one core."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Each subscriber asks for a share `nacks` of its packets again."""
+
+    name: str
+    medium: Medium
+    nacks: float = 0
+
+
+SCENARIOS = (
+    Scenario("video", VIDEO),
+    Scenario("video, 2 % NACKs", VIDEO, nacks=0.02),
+    Scenario("simulcast", SIMULCAST),
+    Scenario("audio", AUDIO),
+)
 
 
 @dataclass(frozen=True)
 class Row:
     """Microseconds of CPU time for each packet sent; None for what cannot be had here."""
 
-    medium: str
+    scenario: str
     subscribers: int
     limit_us: float | None
     rust_us: float | None
@@ -69,35 +92,39 @@ def has_native_plane() -> bool:
 
 
 @contextmanager
-def forwarders(medium: Medium, subscribers: int, program: Path | None) -> Iterator[dict[str, Forwarder]]:
+def forwarders(scenario: Scenario, subscribers: int) -> Iterator[dict[str, Forwarder]]:
     """All there is to compare, running."""
     with ExitStack() as stack:
-        running: dict[str, Forwarder] = {}
-        if program is not None:
-            running["limit"] = stack.enter_context(closing(Limit(medium, subscribers, program)))
+        shape = Shape(scenario.medium, subscribers)
+        plain = Shape(AUDIO if scenario.medium is AUDIO else VIDEO, subscribers)
+        running: dict[str, Forwarder] = {"limit": stack.enter_context(closing(Limit(plain)))}
         if has_native_plane():
-            running["rust"] = stack.enter_context(closing(Server(medium, subscribers, "rust")))
-        running["python"] = stack.enter_context(closing(Server(medium, subscribers, "python")))
+            running["rust"] = stack.enter_context(closing(Server(shape, "rust")))
+        running["python"] = stack.enter_context(closing(Server(shape, "python")))
         yield running
 
 
-def measure(medium: Medium, subscribers: int, program: Path | None, pairs: int, seconds: float) -> Row:
+def measure(scenario: Scenario, subscribers: int, pairs: int, seconds: float) -> Row:
     """All alternate, so that a machine that slows down slows every one."""
     rounds: dict[str, list[float]] = {"limit": [], "rust": [], "python": []}
-    with forwarders(medium, subscribers, program) as running:
+    with forwarders(scenario, subscribers) as running:
         for number in range(-1, pairs):
             for name, forwarder in running.items():
                 sent_per_s = PYTHON_SENT_PER_S if name == "python" else NATIVE_SENT_PER_S
-                done = forwarder.round(sent_per_s / subscribers, seconds)
+                script = frames(forwarder.shape.medium, sent_per_s / forwarder.shape.sent_per_frame)
+                nacks = 0 if name == "limit" else scenario.nacks
+                if number < 0:
+                    forwarder.play(script, WARM_S, keyframes=True)
+                    continue
+                done = forwarder.round(script, seconds, nacks=nacks)
                 if done.lost:
-                    raise RuntimeError(f"{name} lost {done.lost} packets: {done.dropped}")
-                if number >= 0:
-                    rounds[name].append(done.us_per_packet)
+                    raise RuntimeError(f"{name} lost {done.lost} packets: {done}")
+                rounds[name].append(done.us_per_packet)
     limit, rust, python = (
         round(statistics.median(rounds[name]), 3) if rounds[name] else None for name in rounds
     )
     assert python is not None
-    return Row(medium.kind, subscribers, limit, rust, python)
+    return Row(scenario.name, subscribers, limit, rust, python)
 
 
 def print_table(rows: list[Row]) -> None:
@@ -118,21 +145,21 @@ def print_table(rows: list[Row]) -> None:
         share = f"{row.share_of_limit:.0%}" if row.share_of_limit else "-"
         rate = f"{row.rust_packets_per_core:,}" if row.rust_packets_per_core else "-"
         times = f"{row.times_python:.1f} x" if row.times_python else "-"
-        named = (row.medium, str(row.subscribers))
+        named = (row.scenario, str(row.subscribers))
         table.add_row(*named, limit, rust, share, rate, f"{row.python_us:.2f}", times)
     Console(width=110).print(table)
 
 
 def plot(rows: list[Row], folder: Path) -> None:
-    """A picture for each medium, `planes-video.png` and `planes-audio.png`."""
+    """A picture for each scenario: `planes-video.png`, ..."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
     folder.mkdir(parents=True, exist_ok=True)
-    for medium in dict.fromkeys(row.medium for row in rows):
-        some = [row for row in rows if row.medium == medium]
+    for scenario in SCENARIOS:
+        some = [row for row in rows if row.scenario == scenario.name]
         figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
         bars = {
             "limit": [row.limit_us or 0 for row in some],
@@ -146,9 +173,10 @@ def plot(rows: list[Row], folder: Path) -> None:
         axes.set_ylim(bottom=0.5)
         axes.set_ylabel("CPU microseconds per forwarded packet")
         axes.set_xticks(range(len(some)), [f"{row.subscribers} subscribers" for row in some])
-        axes.set_title(f"{medium}, {MEDIA[medium].payload_bytes} bytes")
+        axes.set_title(f"{scenario.name}, {scenario.medium.payload_bytes} bytes")
         figure.legend(loc="outside lower center", ncols=len(bars))
-        figure.savefig(folder / f"planes-{medium}.png", dpi=130)
+        named = re.sub(r"\W+", "-", scenario.name)
+        figure.savefig(folder / f"planes-{named}.png", dpi=130)
         pyplot.close(figure)
 
 
@@ -159,17 +187,19 @@ def main() -> None:
     parser.add_argument("--plots", type=Path, help="also draw them, into this folder (pysfu[plots])")
     arguments = parser.parse_args()
     pairs, seconds = (QUICK_PAIRS, QUICK_ROUND_S) if arguments.quick else (PAIRS, ROUND_S)
-    program = build_limit()
-    rows = []
-    for medium in MEDIA.values():
-        for subscribers in SUBSCRIBERS:
-            rows.append(measure(medium, subscribers, program, pairs, seconds))
+    if not has_cargo():
+        raise SystemExit("the limit and the peers are native programs: cargo is needed")
+    rows = [
+        measure(scenario, subscribers, pairs, seconds)
+        for scenario in SCENARIOS
+        for subscribers in SUBSCRIBERS
+    ]
     print_table(rows)
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         document = {
             "profile": "AEAD_AES_128_GCM",
-            "payload_bytes": {medium.kind: medium.payload_bytes for medium in MEDIA.values()},
+            "payload_bytes": {each.name: each.medium.payload_bytes for each in SCENARIOS},
             "pairs": pairs,
             "rows": [asdict(row) for row in rows],
         }

@@ -1,4 +1,4 @@
-"""What forwards in a bench, as processes with the same sockets around them: the server and the limit."""
+"""What forwards in a bench, as processes with the same peers around them: the server and the limit."""
 
 from __future__ import annotations
 
@@ -9,20 +9,49 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calls.packets import Medium, Stream, make_keys
+from calls.packets import Medium, Script, make_keys
 from sfu.transport import stun
 
 ROOT = Path(__file__).parents[2]
 ANSWER_S = 10.0
-LEAST_INTERVAL_S = 0.001
-"""A sender in Python keeps no finer beat; more packets come at once instead."""
 SETTLE_S = 0.15
 SINK_BYTES = 1
 """The kernel makes the least of it that it has: what nobody reads is soon dropped where it arrives."""
+READ_BYTES = 8 << 20
+"""Receive buffer asked for where somebody reads: what comes while the reader waits for a core waits there."""
+SO_TIMESTAMPNS = 35
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Rooms of one publisher each, and how many subscribe to it; `read` of all subscribers are read."""
+
+    medium: Medium
+    subscribers: int
+    rooms: int = 1
+    read: int = 0
+    feedback: bool = False
+
+    @property
+    def peers(self) -> list[bool]:
+        """Whether it publishes, of each peer: room by room, publisher first."""
+        return [place == 0 for _ in range(self.rooms) for place in range(self.subscribers + 1)]
+
+    @property
+    def sent_per_frame(self) -> int:
+        """Packets that leave for a frame of one publisher, of all its encodings."""
+        bursts = self.medium.bursts
+        return sum(bursts[place % len(bursts)] for place in range(self.subscribers))
+
+    def read_peers(self) -> set[int]:
+        """Places of those who are read, evenly spread."""
+        subscribers = [number for number, publishes in enumerate(self.peers) if not publishes]
+        return set(subscribers[:: max(1, len(subscribers) // self.read)][: self.read]) if self.read else set()
 
 
 @dataclass(frozen=True)
@@ -30,40 +59,53 @@ class Counts:
     cpu_us: float
     received: int
     forwarded: int
-    dropped: Any
+    dropped: dict[str, int]
+    rss_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class Round:
-    """`lost` were sent to it and not received, or received and not forwarded to everybody."""
+    """What a run cost, and what became of its packets.
+
+    `lost` by us: sent to the server and not received, dropped by it, not forwarded to everybody (where each
+    gets everything), or missing at those who are read. `drive` is what the driver tells of its run.
+    """
 
     cpu_us: float
     forwarded: int
     lost: int
-    dropped: Any
+    dropped: dict[str, int]
+    drive: dict[str, Any]
 
     @property
     def us_per_packet(self) -> float:
         return self.cpu_us / self.forwarded
 
+    @property
+    def sent_per_s(self) -> float:
+        return self.forwarded / self.drive["took_s"]
 
-class Forwarder:
-    """A process that forwards from one publisher, and the sockets of its peers, which nobody reads."""
 
-    def __init__(self, medium: Medium, subscribers: int) -> None:
-        self.medium = medium
-        self.subscribers = subscribers
-        self.sockets = [_peer_socket() for _ in range(subscribers + 1)]
-        self._stream = Stream(medium)
-        self._process: subprocess.Popen[str]
+class Talk:
+    """A process that answers lines with lines of JSON."""
 
-    def start(self, command: list[str]) -> None:
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, command: Sequence[str], keep: Sequence[int] = ()) -> None:
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pass_fds=keep
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
 
     def ask(self, line: str = "") -> Any:
         """The answer to a line. Raises `RuntimeError` where the process has ended."""
+        self.tell(line)
         assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
         return self.hear()
 
@@ -71,24 +113,8 @@ class Forwarder:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError("what was to forward has ended")
+            raise RuntimeError("a process of the bench has ended")
         return json.loads(line)
-
-    def counts(self) -> Counts:
-        return Counts(**self.ask())
-
-    def round(self, packets_per_s: float, seconds: float) -> Round:
-        """Send for so long at an even pace, frame by frame, and see what that cost."""
-        burst = max(self.medium.burst, round(packets_per_s * LEAST_INTERVAL_S))
-        bursts = max(2, round(packets_per_s * seconds / burst))
-        packets = self._stream.take(bursts * burst)
-        before = self.counts()
-        send_paced(self.sockets[0], packets, burst, burst / packets_per_s)
-        time.sleep(SETTLE_S)
-        after = self.counts()
-        received, forwarded = after.received - before.received, after.forwarded - before.forwarded
-        lost = (len(packets) - received) * self.subscribers + received * self.subscribers - forwarded
-        return Round(after.cpu_us - before.cpu_us, forwarded, lost, after.dropped)
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -96,56 +122,123 @@ class Forwarder:
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
-        for sock in self.sockets:
+
+
+class Forwarder:
+    """A process that forwards, and the driver of its peers.
+
+    `process` answers with its counts. `ssrcs` has what each peer is sent, anything for a publisher.
+    """
+
+    def __init__(self, shape: Shape, process: Talk, sockets: list[socket.socket], ssrcs: list[int]) -> None:
+        self.shape = shape
+        self._process = process
+        handles = [sock.fileno() for sock in sockets]
+        self._drive = Talk([str(build("drive"))], handles)
+        source, read = -1, shape.read_peers()
+        for number, (handle, publishes) in enumerate(zip(handles, shape.peers, strict=True)):
+            keys = make_keys(number)
+            if publishes:
+                source += 1
+                self._drive.tell(f"publisher {handle} {keys.receive.hex()}")
+            else:
+                ours = f"{keys.send.hex()} {keys.receive.hex()}"
+                self._drive.tell(f"subscriber {handle} {ours} {source} {ssrcs[number]} {int(number in read)}")
+        for sock in sockets:
             sock.close()
+
+    def counts(self) -> Counts:
+        return Counts(**self._process.ask())
+
+    def play(self, script: Script, seconds: float, *, keyframes: bool = False, nacks: float = 0) -> Any:
+        """Have everybody do their part for so long; what the driver tells."""
+        self._drive.tell(f"script {script.kind} {script.period_us}")
+        for step in script.steps:
+            packet = f"{step.encoding} {step.payload_bytes} {int(step.first)} {int(step.last)}"
+            self._drive.tell(f"step {step.at_us} {packet}")
+        self._drive.tell("end")
+        asked = round(nacks * 1e6)
+        return self._drive.ask(f"run {seconds} {int(keyframes)} {asked} {int(self.shape.feedback)}")
+
+    def round(self, script: Script, seconds: float, *, nacks: float = 0) -> Round:
+        """The same with what that cost. Each subscriber asks for a share `nacks` of its packets again."""
+        before = self.counts()
+        drive = self.play(script, seconds, nacks=nacks)
+        time.sleep(SETTLE_S)
+        after = self.counts()
+        received, forwarded = after.received - before.received, after.forwarded - before.forwarded
+        dropped = {
+            name: count - before.dropped.get(name, 0)
+            for name, count in after.dropped.items()
+            if count != before.dropped.get(name, 0)
+        }
+        lost = max(0, drive["sent"] + drive["feedback"] - received) + sum(dropped.values()) + drive["missing"]
+        if len(self.shape.medium.bursts) == 1:
+            lost += max(0, drive["sent"] * self.shape.subscribers - forwarded)
+        return Round(after.cpu_us - before.cpu_us, forwarded, lost, dropped, drive)
+
+    def close(self) -> None:
+        self._drive.close()
+        self._process.close()
 
 
 class Server(Forwarder):
     """The server with one of its planes. Each peer proves its address by a check."""
 
-    def __init__(self, medium: Medium, subscribers: int, plane: str, threads: int = 1) -> None:
-        super().__init__(medium, subscribers)
-        self.start([sys.executable, str(ROOT / "bench/calls/server.py")])
-        order = {"plane": plane, "threads": threads, "medium": medium.kind, "rooms": 1}
-        opened = self.ask(json.dumps(order | {"subscribers": subscribers}))
-        for sock, (ufrag, password) in zip(self.sockets, opened["credentials"], strict=True):
+    def __init__(self, shape: Shape, plane: str, threads: int = 1) -> None:
+        process = Talk([sys.executable, str(ROOT / "bench/calls/server.py")])
+        order = {"plane": plane, "threads": threads, "medium": shape.medium.name, "rooms": shape.rooms}
+        order |= {"subscribers": shape.subscribers, "feedback": shape.feedback}
+        opened = process.ask(json.dumps(order))
+        self.url: str = opened["url"]
+        sockets, read = [], shape.read_peers()
+        for number, (ufrag, password) in enumerate(opened["credentials"]):
+            sockets.append(sock := peer_socket(read=number in read))
             sock.connect(("127.0.0.1", opened["port"]))
             check(sock, ufrag, password)
+        super().__init__(shape, process, sockets, opened["ssrcs"])
 
 
 class Limit(Forwarder):
     """Receive, unprotect, rewrite, protect, send, and nothing else."""
 
-    def __init__(self, medium: Medium, subscribers: int, program: Path) -> None:
-        super().__init__(medium, subscribers)
-        ports = [str(sock.getsockname()[1]) for sock in self.sockets[1:]]
-        self.start([str(program), make_keys(0).receive.hex(), *ports])
-        port = self.hear()
-        for sock in self.sockets:
+    def __init__(self, shape: Shape) -> None:
+        sockets = [peer_socket(read=False) for _ in shape.peers]
+        ports = [str(sock.getsockname()[1]) for sock in sockets[1:]]
+        process = Talk([str(build("limit")), make_keys(0).receive.hex(), *ports])
+        port = process.hear()
+        for sock in sockets:
             sock.connect(("127.0.0.1", port))
+        super().__init__(shape, process, sockets, [0] * len(sockets))
 
 
-def build_limit() -> Path | None:
-    """The limit's program, None without cargo."""
-    if shutil.which("cargo") is None:
-        return None
-    rust = ROOT / "rust"
-    build = ["cargo", "build", "-q", "--release", "--locked", "-p", "pysfu-plane-io", "--example", "limit"]
-    subprocess.run(build, cwd=rust, check=True)
-    metadata = ["cargo", "metadata", "--format-version=1", "--no-deps"]
-    found = subprocess.run(metadata, cwd=rust, check=True, capture_output=True).stdout
-    return Path(json.loads(found)["target_directory"]) / "release/examples/limit"
+_built: dict[str, Path] = {}
 
 
-def send_paced(sock: socket.socket, packets: list[bytes], burst: int, interval_s: float) -> None:
-    """`burst` packets every `interval_s`; who is late catches up."""
-    send, due = sock.send, time.perf_counter()
-    for start in range(0, len(packets), burst):
-        if (left := due - time.perf_counter()) > 0:
-            time.sleep(left)
-        for packet in packets[start : start + burst]:
-            send(packet)
-        due += interval_s
+def has_cargo() -> bool:
+    return shutil.which("cargo") is not None
+
+
+def build(example: str) -> Path:
+    """One of the programs of `rust/io/examples`, which takes cargo."""
+    if example not in _built:
+        rust = ROOT / "rust"
+        command = [
+            "cargo",
+            "build",
+            "-q",
+            "--release",
+            "--locked",
+            "-p",
+            "pysfu-plane-io",
+            "--example",
+            example,
+        ]
+        subprocess.run(command, cwd=rust, check=True)
+        metadata = ["cargo", "metadata", "--format-version=1", "--no-deps"]
+        found = subprocess.run(metadata, cwd=rust, check=True, capture_output=True).stdout
+        _built[example] = Path(json.loads(found)["target_directory"]) / "release/examples" / example
+    return _built[example]
 
 
 def check(sock: socket.socket, ufrag: str, password: str) -> None:
@@ -162,8 +255,10 @@ def check(sock: socket.socket, ufrag: str, password: str) -> None:
         raise RuntimeError("a check was refused")
 
 
-def _peer_socket() -> socket.socket:
+def peer_socket(*, read: bool) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SINK_BYTES)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_BYTES if read else SINK_BYTES)
+    if read:
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     sock.bind(("127.0.0.1", 0))
     return sock

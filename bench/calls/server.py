@@ -1,30 +1,31 @@
-"""The media part of the server in a process of its own, told by its input what to open.
+"""The server in a process of its own, told by its input which calls to open.
 
-It is `sfu.server.media.Media` with its port, plane, policy and ticks. Left out are signalling and the DTLS
-handshake: each transport's keys are given. First comes a line with what to open; the answer has the port and
-each transport's ICE credentials, in the order room by room, publisher first. Each line after that is answered
-with the counts and the CPU time so far.
+It is `sfu.server.app.Server` as `sfu serve` starts it, with media port, plane, policy and ticks; the calls
+of the bench are opened past signalling and the DTLS handshake: each transport's keys are given. First comes a
+line with what to open; the answer has the ports, and each transport's ICE credentials and what SSRC it is
+sent, room by room, publisher first. Each line after that is answered with counts, memory and CPU time so far.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import random
+import resource
 import sys
+import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
-from calls.packets import IDS, MEDIA, PUBLISHER_SSRC, Medium, make_keys
-from sfu.config import Config, MediaConfig, RtcConfig
+from calls.packets import IDS, MEDIA, PUBLISHER_SSRC, RIDS, SIZES, Medium, make_keys
+from sfu.config import Config, LimitsConfig, MediaConfig, RtcConfig, ServerConfig
 from sfu.ids import ParticipantId, PublicationId, RoomName, TransportKey
 from sfu.media.decisions import Wish
 from sfu.media.plane import EncodingSsrcs, SubscriptionConfig
 from sfu.sdp.publish import ReceivedMedia
+from sfu.server import app
 from sfu.server.media import Media
 from sfu.transport.ice import Credentials
 from sfu.transport.peer import PeerTransport
@@ -44,32 +45,36 @@ class Member:
     def on_data_ready(self, transport: PeerTransport, label: str) -> None: ...
 
 
-class Server:
+class Calls:
     """Rooms of one publisher each."""
 
-    def __init__(self, media: Media, medium: Medium) -> None:
+    def __init__(self, media: Media, medium: Medium, *, feedback: bool) -> None:
         self._media = media
         self._medium = medium
+        self._feedback = feedback
         self.transports: list[PeerTransport] = []
+        self.ssrcs: list[int] = []
 
     def open_room(self, number: int, subscribers: int) -> None:
         publisher = self._open_transport(number)
-        publication = PublicationId(f"PU_{number}")
+        self.ssrcs.append(0)
+        publication, simulcast = PublicationId(f"PU_{number}"), len(self._medium.bursts) > 1
         received = ReceivedMedia(
             mid="0",
             kind=self._medium.kind,
             codecs=(self._medium.codec,),
             extensions=IDS,
-            rids=(),
-            ssrcs=(EncodingSsrcs(ssrc=PUBLISHER_SSRC, rtx_ssrc=None),),
+            rids=RIDS if simulcast else (),
+            ssrcs=() if simulcast else (EncodingSsrcs(ssrc=PUBLISHER_SSRC, rtx_ssrc=None),),
             fmtp="",
             nack=self._medium.kind == "video",
             transport_cc=True,
         )
         source = "camera" if self._medium.kind == "video" else "microphone"
         self._media.publish(publication, ParticipantId(f"PA_{number}"), publisher.key, received, source)
-        for _ in range(subscribers):
-            self._subscribe(self._open_transport(number).key, publication)
+        for place in range(subscribers):
+            wish = Wish(0, *SIZES[place % len(SIZES)]) if simulcast else Wish()
+            self._subscribe(self._open_transport(number).key, publication, wish)
 
     def _open_transport(self, room: int) -> PeerTransport:
         transport = self._media.open_transport(Member(RoomName(f"room-{room}")))
@@ -79,7 +84,7 @@ class Server:
         self.transports.append(transport)
         return transport
 
-    def _subscribe(self, transport: TransportKey, publication: PublicationId) -> None:
+    def _subscribe(self, transport: TransportKey, publication: PublicationId, wish: Wish) -> None:
         key = self._media.new_subscription_key()
         config = SubscriptionConfig(
             transport=transport,
@@ -92,10 +97,14 @@ class Server:
             extensions=IDS,
             cname="publisher",
         )
-        # Nobody sends feedback here, so to policy the path is one without; the plane numbers its packets
+        self.ssrcs.append(config.ssrc)
+        if self._feedback:
+            self._media.subscribe(key, config, wish)
+            return
+        # Nobody tells what the path carries, so everybody gets what was wished; the plane numbers its packets
         # all the same.
-        self._media.subscribe(key, replace(config, extensions=replace(IDS, transport_cc=0)), Wish())
         self._media._plane.open_subscription(key, config)
+        self._media._policy.add_subscription(key, config.publication, wish)
 
     def report(self) -> dict[str, Any]:
         counts = self._media.counts()
@@ -104,26 +113,36 @@ class Server:
             "received": counts["packets_received"],
             "forwarded": counts["packets_forwarded"],
             "dropped": dict(counts["packets_dropped"]) | dict(self._media._port.counters),  # type: ignore[call-overload]
+            "rss_bytes": resident_bytes(),
         }
 
 
-async def serve() -> None:
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+async def serve(folder: str) -> None:
     loop = asyncio.get_running_loop()
     order = json.loads(await loop.run_in_executor(None, sys.stdin.readline))
     config = Config(
+        server=ServerConfig(host="127.0.0.1", port=0, data_dir=folder),
         rtc=RtcConfig(port=0, bind=("127.0.0.1",), tcp=False, consent_timeout_s=3600),
         media=MediaConfig(plane=order["plane"], threads=order["threads"]),
+        limits=LimitsConfig(sessions_per_address=1000, messages_per_s=1000, message_burst=1000),
     )
-    media = await Media.open(config, random.Random(1), lambda notices: None)
-    server = Server(media, MEDIA[order["medium"]])
+    server = await app.Server.start(config)
+    media = server._conference.media
+    calls = Calls(media, MEDIA[order["medium"]], feedback=order["feedback"])
     for number in range(order["rooms"]):
-        server.open_room(number, order["subscribers"])
-    credentials = [(transport.ice_ufrag, transport.ice_pwd) for transport in server.transports]
-    print(json.dumps({"port": media.port, "credentials": credentials}), flush=True)
+        calls.open_room(number, order["subscribers"])
+    credentials = [(transport.ice_ufrag, transport.ice_pwd) for transport in calls.transports]
+    opened = {"url": server.http_url, "port": media.port, "credentials": credentials, "ssrcs": calls.ssrcs}
+    print(json.dumps(opened), flush=True)
     while await loop.run_in_executor(None, sys.stdin.readline):
-        print(json.dumps(server.report()), flush=True)
-    await media.close()
+        print(json.dumps(calls.report()), flush=True)
+    await server.stop("the bench has ended")
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(serve(folder))
