@@ -8,8 +8,8 @@ frame by frame at an even pace, and asks for packets again where the row says so
 same kind that nobody reads, with AES-128-GCM. A row's three are measured in turns; the figures are medians. A
 round in which a packet was lost ends the run.
 
-With simulcast a third of the subscribers gets each encoding. A retransmission counts as a forwarded packet.
-The limit of both is that of video without either.
+With simulcast a third of the subscribers gets each encoding. A retransmission counts as a forwarded packet; the
+limit resends nothing.
 
 python bench/planes.py --json artifacts/planes.json --plots artifacts
 """
@@ -31,7 +31,7 @@ from rich.table import Table
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
-from calls.forwarders import Forwarder, Limit, Server, Shape, has_cargo
+from calls.forwarders import Forwarder, Limit, Server, Shape, has_cargo, has_native_plane
 from calls.packets import AUDIO, SIMULCAST, VIDEO, Medium, frames
 
 SUBSCRIBERS = (10, 100, 500)
@@ -83,21 +83,12 @@ class Row:
         return round(1e6 / self.rust_us) if self.rust_us else None
 
 
-def has_native_plane() -> bool:
-    try:
-        import sfu_plane  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
 @contextmanager
 def forwarders(scenario: Scenario, subscribers: int) -> Iterator[dict[str, Forwarder]]:
     """All there is to compare, running."""
     with ExitStack() as stack:
         shape = Shape(scenario.medium, subscribers)
-        plain = Shape(AUDIO if scenario.medium is AUDIO else VIDEO, subscribers)
-        running: dict[str, Forwarder] = {"limit": stack.enter_context(closing(Limit(plain)))}
+        running: dict[str, Forwarder] = {"limit": stack.enter_context(closing(Limit(shape)))}
         if has_native_plane():
             running["rust"] = stack.enter_context(closing(Server(shape, "rust")))
         running["python"] = stack.enter_context(closing(Server(shape, "python")))
@@ -117,8 +108,8 @@ def measure(scenario: Scenario, subscribers: int, pairs: int, seconds: float) ->
                     forwarder.play(script, WARM_S, keyframes=True)
                     continue
                 done = forwarder.round(script, seconds, nacks=nacks)
-                if done.lost:
-                    raise RuntimeError(f"{name} lost {done.lost} packets: {done}")
+                if done.lost or done.dropped:
+                    raise RuntimeError(f"{name} lost packets: {done}")
                 rounds[name].append(done.us_per_packet)
     limit, rust, python = (
         round(statistics.median(rounds[name]), 3) if rounds[name] else None for name in rounds

@@ -18,7 +18,7 @@ from playwright.async_api import Page
 _BEAT_S = 0.002
 
 # Sends the page's traffic through the shaper: its port stands in every description the page is given.
-_DETOUR = """
+DETOUR = """
 const original = RTCPeerConnection.prototype.setRemoteDescription;
 RTCPeerConnection.prototype.setRemoteDescription = function (description) {
   const sdp = description.sdp.replace(/(a=candidate:\\S+ 1 udp \\d+ \\S+) \\d+ /g, '$1 PORT ')
@@ -126,7 +126,7 @@ async def shaped(page: Page, server_port: int, down: Link, up: Link | None = Non
     """Put a page that has not joined yet behind a bottleneck."""
     shaper = Shaper(server_port, down, up or Link(seed=1))
     await shaper.open()
-    await page.add_init_script(_DETOUR.replace("PORT", str(shaper.port)))
+    await page.add_init_script(DETOUR.replace("PORT", str(shaper.port)))
     try:
         yield shaper
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import secrets
 import shutil
 import socket
@@ -67,8 +68,8 @@ class Counts:
 class Round:
     """What a run cost, and what became of its packets.
 
-    `lost` by us: sent to the server and not received, dropped by it, not forwarded to everybody (where each
-    gets everything), or missing at those who are read. `drive` is what the driver tells of its run.
+    `lost` by us were not forwarded to everybody (where each gets everything), or are missing at those who are
+    read. `dropped` counts by reason what the server dropped. `drive` is what the driver tells of its run.
     """
 
     cpu_us: float
@@ -166,13 +167,13 @@ class Forwarder:
         drive = self.play(script, seconds, nacks=nacks)
         time.sleep(SETTLE_S)
         after = self.counts()
-        received, forwarded = after.received - before.received, after.forwarded - before.forwarded
+        forwarded = after.forwarded - before.forwarded
         dropped = {
             name: count - before.dropped.get(name, 0)
             for name, count in after.dropped.items()
             if count != before.dropped.get(name, 0)
         }
-        lost = max(0, drive["sent"] + drive["feedback"] - received) + sum(dropped.values()) + drive["missing"]
+        lost = drive["missing"]
         if len(self.shape.medium.bursts) == 1:
             lost += max(0, drive["sent"] * self.shape.subscribers - forwarded)
         return Round(after.cpu_us - before.cpu_us, forwarded, lost, dropped, drive)
@@ -186,6 +187,7 @@ class Server(Forwarder):
     """The server with one of its planes. Each peer proves its address by a check."""
 
     def __init__(self, shape: Shape, plane: str, threads: int = 1) -> None:
+        raise_file_limit()
         process = Talk([sys.executable, str(ROOT / "bench/calls/server.py")])
         order = {"plane": plane, "threads": threads, "medium": shape.medium.name, "rooms": shape.rooms}
         order |= {"subscribers": shape.subscribers, "feedback": shape.feedback}
@@ -205,7 +207,9 @@ class Limit(Forwarder):
     def __init__(self, shape: Shape) -> None:
         sockets = [peer_socket(read=False) for _ in shape.peers]
         ports = [str(sock.getsockname()[1]) for sock in sockets[1:]]
-        process = Talk([str(build("limit")), make_keys(0).receive.hex(), *ports])
+        process = Talk(
+            [str(build("limit")), make_keys(0).receive.hex(), str(len(shape.medium.bursts)), *ports]
+        )
         port = process.hear()
         for sock in sockets:
             sock.connect(("127.0.0.1", port))
@@ -215,8 +219,22 @@ class Limit(Forwarder):
 _built: dict[str, Path] = {}
 
 
+def raise_file_limit() -> None:
+    """Each peer is a socket, and every process may have many of them."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def has_cargo() -> bool:
     return shutil.which("cargo") is not None
+
+
+def has_native_plane() -> bool:
+    try:
+        import sfu_plane  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def build(example: str) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import random
 from dataclasses import dataclass
+from pathlib import Path
 
 from sfu.media.plane import Codec, ExtensionIds, Kind, SrtpKeys
 
@@ -12,6 +14,9 @@ RIDS = ("q", "h", "f")
 SIZES = ((320, 180), (640, 360), (1280, 720))
 PUBLISHER_SSRC = 1
 KEY_SEED = 7
+TRACE = Path(__file__).parents[1] / "traces/chromium-simulcast.csv"
+AROUND_BYTES = 44
+"""Header, extensions and tag of a packet as the peers here make it."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,23 @@ def frames(medium: Medium, per_s: float) -> Script:
         for place in range(burst)
     )
     return Script(medium.kind, round(1e6 / per_s), steps)
+
+
+def trace() -> Script:
+    """What Chromium's simulcast sent, packet by packet. See `bench/traces/record.py`."""
+    with TRACE.open(newline="") as file:
+        lines = [{name: int(value) for name, value in line.items()} for line in csv.DictReader(file)]
+    steps = tuple(
+        Step(
+            line["us"],
+            line["encoding"],
+            line["bytes"] - AROUND_BYTES,
+            bool(line["first"]),
+            bool(line["last"]),
+        )
+        for line in lines
+    )
+    return Script("video", steps[-1].at_us + 1000, steps)
 
 
 def make_keys(number: int) -> SrtpKeys:

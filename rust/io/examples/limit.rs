@@ -2,8 +2,8 @@
 //! rewrite its header, protect it with AES-128-GCM under a key of its own, and send it, by the plane's own calls
 //! of the system (batches, runs that the kernel cuts). Nothing else is done.
 //!
-//! `limit KEY PORT...` receives what is protected by the key (28 bytes in hex) and sends to these ports on
-//! loopback. It says its own port first, and for each line on its input the time of its thread and its counts.
+//! `limit KEY ENCODINGS PORT...` receives what is protected by the key (28 bytes in hex) and sends to these ports
+//! on loopback, in turns one of the encodings to each, which have the SSRCs from 1 on. It says its own port first, and for each line on its input the time of its thread and its counts.
 
 use std::io::{Write, stdin, stdout};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -18,7 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 /// Packets made before they are sent, as in the plane.
-const MADE: usize = 1024;
+const MADE: usize = 5120;
 
 /// The size of an RTP header with its extension, of a packet without CSRCs.
 fn header_bytes(packet: &[u8]) -> usize {
@@ -30,6 +30,7 @@ struct Limit {
     /// The packet in hand.
     clear: Vec<u8>,
     receiver: SrtpReceiver,
+    encodings: u32,
     senders: Vec<SrtpSender>,
     routes: Routes,
     out: Outbox,
@@ -45,7 +46,11 @@ impl Limit {
         let header_bytes = header_bytes(clear);
         let number = self.counters.received;
         self.counters.received += 1;
+        let encoding = clear[8..12].try_into().map_or(0, u32::from_be_bytes).wrapping_sub(1);
         for (subscriber, sender) in (0..).zip(&self.senders) {
+            if subscriber as u32 % self.encodings != encoding {
+                continue;
+            }
             let start = self.out.bytes.len();
             self.out.bytes.extend_from_slice(&clear[..size]);
             let header = &mut self.out.bytes[start..start + header_bytes];
@@ -75,7 +80,7 @@ impl Limit {
         let mut out = stdout();
         writeln!(
             out,
-            r#"{{"cpu_us": {cpu_us}, "received": {received}, "forwarded": {forwarded}, "dropped": {lost}}}"#
+            r#"{{"cpu_us": {cpu_us}, "received": {received}, "forwarded": {forwarded}, "dropped": {{"any": {lost}}}}}"#
         )?;
         out.flush()
     }
@@ -90,6 +95,8 @@ fn main() -> std::io::Result<()> {
     let hex = arguments.next().filter(|hex| hex.len() == 56 && hex.is_ascii()).ok_or(wrong("the key"))?;
     let key: Result<Vec<u8>, _> = (0..28).map(|at| u8::from_str_radix(&hex[2 * at..][..2], 16)).collect();
     let key = key.map_err(|_| wrong("the key"))?;
+    let encodings = arguments.next().and_then(|count| count.parse().ok()).filter(|count| *count > 0);
+    let encodings = encodings.ok_or(wrong("how many encodings"))?;
     let own = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     rustix::net::sockopt::set_socket_recv_buffer_size(&own, RECEIVE_BUFFER_BYTES)?;
     rustix::net::sockopt::set_socket_send_buffer_size(&own, RECEIVE_BUFFER_BYTES)?;
@@ -103,7 +110,7 @@ fn main() -> std::io::Result<()> {
     }
     let receiver = SrtpReceiver::new(Profile::AeadAes128Gcm, &key).ok_or(wrong("the key"))?;
     let (out, counters) = (Outbox::default(), Counters::default());
-    let mut limit = Limit { clear: Vec::new(), receiver, senders, routes, out, counters };
+    let mut limit = Limit { clear: Vec::new(), receiver, encodings, senders, routes, out, counters };
     println!("{}", own.local_addr()?.port());
     let (mut batch, mut line) = (Inbound::default(), String::new());
     loop {

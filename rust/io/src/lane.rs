@@ -17,8 +17,9 @@ use crate::shared::Shared;
 /// Datagrams that wait for a lane at most, and their bytes.
 const WAITING: usize = 4096;
 const WAITING_BYTES: usize = 8 << 20;
-/// Packets made before they are sent: a run of one destination may span datagrams, and nobody waits for long.
-const MADE: usize = 1024;
+/// Packets made before they are sent: a run of one destination may span datagrams, and nobody waits for long. It is
+/// a frame of ten to 500 subscribers: shorter runs cost them half as much again.
+const MADE: usize = 5120;
 /// The plane's timers: RTCP, NACKs and feedback are due within this.
 pub const TICK_US: i64 = 20_000;
 /// Beat of the pacers while something waits in them.

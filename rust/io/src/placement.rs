@@ -9,7 +9,7 @@ use crate::shared::Room;
 
 /// Transports of a room in its own lane; what comes after them goes where least is. Packets between lanes are
 /// copied once, which many subscribers outweigh and few do not.
-const TOGETHER: usize = 64;
+const TOGETHER: usize = 32;
 
 struct Placed {
     room: Arc<Room>,

@@ -1,0 +1,243 @@
+"""The native plane over time: latency at half load, one core and two, large rooms and many, memory.
+
+The server and its peers are those of `bench/planes.py`. Four of the subscribers are read: each of their packets
+is decrypted, its order and gaps are checked, and the time from the publisher's making it to its arrival at the
+subscriber's socket is taken (the kernel's clock). Lost by us is what was sent to the server and not received,
+dropped by it, not forwarded, or missing at who is read.
+
+- *Latency*: in as many rooms as cost half a core for each thread, while others chat, come and go
+  (`calls/people.py`); 30 frames of ten packets a second, or what Chromium's simulcast sent.
+- *Cores*: as much as one thread and two get through where more is sent than they can forward.
+- *Long*: one publisher with 1,000 subscribers, and 100 rooms of ten, for a while at half of what two threads got
+  through.
+- *Memory*: what a subscriber adds to the process, without a DTLS session.
+
+Everything, the peers too, runs on this machine's cores.
+
+python bench/holding.py --seconds 60 --json artifacts/holding.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+
+from calls.forwarders import Round, Server, Shape, has_cargo, has_native_plane
+from calls.packets import SIMULCAST, VIDEO, Medium, Script, frames, trace
+
+READ = 4
+TRIAL_PER_S, TRIAL_S, WARM_S = 100_000, 2.0, 1.0
+LOAD = 0.5
+LATENCY_SUBSCRIBERS = (9, 99, 499)
+FRAMES_PER_S = 30
+QUANTILES = ("p50", "p99", "p99.9", "most")
+CORES_SHAPES = ((1, 10), (10, 10), (100, 10), (2, 100), (1, 200), (1, 1000))
+CORES_S, PAIRS = 2.0, 5
+TOO_MUCH = 1.6
+"""Of what a core could do by its cost of a packet: what is sent to see how much gets through."""
+LONG_SHAPES = ((1, 1000), (100, 9))
+MEMORY_SUBSCRIBERS = (100, 1100)
+
+
+@dataclass(frozen=True)
+class Held:
+    """`lost` and `disordered` by us. `load` is of one core, the server's process as a whole."""
+
+    what: str
+    rooms: int
+    subscribers: int
+    threads: int
+    sent_per_s: int
+    load: float
+    us_per_packet: float
+    lost: int
+    disordered: int
+    latency_us: dict[str, int]
+    control: dict[str, int]
+
+
+def held(what: str, shape: Shape, threads: int, done: Round, control: dict[str, int]) -> Held:
+    return Held(
+        what=what,
+        rooms=shape.rooms,
+        subscribers=shape.subscribers,
+        threads=threads,
+        sent_per_s=round(done.sent_per_s),
+        load=round(done.cpu_us / 1e6 / done.drive["took_s"], 2),
+        us_per_packet=round(done.us_per_packet, 2),
+        lost=done.lost,
+        disordered=done.drive["disordered"],
+        latency_us=done.drive["latency_us"],
+        control=control,
+    )
+
+
+def even(shape: Shape, sent_per_s: float) -> Script:
+    return frames(shape.medium, sent_per_s / shape.sent_per_frame / shape.rooms)
+
+
+@contextmanager
+def serving(shape: Shape, threads: int) -> Iterator[Server]:
+    """The server with its calls, warm."""
+    with closing(Server(shape, "rust", threads)) as server:
+        server.play(even(shape, TRIAL_PER_S), WARM_S, keyframes=True)
+        yield server
+
+
+def cost_us(server: Server) -> float:
+    """Of a packet, where nothing else happens."""
+    return server.round(even(server.shape, TRIAL_PER_S), TRIAL_S).us_per_packet
+
+
+@contextmanager
+def people(url: str, done: dict[str, int]) -> Iterator[None]:
+    """The control plane at work; `done` tells afterwards what that was."""
+    command = [sys.executable, str(Path(__file__).parent / "calls/people.py"), url]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield
+    finally:
+        told, _ = process.communicate(timeout=60)
+        done.update(json.loads(told))
+
+
+def sent_per_s(script: Script, subscribers: int) -> float:
+    """Packets that leave in a second for one publisher who sends this, where each encoding goes to as many."""
+    encodings = len({step.encoding for step in script.steps})
+    return len(script.steps) * subscribers / encodings / (script.period_us / 1e6)
+
+
+def latency(
+    what: str, medium: Medium, script: Script, subscribers: int, threads: int, seconds: float
+) -> Held:
+    """With as many rooms as that load takes."""
+    with serving(Shape(medium, subscribers), 1) as server:
+        wanted_per_s = threads * LOAD * 1e6 / cost_us(server)
+    shape = Shape(medium, subscribers, max(1, round(wanted_per_s / sent_per_s(script, subscribers))), READ)
+    done: dict[str, int] = {}
+    with serving(shape, threads) as server, people(server.url, done):
+        server.play(script, WARM_S)
+        round_ = server.round(script, seconds)
+    return held(what, shape, threads, round_, done)
+
+
+def through(shape: Shape, threads: int, sent_per_s: float) -> float:
+    """Packets a second that are forwarded where more are wanted."""
+    with serving(shape, threads) as server:
+        return server.round(even(shape, sent_per_s), CORES_S).sent_per_s
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Packets a second, and microseconds of CPU each, of one thread."""
+
+    rooms: int
+    subscribers: int
+    us_per_packet: float
+    one_thread_per_s: int
+    two_threads_per_s: int
+
+    @property
+    def times(self) -> float:
+        return self.two_threads_per_s / self.one_thread_per_s
+
+
+def cores(shape: Shape) -> Cores:
+    """Pairs alternate; the figures are medians."""
+    with serving(shape, 1) as server:
+        cost = cost_us(server)
+    too_much = TOO_MUCH * 1e6 / cost
+    pairs = [(through(shape, 1, too_much), through(shape, 2, 2 * too_much)) for _ in range(PAIRS)]
+    one, two = (round(statistics.median(each)) for each in zip(*pairs, strict=True))
+    return Cores(shape.rooms, shape.subscribers, round(cost, 2), one, two)
+
+
+def long(shape: Shape, per_s: float, seconds: float) -> Held:
+    with serving(shape, 2) as server:
+        return held("long", shape, 2, server.round(even(shape, per_s), seconds), {})
+
+
+def memory() -> float:
+    """Bytes that one more subscriber adds, of those who are sent video."""
+    resident = []
+    for subscribers in MEMORY_SUBSCRIBERS:
+        shape = Shape(VIDEO, subscribers)
+        with serving(shape, 1) as server:
+            server.play(even(shape, TRIAL_PER_S), WARM_S)
+            resident.append(server.counts().rss_bytes)
+    few, many = MEMORY_SUBSCRIBERS
+    return (resident[1] - resident[0]) / (many - few)
+
+
+def print_held(rows: list[Held]) -> None:
+    table = Table(title="Video of 1156 bytes, AES-128-GCM; latency in microseconds")
+    titles = ("", "rooms", "subscribers", "threads", "sent/s", "of a core", "us each", "lost", "disordered")
+    for title in (*titles, *QUANTILES):
+        table.add_column(title, justify="right")
+    for row in rows:
+        shape = (row.what, row.rooms, row.subscribers, row.threads, f"{row.sent_per_s:,}", f"{row.load:.0%}")
+        figures = (row.us_per_packet, row.lost, row.disordered, *(row.latency_us[name] for name in QUANTILES))
+        table.add_row(*map(str, (*shape, *figures)))
+    Console(width=130).print(table)
+
+
+def print_cores(rows: list[Cores]) -> None:
+    table = Table(title="Packets a second that get through")
+    for title in ("rooms", "subscribers", "us each", "one thread", "two threads", "times"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        rates = (f"{row.one_thread_per_s:,}", f"{row.two_threads_per_s:,}", f"{row.times:.2f}")
+        table.add_row(str(row.rooms), str(row.subscribers), f"{row.us_per_packet:.2f}", *rates)
+    Console(width=130).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10, help="for each of the long calls")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    arguments = parser.parse_args()
+    if not (has_cargo() and has_native_plane()):
+        raise SystemExit("what is measured is native: cargo and pysfu-plane are needed")
+    bytes_each = memory()
+    Console().print(f"one more subscriber takes {bytes_each / 1024:.0f} KiB")
+    traffic = (("even", VIDEO, frames(VIDEO, FRAMES_PER_S)), ("trace", SIMULCAST, trace()))
+    latencies = [
+        latency(*what, subscribers, threads, arguments.seconds)
+        for threads in (1, 2)
+        for what in traffic
+        for subscribers in LATENCY_SUBSCRIBERS
+    ]
+    print_held(latencies)
+    scaling = [cores(Shape(VIDEO, subscribers, rooms)) for rooms, subscribers in CORES_SHAPES]
+    print_cores(scaling)
+    by_shape = {(row.rooms, row.subscribers): row for row in scaling}
+    stretches = []
+    for rooms, subscribers in LONG_SHAPES:
+        per_s = LOAD * by_shape[rooms, subscribers].two_threads_per_s
+        stretches.append(long(Shape(VIDEO, subscribers, rooms, READ), per_s, arguments.seconds))
+    print_held(stretches)
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        document = {
+            "bytes_per_subscriber": round(bytes_each),
+            "latency": [asdict(row) for row in latencies],
+            "cores": [asdict(row) for row in scaling],
+            "long": [asdict(row) for row in stretches],
+        }
+        arguments.json.write_text(json.dumps(document, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
