@@ -1,15 +1,16 @@
 """The native plane over time: latency at half load, one core and two, large rooms and many, memory.
 
-The server and its peers are those of `bench/planes.py`. Four of the subscribers are read: each of their packets
-is decrypted, its order and gaps are checked, and the time from the publisher's making it to its arrival at the
-subscriber's socket is taken (the kernel's clock). Lost by us is what was sent to the server and not received,
-dropped by it, not forwarded, or missing at who is read.
+The server and its peers are those of `bench/planes.py`. Some of the subscribers are read: each of their
+packets is decrypted, its order and gaps are checked, and the time from the publisher's making it to its
+arrival at the subscriber's socket is taken (the kernel's clock). Lost by us is what was sent and not
+forwarded to everybody, or is missing at who is read.
 
 - *Latency*: in as many rooms as cost half a core for each thread, while others chat, come and go
-  (`calls/people.py`); 30 frames of ten packets a second, or what Chromium's simulcast sent.
+  (`calls/people.py`); 30 frames of ten packets a second, or what Chromium's simulcast sent. How late the
+  publishers themselves sent is told beside it: that is what the machine does to anybody who sleeps.
+- *Reports*: what it costs that subscribers tell what arrived: feedback is for policy, which is Python.
 - *Cores*: as much as one thread and two get through where more is sent than they can forward.
-- *Long*: one publisher with 1,000 subscribers, and 100 rooms of ten, for a while at half of what two threads got
-  through.
+- *Long*: one publisher with 1,000 subscribers, and 100 rooms of ten, at half of what two threads got through.
 - *Memory*: what a subscriber adds to the process, without a DTLS session.
 
 Everything, the peers too, runs on this machine's cores.
@@ -37,17 +38,21 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 from calls.forwarders import Round, Server, Shape, has_cargo, has_native_plane
 from calls.packets import SIMULCAST, VIDEO, Medium, Script, frames, trace
 
-READ = 4
-TRIAL_PER_S, TRIAL_S, WARM_S = 100_000, 2.0, 1.0
+READ = 8
+TRIAL_PER_S, TRIAL_S, WARM_S = 100_000, 2.0, 2.0
 LOAD = 0.5
 LATENCY_SUBSCRIBERS = (9, 99, 499)
 FRAMES_PER_S = 30
 QUANTILES = ("p50", "p99", "p99.9", "most")
-CORES_SHAPES = ((1, 10), (10, 10), (100, 10), (2, 100), (1, 200), (1, 1000))
+LATE = ("p50", "p99", "p99.9")
+CORES_SHAPES = ((1, 9), (10, 9), (100, 9), (2, 100), (1, 200), (1, 1000))
 CORES_S, PAIRS = 2.0, 5
 TOO_MUCH = 1.6
 """Of what a core could do by its cost of a packet: what is sent to see how much gets through."""
 LONG_SHAPES = ((1, 1000), (100, 9))
+REPORTS_SHAPE = (20, 9)
+CLIMB_S = 10.0
+"""Until estimates have grown to what flows."""
 MEMORY_SUBSCRIBERS = (100, 1100)
 
 
@@ -65,6 +70,7 @@ class Held:
     lost: int
     disordered: int
     latency_us: dict[str, int]
+    late_us: dict[str, int]
     control: dict[str, int]
 
 
@@ -80,6 +86,7 @@ def held(what: str, shape: Shape, threads: int, done: Round, control: dict[str, 
         lost=done.lost,
         disordered=done.drive["disordered"],
         latency_us=done.drive["latency_us"],
+        late_us=done.drive["late_us"],
         control=control,
     )
 
@@ -92,7 +99,7 @@ def even(shape: Shape, sent_per_s: float) -> Script:
 def serving(shape: Shape, threads: int) -> Iterator[Server]:
     """The server with its calls, warm."""
     with closing(Server(shape, "rust", threads)) as server:
-        server.play(even(shape, TRIAL_PER_S), WARM_S, keyframes=True)
+        server.play(frames(shape.medium, FRAMES_PER_S), WARM_S, keyframes=True)
         yield server
 
 
@@ -113,24 +120,41 @@ def people(url: str, done: dict[str, int]) -> Iterator[None]:
         done.update(json.loads(told))
 
 
-def sent_per_s(script: Script, subscribers: int) -> float:
-    """Packets that leave in a second for one publisher who sends this, where each encoding goes to as many."""
-    encodings = len({step.encoding for step in script.steps})
-    return len(script.steps) * subscribers / encodings / (script.period_us / 1e6)
+@dataclass(frozen=True)
+class Traffic:
+    """What each publisher sends."""
+
+    name: str
+    medium: Medium
+    script: Script
+
+    def sent_per_s(self, subscribers: int) -> float:
+        """Packets that leave in a second for one publisher, where each encoding goes to as many."""
+        seconds = self.script.period_us / 1e6
+        return len(self.script.steps) * subscribers / len(self.medium.bursts) / seconds
 
 
-def latency(
-    what: str, medium: Medium, script: Script, subscribers: int, threads: int, seconds: float
-) -> Held:
+def latency(traffic: Traffic, subscribers: int, threads: int, seconds: float) -> Held:
     """With as many rooms as that load takes."""
-    with serving(Shape(medium, subscribers), 1) as server:
+    with serving(Shape(traffic.medium, subscribers), 1) as server:
         wanted_per_s = threads * LOAD * 1e6 / cost_us(server)
-    shape = Shape(medium, subscribers, max(1, round(wanted_per_s / sent_per_s(script, subscribers))), READ)
+    rooms = max(1, round(wanted_per_s / traffic.sent_per_s(subscribers)))
+    shape = Shape(traffic.medium, subscribers, rooms, READ)
     done: dict[str, int] = {}
     with serving(shape, threads) as server, people(server.url, done):
-        server.play(script, WARM_S)
-        round_ = server.round(script, seconds)
-    return held(what, shape, threads, round_, done)
+        server.play(traffic.script, WARM_S)
+        round_ = server.round(traffic.script, seconds)
+    return held(traffic.name, shape, threads, round_, done)
+
+
+def reports(traffic: Traffic, feedback: bool, seconds: float) -> Held:
+    """Every subscriber is read, so that each can report."""
+    rooms, subscribers = REPORTS_SHAPE
+    shape = Shape(traffic.medium, subscribers, rooms, rooms * subscribers, feedback)
+    with serving(shape, 1) as server:
+        server.play(traffic.script, CLIMB_S)
+        round_ = server.round(traffic.script, seconds)
+    return held("reports" if feedback else "no reports", shape, 1, round_, {})
 
 
 def through(shape: Shape, threads: int, sent_per_s: float) -> float:
@@ -183,14 +207,15 @@ def memory() -> float:
 
 def print_held(rows: list[Held]) -> None:
     table = Table(title="Video of 1156 bytes, AES-128-GCM; latency in microseconds")
-    titles = ("", "rooms", "subscribers", "threads", "sent/s", "of a core", "us each", "lost", "disordered")
-    for title in (*titles, *QUANTILES):
+    titles = ("", "rooms", "each", "threads", "sent/s", "of a core", "us", "lost", "disordered")
+    for title in (*titles, *QUANTILES, *(f"late {name}" for name in LATE)):
         table.add_column(title, justify="right")
     for row in rows:
         shape = (row.what, row.rooms, row.subscribers, row.threads, f"{row.sent_per_s:,}", f"{row.load:.0%}")
         figures = (row.us_per_packet, row.lost, row.disordered, *(row.latency_us[name] for name in QUANTILES))
-        table.add_row(*map(str, (*shape, *figures)))
-    Console(width=130).print(table)
+        late = [row.late_us[name] for name in LATE]
+        table.add_row(*map(str, (*shape, *figures, *late)))
+    Console(width=140).print(table)
 
 
 def print_cores(rows: list[Cores]) -> None:
@@ -200,7 +225,7 @@ def print_cores(rows: list[Cores]) -> None:
     for row in rows:
         rates = (f"{row.one_thread_per_s:,}", f"{row.two_threads_per_s:,}", f"{row.times:.2f}")
         table.add_row(str(row.rooms), str(row.subscribers), f"{row.us_per_packet:.2f}", *rates)
-    Console(width=130).print(table)
+    Console(width=140).print(table)
 
 
 def main() -> None:
@@ -212,13 +237,15 @@ def main() -> None:
         raise SystemExit("what is measured is native: cargo and pysfu-plane are needed")
     bytes_each = memory()
     Console().print(f"one more subscriber takes {bytes_each / 1024:.0f} KiB")
-    traffic = (("even", VIDEO, frames(VIDEO, FRAMES_PER_S)), ("trace", SIMULCAST, trace()))
+    pace = Traffic("even", VIDEO, frames(VIDEO, FRAMES_PER_S))
+    recorded = Traffic("trace", SIMULCAST, trace())
     latencies = [
-        latency(*what, subscribers, threads, arguments.seconds)
+        latency(traffic, subscribers, threads, arguments.seconds)
         for threads in (1, 2)
-        for what in traffic
+        for traffic in (pace, recorded)
         for subscribers in LATENCY_SUBSCRIBERS
     ]
+    latencies += [reports(recorded, feedback, arguments.seconds) for feedback in (False, True)]
     print_held(latencies)
     scaling = [cores(Shape(VIDEO, subscribers, rooms)) for rooms, subscribers in CORES_SHAPES]
     print_cores(scaling)

@@ -8,8 +8,8 @@ frame by frame at an even pace, and asks for packets again where the row says so
 same kind that nobody reads, with AES-128-GCM. A row's three are measured in turns; the figures are medians. A
 round in which a packet was lost ends the run.
 
-With simulcast a third of the subscribers gets each encoding. A retransmission counts as a forwarded packet; the
-limit resends nothing.
+With simulcast a third of the subscribers gets each encoding. A retransmission counts as a forwarded packet;
+the limit resends nothing.
 
 python bench/planes.py --json artifacts/planes.json --plots artifacts
 """

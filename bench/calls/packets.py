@@ -75,11 +75,11 @@ def trace() -> Script:
         lines = [{name: int(value) for name, value in line.items()} for line in csv.DictReader(file)]
     steps = tuple(
         Step(
-            line["us"],
-            line["encoding"],
-            line["bytes"] - AROUND_BYTES,
-            bool(line["first"]),
-            bool(line["last"]),
+            at_us=line["us"],
+            encoding=line["encoding"],
+            payload_bytes=line["bytes"] - AROUND_BYTES,
+            first=bool(line["first"]),
+            last=bool(line["last"]),
         )
         for line in lines
     )

@@ -1,8 +1,8 @@
 """People who keep the control plane of a server at work until the input ends: they chat, and come and go.
 
-Ten stay and write two messages a second each; four a second come over a WebSocket and leave again; one after the
-other comes with media of their own (DTLS, ICE, a published track), one a second at most. Told at the end is how
-many messages and joins that were.
+Ten stay and write two messages a second each; four a second come over a WebSocket and leave again; one after
+the other comes with media of their own (DTLS, ICE, a published track), one a second at most. Told at the end
+is how many messages and joins that were.
 """
 
 from __future__ import annotations

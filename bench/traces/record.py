@@ -1,11 +1,12 @@
 """Record when Chromium's simulcast sends what: the packets of a 720p camera with three encodings.
 
 One page publishes a busy picture, three watch it at different sizes, so that every encoding is wanted. Its
-datagrams pass by a relay, where the kernel stamps their arrival. RTP headers are in the clear, and nothing else
-is looked at. Left out are retransmissions and audio.
+datagrams pass by a relay, where the kernel stamps their arrival. RTP headers are in the clear, and nothing
+else is looked at. Left out are retransmissions and audio.
 
-`bench/traces/chromium-simulcast.csv` has a line for each packet in the order of arrival: microseconds since the
-first, encoding (0 is the smallest), bytes of the datagram, whether it is the first of its frame, and the last.
+`bench/traces/chromium-simulcast.csv` has a line for each packet in the order of arrival: microseconds since
+the first, encoding (0 is the smallest), bytes of the datagram, whether it is the first of its frame, and the
+last.
 
     python bench/traces/record.py --seconds 20
 """

@@ -20,6 +20,8 @@ const WAITING_BYTES: usize = 8 << 20;
 /// Packets made before they are sent: a run of one destination may span datagrams, and nobody waits for long. It is
 /// a frame of ten to 500 subscribers: shorter runs cost them half as much again.
 const MADE: usize = 5120;
+/// So many are sent before what came of somebody else is worked on.
+const MADE_FOR_ONE: usize = 128;
 /// The plane's timers: RTCP, NACKs and feedback are due within this.
 pub const TICK_US: i64 = 20_000;
 /// Beat of the pacers while something waits in them.
@@ -65,6 +67,8 @@ pub struct State {
     emptied: Inbox,
     next_tick_us: i64,
     next_pump_us: i64,
+    /// Whose datagram was worked on last.
+    last: Option<TransportKey>,
     /// A turn that has packets in hand has let somebody else have the lock: newer ones have to wait.
     interrupted: bool,
 }
@@ -86,6 +90,7 @@ impl Lane {
             emptied: Inbox::default(),
             next_tick_us: 0,
             next_pump_us: NEVER_US,
+            last: None,
             interrupted: false,
         };
         Self { number, state: Mutex::new(state), inbox: Mutex::default(), due_us: AtomicI64::new(NEVER_US) }
@@ -163,6 +168,10 @@ impl Turn<'_> {
 
     /// One datagram of a transport's peer.
     pub fn receive(&mut self, transport: TransportKey, data: &[u8], now_us: i64, arrival_us: i64) {
+        if self.state.last != Some(transport) && self.state.plane.out().0.envelopes.len() >= MADE_FOR_ONE {
+            self.flush();
+        }
+        self.state.last = Some(transport);
         self.guarded(|plane| plane.receive(transport, data, now_us, arrival_us));
         self.breathe();
     }

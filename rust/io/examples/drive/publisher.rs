@@ -130,8 +130,12 @@ pub fn play(publishers: &mut [Publisher], script: &Script, seconds: f64, keyfram
     // evenly spread, and in no order.
     let mut due: BinaryHeap<_> = (0..count)
         .map(|number| {
-            let began = start + script.period_ns * (number * 7919 % count) / count;
-            Reverse((began + script.steps[0].at_ns, number as usize, 0, began))
+            let phase = script.period_ns * (number * 7919 % count) / count;
+            let (index, began) = match script.steps.iter().position(|step| step.at_ns >= phase) {
+                Some(index) => (index, start - phase),
+                None => (0, start - phase + script.period_ns),
+            };
+            Reverse((began + script.steps[index].at_ns, number as usize, index, began))
         })
         .collect();
     while let Some(Reverse((at, number, mut index, mut began))) = due.pop() {
