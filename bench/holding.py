@@ -41,17 +41,19 @@ from calls.packets import SIMULCAST, VIDEO, Medium, Script, frames, trace
 READ = 8
 TRIAL_PER_S, TRIAL_S, WARM_S = 100_000, 2.0, 2.0
 LOAD = 0.5
+FEW_SENT_PER_S = 60_000
 LATENCY_SUBSCRIBERS = (9, 99, 499)
 FRAMES_PER_S = 30
 QUANTILES = ("p50", "p99", "p99.9", "most")
 LATE = ("p50", "p99", "p99.9")
 CORES_SHAPES = ((1, 9), (10, 9), (100, 9), (2, 100), (1, 200), (1, 1000))
+LATENCY_S = 8.0
 CORES_S, PAIRS = 2.0, 5
 TOO_MUCH = 1.6
 """Of what a core could do by its cost of a packet: what is sent to see how much gets through."""
 LONG_SHAPES = ((1, 1000), (100, 9))
 REPORTS_SHAPE = (20, 9)
-CLIMB_S = 10.0
+CLIMB_S = 20.0
 """Until estimates have grown to what flows."""
 MEMORY_SUBSCRIBERS = (100, 1100)
 
@@ -74,6 +76,11 @@ class Held:
     control: dict[str, int]
 
 
+def load_of(done: Round) -> float:
+    """Of one core."""
+    return done.cpu_us / 1e6 / float(done.drive["took_s"])
+
+
 def held(what: str, shape: Shape, threads: int, done: Round, control: dict[str, int]) -> Held:
     return Held(
         what=what,
@@ -81,7 +88,7 @@ def held(what: str, shape: Shape, threads: int, done: Round, control: dict[str, 
         subscribers=shape.subscribers,
         threads=threads,
         sent_per_s=round(done.sent_per_s),
-        load=round(done.cpu_us / 1e6 / done.drive["took_s"], 2),
+        load=round(load_of(done), 2),
         us_per_packet=round(done.us_per_packet, 2),
         lost=done.lost,
         disordered=done.drive["disordered"],
@@ -135,11 +142,11 @@ class Traffic:
 
 
 def latency(traffic: Traffic, subscribers: int, threads: int, seconds: float) -> Held:
-    """With as many rooms as that load takes."""
-    with serving(Shape(traffic.medium, subscribers), 1) as server:
-        wanted_per_s = threads * LOAD * 1e6 / cost_us(server)
-    rooms = max(1, round(wanted_per_s / traffic.sent_per_s(subscribers)))
-    shape = Shape(traffic.medium, subscribers, rooms, READ)
+    """With as many rooms as that load takes, by what a few of them take."""
+    few = max(1, round(FEW_SENT_PER_S / traffic.sent_per_s(subscribers)))
+    with serving(Shape(traffic.medium, subscribers, few), threads) as server:
+        each = load_of(server.round(traffic.script, TRIAL_S)) / few
+    shape = Shape(traffic.medium, subscribers, max(1, round(threads * LOAD / each)), READ)
     done: dict[str, int] = {}
     with serving(shape, threads) as server, people(server.url, done):
         server.play(traffic.script, WARM_S)
@@ -240,12 +247,12 @@ def main() -> None:
     pace = Traffic("even", VIDEO, frames(VIDEO, FRAMES_PER_S))
     recorded = Traffic("trace", SIMULCAST, trace())
     latencies = [
-        latency(traffic, subscribers, threads, arguments.seconds)
+        latency(traffic, subscribers, threads, LATENCY_S)
         for threads in (1, 2)
         for traffic in (pace, recorded)
         for subscribers in LATENCY_SUBSCRIBERS
     ]
-    latencies += [reports(recorded, feedback, arguments.seconds) for feedback in (False, True)]
+    latencies += [reports(recorded, feedback, LATENCY_S) for feedback in (False, True)]
     print_held(latencies)
     scaling = [cores(Shape(VIDEO, subscribers, rooms)) for rooms, subscribers in CORES_SHAPES]
     print_cores(scaling)
