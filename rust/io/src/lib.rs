@@ -12,6 +12,8 @@ mod lane;
 #[allow(unsafe_code)]
 mod mmsg;
 mod placement;
+#[allow(unsafe_code)]
+mod priority;
 mod routes;
 mod shared;
 mod upward;

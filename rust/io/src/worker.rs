@@ -10,6 +10,7 @@ use rustix::time::Timespec;
 
 use crate::lane::{Lane, NEVER_US, What};
 use crate::mmsg::{BATCH, Inbound, now_us};
+use crate::priority::{Priority, schedule};
 use crate::shared::{Desk, EARLY, Link, OPEN, Shared};
 use crate::upward::Datagram;
 
@@ -37,10 +38,11 @@ impl Worker {
         let shared = self.shared.clone();
         let desk = &shared.desks[self.number];
         let lane = &shared.lanes[self.number];
+        let mut priority = Priority::new(schedule, now_us());
         while !shared.stopping.load(Ordering::SeqCst) {
             // What can be laid at a room's door is caught where it happens. Whatever else goes wrong must not end
             // the thread, which others depend on.
-            if catch_unwind(AssertUnwindSafe(|| self.round(desk, lane))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| self.round(desk, lane, &mut priority))).is_err() {
                 shared.count("worker-fault");
                 self.sorted.iter_mut().for_each(Vec::clear);
             }
@@ -48,7 +50,7 @@ impl Worker {
     }
 
     /// Wait for something to do, and do it.
-    fn round(&mut self, desk: &Desk, lane: &Lane) {
+    fn round<S: FnMut(bool) -> bool>(&mut self, desk: &Desk, lane: &Lane, priority: &mut Priority<S>) {
         let shared = self.shared.clone();
         let mut polled: Vec<PollFd> =
             desk.sockets.iter().map(|socket| PollFd::new(&socket.descriptor, PollFlags::IN)).collect();
@@ -57,8 +59,10 @@ impl Worker {
         desk.wake.until_us.store(until_us, Ordering::SeqCst);
         // What became due between the two has to be seen: who set it may not have seen until when we wait.
         let until_us = until_us.min(lane.due_us.load(Ordering::SeqCst));
+        let from_us = now_us();
         // Any error is an interruption: what is ready is asked for again.
         let _ = poll(&mut polled, timeout(until_us).as_ref());
+        priority.waited(from_us, now_us());
         desk.wake.until_us.store(0, Ordering::SeqCst);
         let (sockets, wake) = polled.split_at(desk.sockets.len());
         if wake.iter().any(|wake| !wake.revents().is_empty()) {
