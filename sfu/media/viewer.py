@@ -48,6 +48,7 @@ class Viewer:
         self._observed_us: int | None = None
         self._allocated_us: int | None = None
         self._allocated_bps = 0
+        self._paced_bps = 0
         self._short_us: int | None = None
         self._heard_us: int | None = None
 
@@ -141,7 +142,9 @@ class Viewer:
                 estimator.observe(self._sent(), now_us)
             return
         estimator.tick(now_us, plane.sent_bytes(self.transport))
-        plane.set_estimate(self.transport, estimator.estimate_bps)
+        if estimator.estimate_bps != self._paced_bps:
+            self._paced_bps = estimator.estimate_bps
+            plane.set_estimate(self.transport, self._paced_bps)
         probe = estimator.probe(now_us)
         if probe is not None:
             plane.send_probe(self.transport, probe, now_us)

@@ -28,12 +28,18 @@ class AckedBitrate:
 
     def __init__(self) -> None:
         self._packets: deque[tuple[int, int, int]] = deque()
+        self._total_bytes = 0
+        self._known = False
+        self._bitrate_bps: int | None = None
 
     def add(self, sent_us: int, arrival_us: int, size_bytes: int) -> None:
         """Account one acknowledged packet; late (reordered) arrivals are put in their place."""
         packets = self._packets
+        self._known = False
         if packets and arrival_us < packets[-1][0] - RESET_BACK_US:
             packets.clear()
+            self._total_bytes = 0
+        self._total_bytes += size_bytes
         entry = (arrival_us, sent_us, size_bytes)
         if not packets or arrival_us >= packets[-1][0]:
             packets.append(entry)
@@ -46,14 +52,23 @@ class AckedBitrate:
         while newest - packets[0][0] > WINDOW_US or (
             len(packets) > ENOUGH_PACKETS and newest - packets[1][0] >= SHORT_WINDOW_US
         ):
-            packets.popleft()
+            self._total_bytes -= packets.popleft()[2]
 
     def restart(self, since_us: int) -> None:
         """Forget what was sent before `since_us`: a probe has just shown that the past was too slow."""
         self._packets = deque(packet for packet in self._packets if packet[1] >= since_us)
+        self._total_bytes = sum(packet[2] for packet in self._packets)
+        self._known = False
 
     def bitrate_bps(self) -> int | None:
         """Bits per second, or None while too little has been acknowledged to say."""
+        # It is asked several times between two reports.
+        if not self._known:
+            self._known = True
+            self._bitrate_bps = self._lower_bps()
+        return self._bitrate_bps
+
+    def _lower_bps(self) -> int | None:
         received = self.received_bps()
         if received is None:
             return None
@@ -63,8 +78,7 @@ class AckedBitrate:
         span = last[1] - first[1]
         if span <= 0:
             return received
-        total = sum(packet[2] for packet in packets)
-        return min(received, (total - last[2]) * 8_000_000 // span)
+        return min(received, (self._total_bytes - last[2]) * 8_000_000 // span)
 
     def received_bps(self) -> int | None:
         """The same by arrival alone."""
@@ -74,8 +88,7 @@ class AckedBitrate:
         span = packets[-1][0] - packets[0][0]
         if span < LEAST_SPAN_US:
             return None
-        total = sum(packet[2] for packet in packets)
-        return (total - packets[0][2]) * 8_000_000 // span
+        return (self._total_bytes - packets[0][2]) * 8_000_000 // span
 
     def capacity_bps(self) -> int | None:
         """What the path carries, asked while a queue is standing: the latest arrivals came at its pace.
@@ -99,7 +112,7 @@ class AckedBitrate:
     def mean_packet_bytes(self) -> float:
         """Mean size of the packets in the window; 1200 while there are none."""
         packets = self._packets
-        return sum(packet[2] for packet in packets) / len(packets) if packets else 1200.0
+        return self._total_bytes / len(packets) if packets else 1200.0
 
 
 def _sent(packet: tuple[int, int, int]) -> int:
