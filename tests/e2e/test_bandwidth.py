@@ -9,7 +9,8 @@ from browser import Caller, Pages, until
 from server_process import ServerProcess
 from shaper import Shaper, access_line, shaped
 
-SETTLES_S = 30
+SETTLES_S = 40
+"""A machine that is busy encoding is slow to bring a browser's largest encoding back."""
 HOLDS_S = 10
 ATTEMPTS = 3
 """A machine whose cores are taken may shake a path once: its viewer has to find back, and to hold then."""

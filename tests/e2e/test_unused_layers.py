@@ -52,20 +52,20 @@ async def test_a_thumbnail_costs_the_lowest_layer_and_a_large_tile_brings_all_ba
     speaker, viewer = await pages.new(), await pages.new(viewport=LARGE)
     await speaker.join(server.url, room, "Speaker")
     await viewer.watch(server.url, room, "Viewer")
-    await settles(viewer, 1280, PATIENCE_S)
+    await settles(viewer, 1280)
     await sends(speaker, "qhf")
     await viewer.page.set_viewport_size(THUMBNAIL)  # type: ignore[arg-type]
     await sends(speaker, "q")
-    await settles(viewer, 320, PATIENCE_S)
+    await settles(viewer, 320)
     await viewer.page.set_viewport_size(LARGE)  # type: ignore[arg-type]
-    await settles(viewer, 1280, PATIENCE_S)
+    await settles(viewer, 1280)
     await sends(speaker, "qhf")
     # Nobody looks: nothing is sent, and nobody takes the publication for gone.
     await viewer.page.evaluate(_HIDE, "hidden")
     await sends(speaker, "")
     assert await viewer.tile("Speaker").count() == 1
     await viewer.page.evaluate(_HIDE, "visible")
-    await settles(viewer, 1280, PATIENCE_S)
+    await settles(viewer, 1280)
 
 
 async def test_who_comes_late_to_what_was_paused_sees_at_once(
