@@ -3,7 +3,8 @@
 //! of the system (batches, runs that the kernel cuts). Nothing else is done.
 //!
 //! `limit KEY ENCODINGS PORT...` receives what is protected by the key (28 bytes in hex) and sends to these ports
-//! on loopback, in turns one of the encodings to each, which have the SSRCs from 1 on. It says its own port first, and for each line on its input the time of its thread and its counts.
+//! on loopback, in turns one of the encodings to each, which have the SSRCs from 1 on. It says its own port first,
+//! and for each line on its input the time of its thread and its counts.
 
 use std::io::{Write, stdin, stdout};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use pysfu_plane_core::hub::{Counters, Outbox};
 use pysfu_plane_core::srtp::{Profile, SrtpReceiver, SrtpSender};
-use pysfu_plane_io::{Inbound, Routes, Socket};
+use pysfu_plane_io::{Inbound, Routes, Socket, schedule};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -111,6 +112,8 @@ fn main() -> std::io::Result<()> {
     let receiver = SrtpReceiver::new(Profile::AeadAes128Gcm, &key).ok_or(wrong("the key"))?;
     let (out, counters) = (Outbox::default(), Counters::default());
     let mut limit = Limit { clear: Vec::new(), receiver, encodings, senders, routes, out, counters };
+    // As the plane's threads are: being woken for each packet of a burst costs as much.
+    schedule(true);
     println!("{}", own.local_addr()?.port());
     let (mut batch, mut line) = (Inbound::default(), String::new());
     loop {

@@ -21,5 +21,6 @@ mod worker;
 
 pub use engine::{Engine, Fault};
 pub use mmsg::Inbound;
+pub use priority::schedule;
 pub use routes::{Routes, Socket};
 pub use upward::Datagram;
