@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import secrets
 import shutil
@@ -26,6 +27,8 @@ SINK_BYTES = 1
 READ_BYTES = 8 << 20
 """Receive buffer asked for where somebody reads: what comes while the reader waits for a core waits there."""
 SO_TIMESTAMPNS = 35
+ORDINARY = ["setpriv", "--bounding-set", "-sys_nice", "--inh-caps", "-sys_nice"]
+"""What root runs a program by that may not be real-time."""
 
 
 @dataclass(frozen=True)
@@ -184,11 +187,15 @@ class Forwarder:
 
 
 class Server(Forwarder):
-    """The server with one of its planes. Each peer proves its address by a check."""
+    """The server with one of its planes. Each peer proves its address by a check.
 
-    def __init__(self, shape: Shape, plane: str, threads: int = 1) -> None:
+    With `realtime` off no thread of it may be a real-time one.
+    """
+
+    def __init__(self, shape: Shape, plane: str, threads: int = 1, *, realtime: bool = True) -> None:
         raise_file_limit()
-        process = Talk([sys.executable, str(ROOT / "bench/calls/server.py")])
+        within = [] if realtime or os.geteuid() else ORDINARY
+        process = Talk([*within, sys.executable, str(ROOT / "bench/calls/server.py")])
         order = {"plane": plane, "threads": threads, "medium": shape.medium.name, "rooms": shape.rooms}
         order |= {"subscribers": shape.subscribers, "feedback": shape.feedback}
         opened = process.ask(json.dumps(order))
