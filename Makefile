@@ -6,10 +6,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 NATIVE := $(VENV)/native
 OF_MEDIA := tests/interop $(addprefix tests/e2e/test_,$(addsuffix .py,call scalable_streams unused_layers bandwidth python_peers turn))
+BENCHES ?= $(patsubst bench/%.py,%,$(wildcard bench/*.py))
 CARGO_TEST := cargo test -q --locked --manifest-path rust/Cargo.toml -p pysfu-plane-core -p pysfu-plane-io
 
 .DEFAULT_GOAL := help
-.PHONY: help run plane test unit lint fmt types native rust e2e browser bench clean
+.PHONY: help run plane test unit lint fmt types native rust sanitize e2e browser bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -23,7 +24,7 @@ plane: $(VENV)/bin/python
 
 test: $(VENV)/dev browser ## set up and run lint, types and every test, the browser's included, on every plane
 	@$(MAKE) --no-print-directory lint types
-	@if command -v cargo >/dev/null; then $(MAKE) --no-print-directory native rust; fi
+	@if command -v cargo >/dev/null; then $(MAKE) --no-print-directory native rust sanitize; fi
 	$(BIN)/python -m pytest
 	@if command -v cargo >/dev/null; then echo "The same browsers and peers on the Python plane:" && \
 		SFU_MEDIA__PLANE=python $(BIN)/python -m pytest -q $(OF_MEDIA); fi
@@ -49,15 +50,21 @@ rust: ## the native plane's own tests and style
 	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --all --check --manifest-path rust/Cargo.toml; fi
 	$(CARGO_TEST)
 
+sanitize: ## the native plane's own tests under the address and the thread sanitizer
+	@bash rust/sanitize.sh
+
 e2e: $(VENV)/dev browser ## only the tests in a real browser
 	$(BIN)/python -m pytest -m 'e2e or turn'
 
 browser: ## install Chromium, coturn, PostgreSQL and ffmpeg's tools for the tests where apt-get can
 	@bash tests/install_tools.sh
 
-bench: $(VENV)/dev ## measure; prints tables, writes JSON to artifacts/
+bench: $(VENV)/dev browser ## measure (BENCHES="planes holding": only those); prints tables, writes JSON and plots to artifacts/
+	@if command -v cargo >/dev/null; then $(MAKE) --no-print-directory native; fi
+	@$(PIP) install -e '.[plots]'
 	@mkdir -p artifacts
-	@for b in bench/*.py; do $(BIN)/python $$b --json artifacts/$$(basename $$b .py).json || exit 1; done
+	@for b in $(BENCHES); do case $$b in planes|estimator) plots="--plots artifacts";; *) plots=;; esac; \
+		$(BIN)/python bench/$$b.py --json artifacts/$$b.json $$plots || exit 1; done
 
 clean: ## remove everything that was made
 	rm -rf $(VENV) rust/target build dist *.egg-info artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
