@@ -1,11 +1,12 @@
 //! The UDP paths of transports, and sending along them: destination by destination, and what one destination gets
 //! in datagrams of equal size as one message that the kernel cuts (UDP_SEGMENT).
 
+use std::cell::Cell;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use pysfu_plane_core::hub::{Counters, Envelope, Outbox};
 use pysfu_plane_core::parameters::TransportKey;
@@ -20,19 +21,19 @@ const SEGMENTS: usize = 64;
 const MESSAGE_BYTES: usize = 65_507;
 /// Larger segments may not fit the path's MTU, which would be an error instead of fragments.
 const SEGMENT_BYTES: usize = 1440;
+/// So many fit a path with the least MTU that IPv6 allows, which is the MTU of many tunnels.
+const SMALL_SEGMENT_BYTES: usize = 1232;
 /// Datagrams of one batch of messages.
 const SLICES: usize = 256;
 
 /// A socket that datagrams are sent from.
 pub struct Socket {
     pub descriptor: OwnedFd,
-    /// Whether the kernel and the interface cut messages.
-    cuts: AtomicBool,
 }
 
 impl From<OwnedFd> for Socket {
     fn from(descriptor: OwnedFd) -> Self {
-        Self { descriptor, cuts: AtomicBool::new(true) }
+        Self { descriptor }
     }
 }
 
@@ -43,6 +44,17 @@ struct Route {
     place: usize,
     address: RawAddress,
     sent_bytes: Arc<AtomicU64>,
+    /// The system has refused larger segments on this path: 0 where it cuts nothing. It is the path's matter (its
+    /// MTU, its interface, an address that cannot be), and another path is another route.
+    largest: Cell<usize>,
+}
+
+impl Route {
+    /// The system has refused segments of so many bytes; they are sent again at once in another way.
+    fn refused(&self, segment: u16) {
+        let small = usize::from(segment) <= SMALL_SEGMENT_BYTES;
+        self.largest.set(if small { 0 } else { SMALL_SEGMENT_BYTES });
+    }
 }
 
 /// The UDP paths of transports. Those without one are left to whoever asks.
@@ -63,7 +75,8 @@ impl Routes {
         address: SocketAddr,
         sent_bytes: Arc<AtomicU64>,
     ) {
-        let route = Route { socket, place, address: address.into(), sent_bytes };
+        let largest = Cell::new(SEGMENT_BYTES);
+        let route = Route { socket, place, address: address.into(), sent_bytes, largest };
         self.by_transport.insert(transport, route);
     }
 
@@ -114,7 +127,6 @@ impl Routes {
     ) -> usize {
         let Some(first) = self.by_transport.get(&rest[0].0) else { return 1 };
         let socket = own.get(first.place).unwrap_or(&first.socket);
-        let cuts = socket.cuts.load(Relaxed);
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut messages = [Message { first: 0, count: 0, to: &first.address, segment: 0 }; BATCH];
         let mut routes = [first; BATCH];
@@ -130,8 +142,7 @@ impl Routes {
                 }
                 (route, of) = (next, transport);
             }
-            let most = if cuts { SLICES - datagrams } else { 1 };
-            let (run, size) = run_of(&rest[datagrams..], most);
+            let (run, size) = run_of(&rest[datagrams..], SLICES - datagrams, route.largest.get());
             for (slice, (_, _, envelope)) in slices[datagrams..].iter_mut().zip(&rest[datagrams..][..run]) {
                 *slice = IoSlice::new(&bytes[envelope.start..envelope.end]);
             }
@@ -157,8 +168,8 @@ impl Routes {
                     (0..datagrams).for_each(|_| counters.drop("send-buffer-full"));
                     datagrams
                 }
-                Some(Errno::IO | Errno::INVAL) if messages[0].segment != 0 => {
-                    socket.cuts.store(false, Relaxed);
+                Some(Errno::MSGSIZE | Errno::INVAL | Errno::IO) if messages[0].segment != 0 => {
+                    first.refused(messages[0].segment);
                     0
                 }
                 _ => {
@@ -170,12 +181,13 @@ impl Routes {
     }
 }
 
-/// How many of the first datagrams may be one message, `most` at most, and the size of each but the last.
-fn run_of(rest: &[(TransportKey, u32, Envelope)], most: usize) -> (usize, usize) {
+/// How many of the first datagrams may be one message, `most` at most and none larger than `largest`, and the size
+/// of each but the last.
+fn run_of(rest: &[(TransportKey, u32, Envelope)], most: usize, largest: usize) -> (usize, usize) {
     let size = |envelope: &Envelope| envelope.end - envelope.start;
     let (transport, _, first) = &rest[0];
     let segment = size(first);
-    if segment > SEGMENT_BYTES {
+    if segment > largest {
         return (1, segment);
     }
     let most = most.min(SEGMENTS).min(MESSAGE_BYTES / segment.max(1));
@@ -253,12 +265,12 @@ mod tests {
 
     #[test]
     fn sizes_come_as_they_were_sent_whether_or_not_the_kernel_cuts() {
-        for cuts in [true, false] {
+        for largest in [SEGMENT_BYTES, SMALL_SEGMENT_BYTES, 0] {
             let (one, sender) = (receiver(), receiver());
             let mut routes = Routes::default();
             let socket = socket_of(&sender);
-            socket.cuts.store(cuts, Relaxed);
             add(&mut routes, 1, &socket, one.local_addr().unwrap());
+            routes.by_transport[&1].largest.set(largest);
             let sizes = [1000, 1000, 1000, 300, 1000, 1200, 40, 41, 41, 1500, 1500, 7];
             let many: Vec<Vec<u8>> = sizes.iter().enumerate().map(|(n, size)| vec![n as u8; *size]).collect();
             let packets: Vec<(TransportKey, &[u8])> = many.iter().map(|packet| (1, &packet[..])).collect();
@@ -276,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_refuses_segments_goes_on_without() {
+    fn a_path_that_refuses_segments_goes_on_without() {
         let (one, sender) = (receiver(), receiver());
         let mut routes = Routes::default();
         let socket = socket_of(&sender);
@@ -289,8 +301,73 @@ mod tests {
         for first in 1..4 {
             assert_eq!((one.recv(&mut buffer).unwrap(), buffer[0]), (100, first));
         }
-        assert!(!socket.cuts.load(Relaxed));
+        assert_eq!(routes.by_transport[&1].largest.get(), 0);
         assert!(counters.dropped.is_empty());
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_does_not_cost_others_their_runs() {
+        let (one, sender) = (receiver(), receiver());
+        let mut routes = Routes::default();
+        let socket = socket_of(&sender);
+        add(&mut routes, 1, &socket, "127.0.0.1:0".parse().unwrap());
+        add(&mut routes, 2, &socket, one.local_addr().unwrap());
+        let mut out = outbox(&[(1, &[1; 100]), (1, &[2; 100]), (2, &[3; 100]), (2, &[4; 100])]);
+        let mut counters = Counters::default();
+        routes.send(&mut out, &mut counters, &[]);
+        let mut buffer = [0; 2048];
+        for first in 3..5 {
+            assert_eq!((one.recv(&mut buffer).unwrap(), buffer[0]), (100, first));
+        }
+        assert_eq!(routes.by_transport[&2].largest.get(), SEGMENT_BYTES);
+        assert_eq!(counters.dropped.get("send-error"), Some(&2));
+    }
+
+    /// Run this test once more in a network namespace of its own, whose loopback `setup` has prepared. False in
+    /// there. Where a namespace cannot be had the test is left out.
+    fn elsewhere(test: &str, setup: &str) -> bool {
+        if std::env::var_os("ELSEWHERE").is_some() {
+            return false;
+        }
+        let script =
+            format!("ip link set lo up && {setup} || exit 77; exec \"$0\" --exact {test} --nocapture");
+        let this = std::env::current_exe().unwrap();
+        let mut there = std::process::Command::new("unshare");
+        match there.args(["-rn", "sh", "-c", &script]).arg(this).env("ELSEWHERE", "1").output() {
+            Ok(output) if matches!(output.status.code(), Some(0)) => {}
+            Ok(output) if matches!(output.status.code(), Some(1 | 77 | 127)) => {
+                eprintln!("{test} is left out")
+            }
+            Ok(output) => panic!("{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat())),
+            Err(_) => eprintln!("{test} is left out"),
+        }
+        true
+    }
+
+    #[test]
+    fn a_path_with_a_small_mtu_gets_everything_and_runs_of_what_fits() {
+        if elsewhere(
+            "routes::tests::a_path_with_a_small_mtu_gets_everything_and_runs_of_what_fits",
+            "ip link set lo mtu 1280",
+        ) {
+            return;
+        }
+        let (one, sender) = (receiver(), receiver());
+        let mut routes = Routes::default();
+        let socket = socket_of(&sender);
+        add(&mut routes, 1, &socket, one.local_addr().unwrap());
+        for size in [1200, 1340, 1200] {
+            let packets = [vec![1; size], vec![2; size], vec![3; size]];
+            let mut out = outbox(&packets.each_ref().map(|packet| (1, &packet[..])));
+            let mut counters = Counters::default();
+            routes.send(&mut out, &mut counters, &[]);
+            let mut buffer = [0; 2048];
+            for first in 1..4 {
+                assert_eq!((one.recv(&mut buffer).unwrap(), buffer[0]), (size, first));
+            }
+            assert!(counters.dropped.is_empty());
+        }
+        assert_eq!(routes.by_transport[&1].largest.get(), SMALL_SEGMENT_BYTES);
     }
 
     #[test]
@@ -299,10 +376,11 @@ mod tests {
             let envelope = |n: usize| Envelope { transport: 1, start: n * size, end: (n + 1) * size };
             (0..count).map(|n| (1, n as u32, envelope(n))).collect()
         };
-        assert_eq!(run_of(&envelopes(100, 200), 1000).0, SEGMENTS);
-        assert_eq!(run_of(&envelopes(1400, 200), 1000).0, 65_507 / 1400);
-        assert_eq!(run_of(&envelopes(SEGMENT_BYTES + 1, 3), 1000).0, 1);
-        assert_eq!(run_of(&envelopes(100, 200), 1).0, 1);
+        assert_eq!(run_of(&envelopes(100, 200), 1000, SEGMENT_BYTES).0, SEGMENTS);
+        assert_eq!(run_of(&envelopes(1400, 200), 1000, SEGMENT_BYTES).0, 65_507 / 1400);
+        assert_eq!(run_of(&envelopes(SEGMENT_BYTES + 1, 3), 1000, SEGMENT_BYTES).0, 1);
+        assert_eq!(run_of(&envelopes(100, 200), 1, SEGMENT_BYTES).0, 1);
+        assert_eq!(run_of(&envelopes(100, 200), 1000, 0).0, 1);
     }
 
     #[test]

@@ -134,7 +134,11 @@ impl Worker {
         let directory = self.shared.directory.read();
         for index in 0..count {
             let data = self.batch.data(index);
-            let Some(from) = self.batch.address(index) else { continue };
+            // Nothing could be sent back to port 0.
+            let Some(from) = self.batch.address(index).filter(|from| from.port() != 0) else {
+                self.shared.count("no-source-port");
+                continue;
+            };
             let link = directory.by_address.get(&from);
             let upward = match data.first().copied().unwrap_or(255) {
                 128..192 => match link {

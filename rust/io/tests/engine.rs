@@ -349,3 +349,19 @@ fn control_and_packets_do_not_disturb_each_other() {
     }
     assert!(call.engine.take_faults().is_empty());
 }
+
+#[test]
+fn a_datagram_from_port_zero_is_nobodys() {
+    let protocol = Some(rustix::net::ipproto::UDP);
+    let Ok(raw) = rustix::net::socket(AddressFamily::INET, SocketType::RAW, protocol) else {
+        return eprintln!("only root can send such a one");
+    };
+    let call = Call::new(1);
+    // A UDP header: no source port, no checksum.
+    let data = [0; 20];
+    let port = call.server.port().to_be_bytes();
+    let datagram = [&[0, 0], &port[..], &[0, 8 + data.len() as u8, 0, 0], &data].concat();
+    rustix::net::sendto(&raw, &datagram, rustix::net::SendFlags::empty(), &call.server).unwrap();
+    call.until(|| call.engine.counters().dropped.get("no-source-port") == Some(&1));
+    assert!(call.engine.take_upward(1).0.is_empty());
+}
