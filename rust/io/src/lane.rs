@@ -226,7 +226,8 @@ impl Turn<'_> {
         self.state.next_pump_us = if waits { now_us + PUMP_US } else { NEVER_US };
     }
 
-    /// Send what has been made, and tell the mirrors what came.
+    /// Send what has been made, and tell the mirrors what came. What has no path goes up to the owner of the ports;
+    /// without threads it stays for the caller.
     pub fn flush(&mut self) {
         let State { plane, routes, mirrors, .. } = &mut *self.state;
         let copies = plane.copies();
@@ -235,25 +236,24 @@ impl Turn<'_> {
         }
         let (out, counters) = plane.out();
         routes.send(out, counters, self.own);
-    }
-
-    fn send_upward(&mut self) {
-        let (out, counters) = self.state.plane.out();
+        if self.shared.desks.is_empty() {
+            return;
+        }
         for envelope in &out.envelopes {
             if !self.shared.upward.packet(envelope.transport, &out.bytes[envelope.start..envelope.end]) {
                 counters.drop("upward-queue-full");
             }
         }
+        // Here at the latest: what stayed would count as made, and stand between what goes to one destination.
         out.clear();
     }
 
-    /// Send what has been made, and leave the lane. What has no path goes up to the owner of the ports.
+    /// Send what has been made, and leave the lane.
     pub fn end(mut self) {
         // What an interrupted turn has made so far it sends itself, in longer runs.
         if !self.state.interrupted {
             self.pump(now_us());
             self.flush();
-            self.send_upward();
         }
         let idle = self.state.plane.is_idle();
         let due_us = if idle { NEVER_US } else { self.state.next_tick_us.min(self.state.next_pump_us) };
@@ -289,6 +289,23 @@ fn tell_mirrors(shared: &Shared, copies: &mut Copies, mirrors: &FxHashMap<Public
 mod tests {
     use super::*;
     use crate::engine::shared;
+    use crate::shared::{Desk, Wake};
+
+    #[test]
+    fn what_has_no_route_goes_up_with_every_flush() {
+        let desk = Desk { sockets: Vec::new(), wake: Wake::new().unwrap() };
+        let shared = shared(vec![Plane::new(1, 16)], vec![desk]).unwrap();
+        let mut turn = shared.lanes[0].turn(&shared, &[]);
+        for _ in 0..3 {
+            let out = turn.state.plane.out().0;
+            out.bytes.extend_from_slice(&[0; 100]);
+            out.push(9, 0);
+            turn.flush();
+            let out = turn.state.plane.out().0;
+            assert_eq!((out.envelopes.len(), out.bytes.len()), (0, 0));
+            assert_eq!(shared.upward.take(0).1.len(), 1);
+        }
+    }
 
     #[test]
     fn what_waits_is_bounded_and_done_by_whoever_leaves_the_lane() {
