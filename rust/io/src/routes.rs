@@ -11,9 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use pysfu_plane_core::hub::{Counters, Envelope, Outbox};
 use pysfu_plane_core::parameters::TransportKey;
 use rustc_hash::FxHashMap;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::time::Timespec;
 
-use crate::mmsg::{self, BATCH, Message, RawAddress};
+use crate::mmsg::{self, BATCH, Message, RawAddress, now_us};
 
 /// Of one message: the kernel takes 128, older ones 64.
 const SEGMENTS: usize = 64;
@@ -25,6 +27,11 @@ const SEGMENT_BYTES: usize = 1440;
 const SMALL_SEGMENT_BYTES: usize = 1232;
 /// Datagrams of one batch of messages.
 const SLICES: usize = 256;
+
+/// A full socket is waited for so long at most, and for this part of the time in all: the end of a burst is worth
+/// that, and a link that is too narrow for what is sent must not keep back what comes in.
+const PATIENCE_US: i64 = 2_000;
+const PATIENCE_PART: i64 = 8;
 
 /// A socket that datagrams are sent from.
 pub struct Socket {
@@ -57,12 +64,49 @@ impl Route {
     }
 }
 
+/// How long full sockets may still be waited for.
+#[derive(Default)]
+struct Patience {
+    left_us: i64,
+    at_us: i64,
+}
+
+impl Patience {
+    /// How long a socket may be waited for now.
+    fn most_us(&mut self, now_us: i64) -> i64 {
+        self.left_us = PATIENCE_US.min(self.left_us + (now_us - self.at_us) / PATIENCE_PART);
+        self.at_us = now_us;
+        self.left_us
+    }
+
+    fn waited(&mut self, now_us: i64) {
+        self.left_us -= now_us - self.at_us;
+        self.at_us = now_us;
+    }
+
+    /// Wait until a socket takes more. False where the time for that is used up.
+    fn wait(&mut self, socket: &Socket) -> bool {
+        let most_us = self.most_us(now_us());
+        if most_us <= 0 {
+            return false;
+        }
+        let most = Timespec { tv_sec: 0, tv_nsec: most_us * 1000 };
+        // Whatever comes of it, the socket is asked once more: it may take some though it is not half empty yet.
+        let _ = poll(&mut [PollFd::new(&socket.descriptor, PollFlags::OUT)], Some(&most));
+        self.waited(now_us());
+        true
+    }
+}
+
 /// The UDP paths of transports. Those without one are left to whoever asks.
 #[derive(Default)]
 pub struct Routes {
     by_transport: FxHashMap<TransportKey, Route>,
     /// Transport, start and size of what is being sent, and its place in the outbox.
     sorted: Vec<(TransportKey, u32, Envelope)>,
+    /// Who comes first the next time.
+    begin: TransportKey,
+    patience: Patience,
 }
 
 impl Routes {
@@ -88,44 +132,60 @@ impl Routes {
     /// Send everything that has a route; what has none stays in the outbox. What one transport gets keeps its
     /// order. `own` are the sender's sockets, one for each bound address, empty where it has none.
     ///
-    /// Nothing blocks: what a full socket does not take is dropped and counted.
+    /// What a full socket does not take within `PATIENCE_US` is dropped and counted. Who loses by that comes first
+    /// the next time, so that it does not hit the same ones again.
     pub fn send(&mut self, out: &mut Outbox, counters: &mut Counters, own: &[Arc<Socket>]) {
         if self.by_transport.is_empty() || out.envelopes.is_empty() {
             return;
         }
-        let mut sorted = std::mem::take(&mut self.sorted);
+        let Self { by_transport, sorted, begin, patience } = self;
         let mut left = 0;
         for (index, envelope) in out.envelopes.iter().enumerate() {
-            if self.by_transport.contains_key(&envelope.transport) {
+            if by_transport.contains_key(&envelope.transport) {
                 sorted.push((envelope.transport, index as u32, *envelope));
             } else {
                 left += 1;
             }
         }
         sorted.sort_unstable_by_key(|(transport, index, _)| (*transport, *index));
-        let mut rest = sorted.as_slice();
-        while !rest.is_empty() {
-            let sent = self.send_some(rest, &out.bytes, counters, own);
-            rest = &rest[sent..];
+        let (last, first) = sorted.split_at(sorted.partition_point(|(transport, ..)| transport < begin));
+        let bytes = &out.bytes;
+        let mut sending = Sending { by_transport, bytes, counters, own, patience, lost: None };
+        for mut rest in [first, last] {
+            while !rest.is_empty() {
+                rest = &rest[sending.send_some(rest)..];
+            }
+        }
+        if let Some(lost) = sending.lost {
+            // Who was the first already has had its turn.
+            let was_first = first.first().or(last.first()).is_some_and(|(transport, ..)| *transport == lost);
+            *begin = lost.wrapping_add(u64::from(was_first));
         }
         sorted.clear();
-        self.sorted = sorted;
         if left == 0 {
             out.clear();
         } else {
-            out.envelopes.retain(|envelope| !self.by_transport.contains_key(&envelope.transport));
+            out.envelopes.retain(|envelope| !by_transport.contains_key(&envelope.transport));
         }
     }
+}
 
+/// What is at hand while an outbox is sent.
+struct Sending<'a> {
+    by_transport: &'a FxHashMap<TransportKey, Route>,
+    bytes: &'a [u8],
+    counters: &'a mut Counters,
+    own: &'a [Arc<Socket>],
+    patience: &'a mut Patience,
+    /// The first that a full socket took nothing of.
+    lost: Option<TransportKey>,
+}
+
+impl Sending<'_> {
     /// One batch of messages over one socket. Returns how many datagrams that settles.
-    fn send_some(
-        &self,
-        rest: &[(TransportKey, u32, Envelope)],
-        bytes: &[u8],
-        counters: &mut Counters,
-        own: &[Arc<Socket>],
-    ) -> usize {
-        let Some(first) = self.by_transport.get(&rest[0].0) else { return 1 };
+    fn send_some(&mut self, rest: &[(TransportKey, u32, Envelope)]) -> usize {
+        let Self { by_transport, bytes, own, .. } = *self;
+        let Some(first) = by_transport.get(&rest[0].0) else { return 1 };
         let socket = own.get(first.place).unwrap_or(&first.socket);
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut messages = [Message { first: 0, count: 0, to: &first.address, segment: 0 }; BATCH];
@@ -136,7 +196,7 @@ impl Routes {
         while count < BATCH && datagrams < rest.len().min(SLICES) {
             let (transport, _, _) = rest[datagrams];
             if transport != of {
-                let Some(next) = self.by_transport.get(&transport) else { break };
+                let Some(next) = by_transport.get(&transport) else { break };
                 if !Arc::ptr_eq(own.get(next.place).unwrap_or(&next.socket), socket) {
                     break;
                 }
@@ -163,9 +223,11 @@ impl Routes {
             }
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::INTR) => 0,
+                Some(Errno::AGAIN) if self.patience.wait(socket) => 0,
                 Some(Errno::AGAIN | Errno::NOBUFS) => {
                     // Nothing of this batch would fit either.
-                    (0..datagrams).for_each(|_| counters.drop("send-buffer-full"));
+                    (0..datagrams).for_each(|_| self.counters.drop("send-buffer-full"));
+                    self.lost = self.lost.or(Some(rest[0].0));
                     datagrams
                 }
                 Some(Errno::MSGSIZE | Errno::INVAL | Errno::IO) if messages[0].segment != 0 => {
@@ -173,7 +235,7 @@ impl Routes {
                     0
                 }
                 _ => {
-                    (0..messages[0].count).for_each(|_| counters.drop("send-error"));
+                    (0..messages[0].count).for_each(|_| self.counters.drop("send-error"));
                     messages[0].count
                 }
             },
@@ -368,6 +430,78 @@ mod tests {
             assert!(counters.dropped.is_empty());
         }
         assert_eq!(routes.by_transport[&1].largest.get(), SMALL_SEGMENT_BYTES);
+    }
+
+    /// Twenty destinations, ten packets of 1200 bytes for each.
+    fn burst() -> Outbox {
+        let packet = [0; 1200];
+        let packets: Vec<(TransportKey, &[u8])> = (0..200).map(|number| (number % 20, &packet[..])).collect();
+        outbox(&packets)
+    }
+
+    fn full(sender: &UdpSocket) -> (Routes, Vec<Arc<AtomicU64>>) {
+        rustix::net::sockopt::set_socket_send_buffer_size(sender, 30_000).unwrap();
+        let (mut routes, socket) = (Routes::default(), socket_of(sender));
+        let to = sender.local_addr().unwrap();
+        let sent = (0..20).map(|key| add(&mut routes, key, &socket, to)).collect();
+        (routes, sent)
+    }
+
+    #[test]
+    fn a_full_socket_hits_each_in_turn() {
+        if elsewhere(
+            "routes::tests::a_full_socket_hits_each_in_turn",
+            "tc qdisc add dev lo root tbf rate 50mbit burst 3kb latency 10s",
+        ) {
+            return;
+        }
+        let sender = receiver();
+        let (mut routes, sent) = full(&sender);
+        let mut counters = Counters::default();
+        for _ in 0..40 {
+            routes.send(&mut burst(), &mut counters, &[]);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert!(counters.dropped["send-buffer-full"] > 0);
+        let sent: Vec<u64> = sent.iter().map(|sent| sent.load(Relaxed)).collect();
+        assert!(sent.iter().all(|sent| *sent > 0), "{sent:?}");
+    }
+
+    #[test]
+    fn a_full_socket_is_waited_for() {
+        if elsewhere(
+            "routes::tests::a_full_socket_is_waited_for",
+            "tc qdisc add dev lo root tbf rate 2gbit burst 64kb latency 10s",
+        ) {
+            return;
+        }
+        let sender = receiver();
+        let (mut routes, _) = full(&sender);
+        // What else the machine does may keep the link's queue from being emptied in time, but not each time.
+        let waited_and_all_went = (0..50).any(|_| {
+            std::thread::sleep(Duration::from_millis(20));
+            let (mut counters, before_us) = (Counters::default(), routes.patience.at_us);
+            routes.send(&mut burst(), &mut counters, &[]);
+            routes.patience.at_us > before_us && counters.dropped.is_empty()
+        });
+        assert!(waited_and_all_went);
+    }
+
+    #[test]
+    fn a_socket_that_stays_full_is_waited_for_a_part_of_the_time() {
+        let mut patience = Patience::default();
+        let (mut now_us, mut waited_us) = (1_000_000, 0);
+        for _ in 0..1000 {
+            let most_us = patience.most_us(now_us);
+            assert!(most_us <= PATIENCE_US);
+            waited_us += most_us.max(0);
+            now_us += most_us.max(0);
+            patience.waited(now_us);
+            now_us += 500;
+        }
+        assert!(waited_us <= PATIENCE_US + 1000 * 500 / PATIENCE_PART);
+        // And after a while as long as ever.
+        assert_eq!(patience.most_us(now_us + PATIENCE_US * PATIENCE_PART), PATIENCE_US);
     }
 
     #[test]
