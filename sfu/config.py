@@ -68,8 +68,12 @@ class RtcConfig:
     consent_timeout_s: float = option(
         30.0, "seconds without a valid check after which a peer is gone (RFC 7675)"
     )
-    receive_buffer_bytes: int = option(4_194_304, "socket receive buffer asked of the system, bytes")
-    send_buffer_bytes: int = option(4_194_304, "socket send buffer asked of the system, bytes")
+    receive_buffer_bytes: int = option(
+        4_194_304, "socket receive buffer, bytes; above net.core.rmem_max it takes CAP_NET_ADMIN"
+    )
+    send_buffer_bytes: int = option(
+        4_194_304, "socket send buffer, bytes; above net.core.wmem_max it takes CAP_NET_ADMIN"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

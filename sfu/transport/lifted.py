@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sfu.ids import TransportKey
 from sfu.media.plane import Routes
 from sfu.transport import timestamps
-from sfu.transport.udp import UdpPath
+from sfu.transport.udp import UdpPath, buffer_bytes, set_buffer
 
 if TYPE_CHECKING:
     from sfu.transport.peer import PeerTransport
@@ -114,8 +114,7 @@ def _beside(sock: socket.socket) -> socket.socket:
         if sock.family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            # Linux reports twice what it was asked for.
-            made.setsockopt(socket.SOL_SOCKET, option, sock.getsockopt(socket.SOL_SOCKET, option) // 2)
+            set_buffer(made, option, buffer_bytes(sock, option))
         timestamps.enable(made)
         made.setblocking(False)
         # The first was bound without it: only so is a port that somebody else has an error.

@@ -27,7 +27,7 @@ from sfu.transport.lifted import LiftedPaths
 from sfu.transport.path import Path
 from sfu.transport.peer import PeerTransport, TransportObserver, new_credentials
 from sfu.transport.tcp import TcpPath
-from sfu.transport.udp import UdpPath, set_buffer
+from sfu.transport.udp import UdpPath, set_buffer, tell_shortfall
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +100,8 @@ class TransportPort:
         except BaseException:
             await port.close()
             raise
+        if port._sockets:
+            tell_shortfall(port._sockets[0], config.receive_buffer_bytes, config.send_buffer_bytes)
         loop = asyncio.get_running_loop()
         for sock in port._sockets:
             loop.add_reader(sock.fileno(), port._drain, sock)
@@ -399,8 +401,8 @@ class TransportPort:
             try:
                 if version == 6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                set_buffer(sock, socket.SO_RCVBUF, self._config.receive_buffer_bytes, "net.core.rmem_max")
-                set_buffer(sock, socket.SO_SNDBUF, self._config.send_buffer_bytes, "net.core.wmem_max")
+                set_buffer(sock, socket.SO_RCVBUF, self._config.receive_buffer_bytes)
+                set_buffer(sock, socket.SO_SNDBUF, self._config.send_buffer_bytes)
                 timestamps.enable(sock)
                 sock.setblocking(False)
                 sock.bind((host, self.port or self._config.port))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -52,9 +54,37 @@ class UdpPath:
         return hash(self.key)
 
 
-def set_buffer(sock: socket.socket, option: int, size: int, limit: str) -> None:
-    """Ask for a socket buffer. Linux cuts the wish to `limit` in silence, and reports twice what it gave."""
+_FORCED = {7: 32, 8: 33} if sys.platform == "linux" else {}
+"""SO_SNDBUFFORCE and SO_RCVBUFFORCE, which `socket` lacks, by SO_SNDBUF and SO_RCVBUF; where these have other
+numbers, so have those."""
+
+
+def set_buffer(sock: socket.socket, option: int, size: int) -> None:
+    """Ask for a socket buffer of `size` bytes.
+
+    Linux cuts the wish to `net.core.rmem_max` or `wmem_max` in silence, unless the process may exceed them
+    (CAP_NET_ADMIN).
+    """
     sock.setsockopt(socket.SOL_SOCKET, option, size)
-    given = sock.getsockopt(socket.SOL_SOCKET, option) // 2
-    if given < size:
-        log.info("a socket buffer has %d of %d bytes; raise %s for busy servers", given, size, limit)
+    if buffer_bytes(sock, option) < size and option in _FORCED:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, _FORCED[option], size)
+
+
+def tell_shortfall(sock: socket.socket, receive: int, send: int) -> None:
+    """Warn where the buffers are smaller than was asked for."""
+    for option, size, limit in (
+        (socket.SO_RCVBUF, receive, "rmem_max"),
+        (socket.SO_SNDBUF, send, "wmem_max"),
+    ):
+        given = buffer_bytes(sock, option)
+        if given < size:
+            log.warning(
+                "sockets have %d of %d bytes to buffer: bursts lose packets; sysctl -w net.core.%s=%d",
+                given, size, limit, size,
+            )  # fmt: skip
+
+
+def buffer_bytes(sock: socket.socket, option: int) -> int:
+    """The size of a socket buffer, as it was asked for; Linux reports twice that."""
+    return sock.getsockopt(socket.SOL_SOCKET, option) // (2 if sys.platform == "linux" else 1)
