@@ -150,6 +150,8 @@ class TransportPort:
 
     def close_tap(self, transport: TransportKey) -> None:
         self._taps.pop(transport, None)
+        if self._lifted is not None:
+            self._lifted.routes.forget(transport)
 
     def follow(self, routes: Routes) -> None:
         """Leave UDP to a plane that uses it by itself, and tell it where each transport's peer is.

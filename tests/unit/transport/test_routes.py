@@ -25,6 +25,7 @@ class Table:
         self.learnt: dict[tuple[str, int, int], int] = {}
         self.agreed: dict[int, tuple[str, str]] = {}
         self.renewed_us = 0
+        self.forgotten: list[int] = []
         self.groups: list[list[socket.socket]] = []
         self.upward: list[Upward] = []
         self.bell = socket.socketpair()
@@ -69,6 +70,7 @@ class Table:
 
     def forget(self, transport: int) -> None:
         assert transport not in self.learnt.values()
+        self.forgotten.append(transport)
 
     def received_bytes(self, transport: int) -> int:
         return 0
@@ -120,6 +122,18 @@ async def test_checks_that_the_plane_answers_keep_consent_and_a_restart_takes_th
         assert table.agreed == {}
         await transport.close()
         await client.close()
+
+
+async def test_nothing_is_kept_of_a_tap_that_has_closed() -> None:
+    async with open_port() as port:
+        table = Table()
+        port.follow(table)
+        got: list[bytes] = []
+        tap = port.open_tap(got.append)
+        port.send(tap, b"packet")
+        port.close_tap(tap)
+        port.send(tap, b"late")
+        assert (got, table.forgotten) == ([b"packet"], [tap])
 
 
 class RoutedStage(Stage):
