@@ -22,6 +22,9 @@ const WAITING_BYTES: usize = 8 << 20;
 const MADE: usize = 5120;
 /// So many are sent before what came of somebody else is worked on.
 const MADE_FOR_ONE: usize = 128;
+/// So many datagrams of an inbox are worked on at one reading of the clock: a full one takes longer than timers may
+/// be wrong by.
+const SAME_TIME: usize = 64;
 /// The plane's timers: RTCP, NACKs and feedback are due within this.
 pub const TICK_US: i64 = 20_000;
 /// Beat of the pacers while something waits in them.
@@ -124,15 +127,20 @@ impl Lane {
         Turn { shared, lane: self, own, state: self.state.lock() }
     }
 
-    /// Do what waits, unless somebody else is about it.
+    /// Do what waits now, unless somebody else is about it.
     ///
     /// Whoever fails to get the lane has put something into its inbox before; whoever leaves it looks there
-    /// afterwards. So nothing is left behind.
+    /// afterwards. So nothing is left behind. What has come meanwhile is left to the lane's own thread: who would
+    /// go on while others put would never come to its own sockets, timers and end.
     pub fn serve(&self, shared: &Shared, own: &[Arc<Socket>]) {
-        while self.has_waiting() {
-            let Some(mut turn) = self.try_turn(shared, own) else { return };
-            turn.take_waiting();
-            turn.end();
+        if !self.has_waiting() {
+            return;
+        }
+        let Some(mut turn) = self.try_turn(shared, own) else { return };
+        turn.take_waiting();
+        turn.end();
+        if self.has_waiting() {
+            shared.wake(self.number);
         }
     }
 }
@@ -187,17 +195,20 @@ impl Turn<'_> {
         self.state.interrupted = false;
     }
 
-    /// Do what waits in the inbox.
+    /// Do what waits in the inbox now.
     pub fn take_waiting(&mut self) {
         let mut taken = std::mem::take(&mut self.state.emptied);
         std::mem::swap(&mut *self.lane.inbox.lock(), &mut taken);
-        let now_us = now_us();
-        for item in &taken.items {
+        let mut at_us = now_us();
+        for (index, item) in taken.items.iter().enumerate() {
+            if index % SAME_TIME == SAME_TIME - 1 {
+                at_us = now_us();
+            }
             let data = &taken.bytes[item.start..item.end];
             match &item.what {
-                What::Datagram(transport) => self.receive(*transport, data, now_us, item.arrival_us),
+                What::Datagram(transport) => self.receive(*transport, data, at_us, item.arrival_us),
                 What::Copied(publication, what) => {
-                    let times = (now_us, item.arrival_us);
+                    let times = (at_us, item.arrival_us);
                     self.guarded(|plane| plane.accept(*publication, what, data, times));
                     self.breathe();
                 }
@@ -290,6 +301,36 @@ mod tests {
     use super::*;
     use crate::engine::shared;
     use crate::shared::{Desk, Wake};
+    use pysfu_plane_core::parameters::SrtpKeys;
+    use pysfu_plane_core::srtp::Profile;
+    use std::sync::atomic::AtomicBool;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn what_comes_while_a_lane_is_served_is_left_to_its_own_thread() {
+        let desk = Desk { sockets: Vec::new(), wake: Wake::new().unwrap() };
+        let shared = shared(vec![Plane::new(1, 16)], vec![desk]).unwrap();
+        let lane = &shared.lanes[0];
+        let keys = SrtpKeys { profile: Profile::Aes128CmSha1, receive: vec![1; 30], send: vec![2; 30] };
+        lane.turn(&shared, &[]).state.plane.open_transport(1, keys);
+        let served = AtomicBool::new(false);
+        let put = || lane.put(What::Datagram(1), &[0x80; 100], 0);
+        while put() {}
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let started = Instant::now();
+                while !served.load(Ordering::SeqCst) {
+                    assert!(started.elapsed() < Duration::from_secs(10), "it goes on");
+                    put();
+                }
+            });
+            lane.serve(&shared, &[]);
+            served.store(true, Ordering::SeqCst);
+        });
+        assert!(lane.has_waiting());
+        let wake = &shared.desks[0].wake.descriptor;
+        assert_eq!(rustix::io::read(wake, &mut [0; 8]).unwrap(), 8);
+    }
 
     #[test]
     fn what_has_no_route_goes_up_with_every_flush() {

@@ -1,10 +1,12 @@
 //! Real-time scheduling of a media thread, for as long as it keeps up.
 //!
-//! A packet that has come should not wait until others have used up their time. But a thread that has no rest any
-//! more would leave nothing of its core to whoever could relieve it, so it is an ordinary one again until it has.
+//! A packet that has come should not wait until others have used up their time. But a thread that has hardly
+//! any rest would leave nothing of its core to whoever could relieve it, so it is an ordinary one until it has.
 
-/// Without a rest for so long a thread does not keep up.
-const BUSY_US: i64 = 100_000;
+/// A thread that has rested for less than one part in so many of such a time does not keep up. A short rest now and
+/// then changes nothing about that.
+const LEAST_REST: i64 = 7;
+const JUDGED_US: i64 = 100_000;
 /// It stays an ordinary one for so long at least.
 const ORDINARY_US: i64 = 1_000_000;
 /// A wait shorter than this is none.
@@ -14,6 +16,8 @@ const REST_US: i64 = 20;
 pub struct Priority<S> {
     set: S,
     raised: bool,
+    /// Since when it is judged, and its rest since then.
+    since_us: i64,
     rested_us: i64,
     /// Not before this it is raised, None where it may not be.
     next_us: Option<i64>,
@@ -21,20 +25,31 @@ pub struct Priority<S> {
 
 impl<S: FnMut(bool) -> bool> Priority<S> {
     pub fn new(set: S, now_us: i64) -> Self {
-        Self { set, raised: false, rested_us: now_us, next_us: Some(now_us) }
+        Self { set, raised: false, since_us: now_us, rested_us: 0, next_us: Some(now_us) }
     }
 
     /// The thread has waited for something to do from one time to the other.
     pub fn waited(&mut self, from_us: i64, until_us: i64) {
         if until_us - from_us >= REST_US {
-            self.rested_us = until_us;
-            if !self.raised && self.next_us.is_some_and(|next_us| until_us >= next_us) {
-                self.raised = (self.set)(true);
-                self.next_us = self.next_us.filter(|_| self.raised);
-            }
-        } else if self.raised && until_us - self.rested_us > BUSY_US {
+            self.rested_us += until_us - from_us;
+        }
+        self.judge(until_us);
+    }
+
+    /// Its work goes on, or it has just waited. To be called more often than every `JUDGED_US`.
+    pub fn judge(&mut self, now_us: i64) {
+        let judged_us = now_us - self.since_us;
+        if judged_us < JUDGED_US {
+            return;
+        }
+        let keeps_up = self.rested_us >= judged_us / LEAST_REST;
+        (self.since_us, self.rested_us) = (now_us, 0);
+        if self.raised && !keeps_up {
             self.raised = !(self.set)(false);
-            self.next_us = Some(until_us + ORDINARY_US);
+            self.next_us = Some(now_us + ORDINARY_US);
+        } else if !self.raised && keeps_up && self.next_us.is_some_and(|next_us| now_us >= next_us) {
+            self.raised = (self.set)(true);
+            self.next_us = self.next_us.filter(|_| self.raised);
         }
     }
 }
@@ -54,8 +69,41 @@ pub fn schedule(realtime: bool) -> bool {
 mod tests {
     use super::*;
 
+    /// What a thread is made while its days of 1 ms go on until a time, each with so much rest.
+    fn live(
+        priority: &mut Priority<impl FnMut(bool) -> bool>,
+        now_us: &mut i64,
+        until_us: i64,
+        rest_us: i64,
+    ) {
+        while *now_us < until_us {
+            *now_us += 1_000;
+            priority.judge(*now_us - rest_us);
+            priority.waited(*now_us - rest_us, *now_us);
+        }
+    }
+
     #[test]
-    fn a_thread_without_rest_is_an_ordinary_one_until_it_has() {
+    fn a_thread_with_too_little_rest_is_an_ordinary_one_until_it_has() {
+        let set = std::cell::RefCell::new(Vec::new());
+        let realtime = |realtime| {
+            set.borrow_mut().push(realtime);
+            true
+        };
+        let (mut priority, mut now_us) = (Priority::new(realtime, 0), 0);
+        live(&mut priority, &mut now_us, 3 * JUDGED_US, 200);
+        assert_eq!(*set.borrow(), [true]);
+        // A rest in every millisecond, but hardly any.
+        live(&mut priority, &mut now_us, 5 * JUDGED_US, REST_US);
+        assert_eq!(*set.borrow(), [true, false]);
+        live(&mut priority, &mut now_us, ORDINARY_US, 900);
+        assert_eq!(*set.borrow(), [true, false]);
+        live(&mut priority, &mut now_us, 2 * ORDINARY_US, 900);
+        assert_eq!(*set.borrow(), [true, false, true]);
+    }
+
+    #[test]
+    fn a_thread_that_never_waits_is_judged_too() {
         let mut set = Vec::new();
         let mut priority = Priority::new(
             |realtime| {
@@ -64,16 +112,9 @@ mod tests {
             },
             0,
         );
-        priority.waited(0, REST_US);
-        priority.waited(1_000, 1_000);
-        priority.waited(BUSY_US, BUSY_US + REST_US - 1);
-        // Now it has had no rest for too long.
-        let lowered_us = 2 * BUSY_US;
-        priority.waited(lowered_us, lowered_us);
-        priority.waited(lowered_us + 1, lowered_us + 1);
-        priority.waited(lowered_us + 2, lowered_us + ORDINARY_US - 1);
-        priority.waited(lowered_us + ORDINARY_US, lowered_us + ORDINARY_US + REST_US);
-        assert_eq!(set, [true, false, true]);
+        priority.waited(0, JUDGED_US);
+        (1..20).for_each(|at| priority.judge(JUDGED_US + at * 10_000));
+        assert_eq!(set, [true, false]);
     }
 
     #[test]
@@ -86,8 +127,8 @@ mod tests {
             },
             0,
         );
-        (1..10).for_each(|at| priority.waited(at * ORDINARY_US, at * ORDINARY_US + BUSY_US));
-        priority.waited(11 * ORDINARY_US, 11 * ORDINARY_US);
+        (1..10).for_each(|at| priority.waited(at * ORDINARY_US, (at + 1) * ORDINARY_US));
+        priority.judge(11 * ORDINARY_US);
         assert_eq!(asked, 1);
     }
 }

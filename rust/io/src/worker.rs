@@ -23,6 +23,7 @@ pub struct Worker {
     batch: Inbound,
     /// To a check.
     answer: Vec<u8>,
+    priority: Priority<fn(bool) -> bool>,
     /// Of each lane the datagrams of this batch: place in the batch and whose it is.
     sorted: Vec<Vec<(usize, Arc<Link>)>>,
 }
@@ -30,7 +31,8 @@ pub struct Worker {
 impl Worker {
     pub fn new(shared: Arc<Shared>, number: usize) -> Self {
         let sorted = shared.lanes.iter().map(|_| Vec::new()).collect();
-        Self { shared, number, batch: Inbound::default(), answer: Vec::new(), sorted }
+        let priority = Priority::new(schedule as fn(bool) -> bool, now_us());
+        Self { shared, number, batch: Inbound::default(), answer: Vec::new(), priority, sorted }
     }
 
     /// Until the engine stops.
@@ -38,11 +40,13 @@ impl Worker {
         let shared = self.shared.clone();
         let desk = &shared.desks[self.number];
         let lane = &shared.lanes[self.number];
-        let mut priority = Priority::new(schedule, now_us());
+        let descriptors = desk.sockets.iter().map(|socket| &socket.descriptor).chain([&desk.wake.descriptor]);
+        let mut polled: Vec<PollFd> =
+            descriptors.map(|descriptor| PollFd::new(descriptor, PollFlags::IN)).collect();
         while !shared.stopping.load(Ordering::SeqCst) {
             // What can be laid at a room's door is caught where it happens. Whatever else goes wrong must not end
             // the thread, which others depend on.
-            if catch_unwind(AssertUnwindSafe(|| self.round(desk, lane, &mut priority))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| self.round(desk, lane, &mut polled))).is_err() {
                 shared.count("worker-fault");
                 self.sorted.iter_mut().for_each(Vec::clear);
             }
@@ -50,19 +54,18 @@ impl Worker {
     }
 
     /// Wait for something to do, and do it.
-    fn round<S: FnMut(bool) -> bool>(&mut self, desk: &Desk, lane: &Lane, priority: &mut Priority<S>) {
+    fn round(&mut self, desk: &Desk, lane: &Lane, polled: &mut [PollFd]) {
         let shared = self.shared.clone();
-        let mut polled: Vec<PollFd> =
-            desk.sockets.iter().map(|socket| PollFd::new(&socket.descriptor, PollFlags::IN)).collect();
-        polled.push(PollFd::new(&desk.wake.descriptor, PollFlags::IN));
         let until_us = lane.due_us.load(Ordering::SeqCst);
         desk.wake.until_us.store(until_us, Ordering::SeqCst);
         // What became due between the two has to be seen: who set it may not have seen until when we wait.
         let until_us = until_us.min(lane.due_us.load(Ordering::SeqCst));
         let from_us = now_us();
-        // Any error is an interruption: what is ready is asked for again.
-        let _ = poll(&mut polled, timeout(until_us).as_ref());
-        priority.waited(from_us, now_us());
+        if poll(polled, timeout(until_us).as_ref()).is_err() {
+            // Any error is an interruption: what is ready is asked for again.
+            polled.iter_mut().for_each(PollFd::clear_revents);
+        }
+        self.priority.waited(from_us, now_us());
         desk.wake.until_us.store(0, Ordering::SeqCst);
         let (sockets, wake) = polled.split_at(desk.sockets.len());
         if wake.iter().any(|wake| !wake.revents().is_empty()) {
@@ -90,6 +93,7 @@ impl Worker {
             match self.batch.receive(socket.descriptor.as_fd()) {
                 Ok(count) => {
                     self.take(place, count);
+                    self.priority.judge(now_us());
                     if count < BATCH {
                         return;
                     }
@@ -103,22 +107,24 @@ impl Worker {
 
     /// A batch is in: media to the lanes, everything else up.
     fn take(&mut self, place: usize, count: usize) {
-        let now_us = now_us();
-        self.sort(place, count, now_us);
+        let read_us = now_us();
+        self.sort(place, count, read_us);
         let shared = self.shared.clone();
         let own = &shared.desks[self.number].sockets;
         for (number, some) in self.sorted.iter_mut().enumerate().filter(|(_, some)| !some.is_empty()) {
             let lane = &shared.lanes[number];
             if let Some(mut turn) = lane.try_turn(&shared, own) {
                 turn.take_waiting();
+                // That may have taken a while.
+                let now_us = now_us();
                 for (index, link) in some.iter() {
-                    let arrival_us = now_us - self.batch.age_us(*index);
+                    let arrival_us = read_us - self.batch.age_us(*index);
                     turn.receive(link.key, self.batch.data(*index), now_us, arrival_us);
                 }
                 turn.end();
             } else {
                 for (index, link) in some.iter() {
-                    let arrival_us = now_us - self.batch.age_us(*index);
+                    let arrival_us = read_us - self.batch.age_us(*index);
                     if !lane.put(What::Datagram(link.key), self.batch.data(*index), arrival_us) {
                         shared.count("lane-queue-full");
                     }
