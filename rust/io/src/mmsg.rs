@@ -85,17 +85,22 @@ impl Inbound {
         let mut slices = [MaybeUninit::<libc::iovec>::uninit(); BATCH];
         // SAFETY: all zeros is a value of this plain C struct.
         let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
+        // One pointer to each array: to borrow it once more for the next element would end what was made before.
+        let (bytes, names) = (self.bytes.as_mut_ptr(), self.names.as_mut_ptr());
+        let (slices, controls) = (slices.as_mut_ptr(), controls.as_mut_ptr());
         for (index, header) in headers.iter_mut().enumerate() {
-            let slice = slices[index].write(libc::iovec {
-                iov_base: self.bytes[index].as_mut_ptr().cast(),
-                iov_len: DATAGRAM_BYTES,
-            });
+            // SAFETY: all four arrays have `BATCH` elements, as there are headers.
+            let (bytes, name, slice, control) =
+                unsafe { (bytes.add(index), names.add(index), slices.add(index), controls.add(index)) };
+            let slice = slice.cast::<libc::iovec>();
+            // SAFETY: it is an element of `slices`, which nothing else refers to.
+            unsafe { slice.write(libc::iovec { iov_base: bytes.cast(), iov_len: DATAGRAM_BYTES }) };
             let header = &mut header.msg_hdr;
-            header.msg_name = (&raw mut self.names[index]).cast();
+            header.msg_name = name.cast();
             header.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
             header.msg_iov = slice;
             header.msg_iovlen = 1;
-            header.msg_control = controls[index].0.as_mut_ptr().cast();
+            header.msg_control = control.cast();
             header.msg_controllen = CONTROL_BYTES as _;
         }
         // SAFETY: every header points to memory above or in `self`, of the length it says, that outlives the call.
