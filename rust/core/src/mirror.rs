@@ -135,7 +135,7 @@ impl Plane {
     ) {
         let Some(id) = self.publication_ids.get(&key).copied() else { return };
         let publication = &mut self.publications[id];
-        if !publication.mirror {
+        if !publication.mirror || self.halted.contains(&publication.config.transport) {
             return;
         }
         self.at_work = Some(publication.config.transport);

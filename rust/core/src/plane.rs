@@ -4,7 +4,7 @@
 //! ignored. What is to be sent is in `take_out`, in the order of sending.
 
 use indexmap::IndexMap;
-use rustc_hash::FxBuildHasher;
+use rustc_hash::{FxBuildHasher, FxHashSet};
 use slab::Slab;
 
 use crate::demux::{Demux, PublicationId, Route};
@@ -52,12 +52,17 @@ pub struct Plane {
     pub(crate) turn: usize,
     /// Whose packet or timer it is that something is done for.
     pub(crate) at_work: Option<TransportKey>,
+    /// Transports that nothing is done for any more.
+    pub(crate) halted: FxHashSet<TransportKey>,
     /// Where a datagram is unprotected.
     inbound: Vec<u8>,
     spare: Option<Box<MediaPacket>>,
     /// The transport whose next datagram fails.
     #[cfg(feature = "faults")]
     pub fails: Option<TransportKey>,
+    /// The transport whose timers fail.
+    #[cfg(feature = "faults")]
+    pub fails_by_clock: Option<TransportKey>,
 }
 
 impl Plane {
@@ -75,10 +80,13 @@ impl Plane {
             subscription_ids: IndexMap::default(),
             turn: 0,
             at_work: None,
+            halted: FxHashSet::default(),
             inbound: Vec::new(),
             spare: None,
             #[cfg(feature = "faults")]
             fails: None,
+            #[cfg(feature = "faults")]
+            fails_by_clock: None,
         }
     }
 
@@ -100,6 +108,16 @@ impl Plane {
     /// Whose packet or timer was last worked on: where that failed by a fault of ours, whose it was.
     pub fn at_work(&self) -> Option<TransportKey> {
         self.at_work
+    }
+
+    /// What is done next is done for this transport, or for nobody in particular.
+    pub fn begin(&mut self, at_work: Option<TransportKey>) {
+        self.at_work = at_work;
+    }
+
+    /// Nothing is done for these transports any more, whose rooms have failed by a fault of ours.
+    pub fn halt(&mut self, transports: FxHashSet<TransportKey>) {
+        self.halted = transports;
     }
 
     // --- transports ----------------------------------------------------------------------------
@@ -329,7 +347,7 @@ impl Plane {
         let waiting: Vec<TransportKey> = self.hub.waiting.iter().copied().collect();
         for key in waiting {
             let mut next_us = None;
-            if let Some(id) = self.transport_ids.get(&key).copied() {
+            if let Some(id) = self.transport_ids.get(&key).copied().filter(|_| !self.halted.contains(&key)) {
                 next_us = self.transports[id].out.next_us();
                 if next_us.is_some_and(|next_us| next_us <= now_us) {
                     self.pump_one(id, now_us);
@@ -373,6 +391,9 @@ impl Plane {
         let Some(id) = id.filter(|id| self.transports[*id].receiver.is_some()) else {
             return self.hub.counters.drop("no-transport");
         };
+        if self.halted.contains(&key) {
+            return;
+        }
         self.hub.counters.received += 1;
         self.at_work = Some(key);
         #[cfg(feature = "faults")]

@@ -136,7 +136,11 @@ impl Plane {
     pub fn tick(&mut self, now_us: i64) {
         for index in 0..self.publication_ids.len() {
             let id = self.publication_ids[index];
-            self.at_work = Some(self.publications[id].config.transport);
+            let transport = self.publications[id].config.transport;
+            if self.halted.contains(&transport) {
+                continue;
+            }
+            self.at_work = Some(transport);
             for place in 0..self.publications[id].by_rid.len() {
                 let encoding = self.publications[id].by_rid[place].1;
                 let publication = &mut self.publications[id];
@@ -153,7 +157,13 @@ impl Plane {
         }
         for index in 0..self.transport_ids.len() {
             let id = self.transport_ids[index];
-            self.at_work = Some(self.transports[id].out.key);
+            let key = self.transports[id].out.key;
+            if self.halted.contains(&key) {
+                continue;
+            }
+            self.at_work = Some(key);
+            #[cfg(feature = "faults")]
+            assert_ne!(self.fails_by_clock, Some(key), "a fault was asked for");
             if !self.transports[id].demux.publications.is_empty() {
                 self.report(id, now_us);
             }
@@ -165,6 +175,9 @@ impl Plane {
             subscription.unsettled = false;
             let publication = &self.publications[subscription.publication];
             let transport = &mut self.transports[subscription.transport].out;
+            if self.halted.contains(&transport.key) {
+                continue;
+            }
             self.at_work = Some(transport.key);
             subscription.settle(publication, transport, now_us, &mut self.hub);
         }
@@ -173,6 +186,9 @@ impl Plane {
             let subscription = &mut self.subscriptions[*id];
             let publication = &self.publications[subscription.publication];
             let transport = &mut self.transports[subscription.transport].out;
+            if self.halted.contains(&transport.key) {
+                continue;
+            }
             self.at_work = Some(transport.key);
             subscription.tick(publication, transport, now_us, &mut self.hub);
         }

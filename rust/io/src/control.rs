@@ -8,7 +8,7 @@ use pysfu_plane_core::parameters::{
 };
 use rustc_hash::FxHashMap;
 
-use crate::engine::{Engine, Fault};
+use crate::engine::{At, Engine, Fault};
 use crate::shared::{CLOSED, OPEN};
 
 struct Published {
@@ -17,6 +17,13 @@ struct Published {
     muted: bool,
     /// Subscriptions in each other lane that has a mirror.
     mirrors: FxHashMap<usize, usize>,
+}
+
+impl Published {
+    /// It, or its mirror, in a lane.
+    fn at(&self, lane: usize) -> At {
+        At { lane, of: Some(self.config.transport) }
+    }
 }
 
 struct Subscribed {
@@ -36,7 +43,7 @@ type Known<'a> = MutexGuard<'a, Objects>;
 impl Engine {
     pub fn open_transport(&self, key: TransportKey, keys: SrtpKeys) -> Result<(), Fault> {
         let link = self.link(key);
-        self.control(link.lane, |plane| plane.open_transport(key, keys))?;
+        self.control(link.at(), |plane| plane.open_transport(key, keys))?;
         link.phase.store(OPEN, Ordering::Release);
         Ok(())
     }
@@ -53,7 +60,7 @@ impl Engine {
         drop(objects);
         publications.into_iter().try_for_each(|key| self.close_publication(key))?;
         subscriptions.into_iter().try_for_each(|key| self.close_subscription(key))?;
-        let done = self.control(link.lane, |plane| plane.close_transport(key));
+        let done = self.control(link.at(), |plane| plane.close_transport(key));
         if !self.is_running() {
             // Else its goodbye has yet to be said, and the owner of the ports forgets it after that.
             self.forget(key);
@@ -62,7 +69,7 @@ impl Engine {
     }
 
     pub fn open_publication(&self, key: PublicationKey, config: PublicationConfig) -> Result<(), Fault> {
-        let lane = self.link(config.transport).lane;
+        let At { lane, of } = self.link(config.transport).at();
         let mut objects = self.objects.lock();
         if objects.publications.get(&key).is_some_and(|known| known.lane != lane) {
             drop(objects);
@@ -77,17 +84,18 @@ impl Engine {
         });
         known.config = config.clone();
         for mirror in known.mirrors.keys() {
-            self.control(*mirror, |plane| plane.open_mirror(key, config.clone(), &[], known.muted))?;
+            let at = At { lane: *mirror, of };
+            self.control(at, |plane| plane.open_mirror(key, config.clone(), &[], known.muted))?;
         }
         drop(objects);
-        self.control(lane, |plane| plane.open_publication(key, config))
+        self.control(At { lane, of }, |plane| plane.open_publication(key, config))
     }
 
     pub fn close_publication(&self, key: PublicationKey) -> Result<(), Fault> {
         let Some(known) = self.objects.lock().publications.remove(&key) else { return Ok(()) };
         self.on_lane(known.lane, |turn| turn.state.mirrors.remove(&key));
         for lane in known.mirrors.keys().chain([&known.lane]) {
-            self.control(*lane, |plane| plane.close_publication(key))?;
+            self.control(known.at(*lane), |plane| plane.close_publication(key))?;
         }
         Ok(())
     }
@@ -97,7 +105,7 @@ impl Engine {
         let Some(known) = objects.publications.get_mut(&key) else { return Ok(()) };
         known.muted = muted;
         for lane in known.mirrors.keys().chain([&known.lane]) {
-            self.control(*lane, |plane| plane.set_muted(key, muted))?;
+            self.control(known.at(*lane), |plane| plane.set_muted(key, muted))?;
         }
         Ok(())
     }
@@ -109,17 +117,17 @@ impl Engine {
         config: SubscriptionConfig,
         draw: impl FnMut() -> u16,
     ) -> Result<(), Fault> {
-        let lane = self.link(config.transport).lane;
+        let at = self.link(config.transport).at();
         let objects = self.objects.lock();
         let other = objects.subscriptions.get(&key);
-        if other.is_some_and(|other| other.lane != lane || other.publication != config.publication) {
+        if other.is_some_and(|other| other.lane != at.lane || other.publication != config.publication) {
             drop(objects);
             self.close_subscription(key)?;
         } else {
             drop(objects);
         }
-        self.subscribe(self.objects.lock(), key, &config, lane)?;
-        self.control(lane, |plane| plane.open_subscription(key, config, draw))
+        self.subscribe(self.objects.lock(), key, &config, at.lane)?;
+        self.control(at, |plane| plane.open_subscription(key, config, draw))
     }
 
     /// Note a subscription, and see to it that there is a mirror where it needs one.
@@ -143,19 +151,22 @@ impl Engine {
         if *count > 1 {
             return Ok(());
         }
+        let At { of, .. } = known.at(lane);
         let encodings = self.on_lane(known.lane, |home| {
             home.state.mirrors.entry(publication).or_default().push(lane);
-            home.guarded(|plane| plane.set_mirrored(publication, true)).ok_or(Fault)
+            home.guarded(of, |plane| plane.set_mirrored(publication, true)).ok_or(Fault)
         })?;
         let (config, muted) = (known.config.clone(), known.muted);
-        self.control(lane, |plane| plane.open_mirror(publication, config, &encodings, muted))
+        self.control(At { lane, of }, |plane| plane.open_mirror(publication, config, &encodings, muted))
     }
 
     pub fn close_subscription(&self, key: SubscriptionKey) -> Result<(), Fault> {
         let mut objects = self.objects.lock();
         let Objects { publications, subscriptions } = &mut *objects;
-        let Some(Subscribed { publication, lane, .. }) = subscriptions.remove(&key) else { return Ok(()) };
-        self.control(lane, |plane| plane.close_subscription(key))?;
+        let Some(Subscribed { transport, publication, lane }) = subscriptions.remove(&key) else {
+            return Ok(());
+        };
+        self.control(At { lane, of: Some(transport) }, |plane| plane.close_subscription(key))?;
         let Some(known) = publications.get_mut(&publication) else { return Ok(()) };
         let Some(count) = known.mirrors.get_mut(&lane) else { return Ok(()) };
         *count -= 1;
@@ -163,26 +174,27 @@ impl Engine {
             return Ok(());
         }
         known.mirrors.remove(&lane);
-        let last = known.mirrors.is_empty();
+        let (last, at) = (known.mirrors.is_empty(), known.at(lane));
         self.on_lane(known.lane, |home| {
             if let Some(lanes) = home.state.mirrors.get_mut(&publication) {
                 lanes.retain(|other| *other != lane);
             }
             if last {
                 home.state.mirrors.remove(&publication);
-                home.guarded(|plane| plane.set_mirrored(publication, false));
+                home.guarded(at.of, |plane| plane.set_mirrored(publication, false));
             }
         });
-        self.control(lane, |plane| plane.close_publication(publication))
+        self.control(at, |plane| plane.close_publication(publication))
     }
 
-    /// The lane that a publication is received in; the first where it is unknown.
-    pub fn lane_of_publication(&self, key: PublicationKey) -> usize {
-        self.objects.lock().publications.get(&key).map_or(0, |known| known.lane)
+    /// Where a publication is received; the first lane where it is unknown.
+    pub fn at_publication(&self, key: PublicationKey) -> At {
+        self.objects.lock().publications.get(&key).map_or_else(At::default, |known| known.at(known.lane))
     }
 
-    /// The lane that a subscription is sent from; the first where it is unknown.
-    pub fn lane_of_subscription(&self, key: SubscriptionKey) -> usize {
-        self.objects.lock().subscriptions.get(&key).map_or(0, |known| known.lane)
+    /// Where a subscription is sent from; the first lane where it is unknown.
+    pub fn at_subscription(&self, key: SubscriptionKey) -> At {
+        let at = |known: &Subscribed| At { lane: known.lane, of: Some(known.transport) };
+        self.objects.lock().subscriptions.get(&key).map_or_else(At::default, at)
     }
 }

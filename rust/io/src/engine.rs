@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use parking_lot::{Mutex, RwLock};
@@ -37,6 +37,13 @@ pub struct Engine {
     cache_packets: usize,
     /// Sockets of routes by the number that their owner knows them by, with the place of their address.
     sockets: Mutex<FxHashMap<RawFd, (Arc<Socket>, usize)>>,
+}
+
+/// Where something is done: in which lane, and for which transport if it is for one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct At {
+    pub lane: usize,
+    pub of: Option<TransportKey>,
 }
 
 /// A fault of ours while something was done.
@@ -131,7 +138,17 @@ impl Engine {
                 sent_bytes: Arc::default(),
             })
         };
-        directory.links.entry(key).or_insert_with(made).clone()
+        let link = directory.links.entry(key).or_insert_with(made).clone();
+        drop(directory);
+        self.heed(&link);
+        link
+    }
+
+    /// Have lanes see that this link has come or gone, if that matters to them.
+    fn heed(&self, link: &Link) {
+        if link.room.faulty.load(Ordering::Relaxed) {
+            self.shared.halts.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     /// Forget a transport, its addresses and its route: nothing more is told of it.
@@ -140,6 +157,7 @@ impl Engine {
         let Some(link) = directory.links.remove(&key) else { return };
         directory.by_address.retain(|_, other| other.key != key);
         drop(directory);
+        self.heed(&link);
         self.placement.lock().leave(link.room.number, link.lane);
         self.on_lane(link.lane, |turn| turn.state.routes.clear(key));
         self.forget_sockets(&mut self.sockets.lock());
@@ -256,26 +274,23 @@ impl Engine {
 
     // --- control -------------------------------------------------------------------------------
 
-    /// The lane that a transport, publication or subscription is in; the first where it is unknown.
-    pub fn lane_of_transport(&self, transport: TransportKey) -> usize {
-        self.shared.link(transport).map_or(0, |link| link.lane)
+    /// Where a transport is; the first lane where it is unknown.
+    pub fn at_transport(&self, transport: TransportKey) -> At {
+        let at = |link: Arc<Link>| At { lane: link.lane, of: Some(transport) };
+        self.shared.link(transport).map_or_else(At::default, at)
     }
 
     /// Do something with a lane's plane if that lane is free now; else `act` comes back.
-    pub fn try_control<T, F: FnOnce(&mut Plane) -> T>(
-        &self,
-        lane: usize,
-        act: F,
-    ) -> Result<Result<T, Fault>, F> {
-        match self.shared.lanes[lane].try_turn(&self.shared, self.shared.sockets()) {
-            Some(turn) => Ok(self.finish(turn, |turn| turn.guarded(act)).ok_or(Fault)),
+    pub fn try_control<T, F: FnOnce(&mut Plane) -> T>(&self, at: At, act: F) -> Result<Result<T, Fault>, F> {
+        match self.shared.lanes[at.lane].try_turn(&self.shared, self.shared.sockets()) {
+            Some(turn) => Ok(self.finish(turn, |turn| turn.guarded(at.of, act)).ok_or(Fault)),
             None => Err(act),
         }
     }
 
     /// Do something with a lane's plane as soon as that lane is free.
-    pub fn control<T>(&self, lane: usize, act: impl FnOnce(&mut Plane) -> T) -> Result<T, Fault> {
-        self.on_lane(lane, |turn| turn.guarded(act)).ok_or(Fault)
+    pub fn control<T>(&self, at: At, act: impl FnOnce(&mut Plane) -> T) -> Result<T, Fault> {
+        self.on_lane(at.lane, |turn| turn.guarded(at.of, act)).ok_or(Fault)
     }
 
     /// Have a turn as soon as the lane is free.
@@ -321,6 +336,7 @@ pub(crate) fn shared(planes: Vec<Plane>, desks: Vec<Desk>) -> io::Result<Shared>
         upward: Upward::new()?,
         counters: Mutex::default(),
         faults: Mutex::default(),
+        halts: AtomicUsize::new(0),
         stopping: AtomicBool::new(false),
     })
 }

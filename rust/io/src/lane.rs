@@ -70,6 +70,8 @@ pub struct State {
     emptied: Inbox,
     next_tick_us: i64,
     next_pump_us: i64,
+    /// As the plane knows of them.
+    halts: usize,
     /// Whose datagram was worked on last.
     last: Option<TransportKey>,
     /// A turn that has packets in hand has let somebody else have the lock: newer ones have to wait.
@@ -93,6 +95,7 @@ impl Lane {
             emptied: Inbox::default(),
             next_tick_us: 0,
             next_pump_us: NEVER_US,
+            halts: 0,
             last: None,
             interrupted: false,
         };
@@ -159,18 +162,30 @@ impl Turn<'_> {
         self.lane.number
     }
 
-    /// Do something with the plane; what it made is sent at the end of the turn at the latest. None where a
-    /// fault of ours (a panic) came between: the room that was worked on is marked.
-    pub fn guarded<T>(&mut self, act: impl FnOnce(&mut Plane) -> T) -> Option<T> {
+    /// Do something with the plane, for a transport where it is for one; what it made is sent at the end of the
+    /// turn at the latest. None where a fault of ours (a panic) came between: the room of whom the plane was at
+    /// work for is marked.
+    pub fn guarded<T>(&mut self, of: Option<TransportKey>, act: impl FnOnce(&mut Plane) -> T) -> Option<T> {
         let plane = &mut self.state.plane;
+        plane.begin(of);
         let made = plane.out().0.envelopes.len();
         match catch_unwind(AssertUnwindSafe(|| act(plane))) {
             Ok(done) => Some(done),
             Err(_) => {
                 plane.out().0.keep(made);
                 self.shared.fault(plane.at_work());
+                self.heed_faults();
                 None
             }
+        }
+    }
+
+    /// Leave rooms alone that have failed, whichever lane that was in.
+    fn heed_faults(&mut self) {
+        let halts = self.shared.halts.load(Ordering::SeqCst);
+        if halts != self.state.halts {
+            self.state.halts = halts;
+            self.state.plane.halt(self.shared.halted());
         }
     }
 
@@ -180,7 +195,7 @@ impl Turn<'_> {
             self.flush();
         }
         self.state.last = Some(transport);
-        self.guarded(|plane| plane.receive(transport, data, now_us, arrival_us));
+        self.guarded(Some(transport), |plane| plane.receive(transport, data, now_us, arrival_us));
         self.breathe();
     }
 
@@ -209,7 +224,7 @@ impl Turn<'_> {
                 What::Datagram(transport) => self.receive(*transport, data, at_us, item.arrival_us),
                 What::Copied(publication, what) => {
                     let times = (at_us, item.arrival_us);
-                    self.guarded(|plane| plane.accept(*publication, what, data, times));
+                    self.guarded(None, |plane| plane.accept(*publication, what, data, times));
                     self.breathe();
                 }
             }
@@ -220,8 +235,9 @@ impl Turn<'_> {
 
     /// Tick and pump, as far as they are due.
     pub fn keep_time(&mut self, now_us: i64) {
+        self.heed_faults();
         if now_us >= self.state.next_tick_us {
-            self.guarded(|plane| plane.tick(now_us));
+            self.guarded(None, |plane| plane.tick(now_us));
             self.state.next_tick_us = now_us + TICK_US;
             self.state.next_pump_us = now_us;
         }
@@ -233,7 +249,7 @@ impl Turn<'_> {
         if (beating && now_us < self.state.next_pump_us) || (!beating && !self.state.plane.is_waiting()) {
             return;
         }
-        let waits = self.guarded(|plane| plane.pump(now_us)).flatten().is_some();
+        let waits = self.guarded(None, |plane| plane.pump(now_us)).flatten().is_some();
         self.state.next_pump_us = if waits { now_us + PUMP_US } else { NEVER_US };
     }
 

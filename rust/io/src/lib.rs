@@ -19,7 +19,7 @@ mod shared;
 mod upward;
 mod worker;
 
-pub use engine::{Engine, Fault};
+pub use engine::{At, Engine, Fault};
 pub use mmsg::Inbound;
 pub use priority::schedule;
 pub use routes::{Routes, Socket};

@@ -4,15 +4,16 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use pysfu_plane_core::hub::Counters;
 use pysfu_plane_core::parameters::TransportKey;
 use pysfu_plane_core::stun::Consent;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::event::{EventfdFlags, eventfd};
 
+use crate::engine::At;
 use crate::lane::Lane;
 use crate::mmsg::{self, Message};
 use crate::routes::Socket;
@@ -52,6 +53,10 @@ pub struct Link {
 const STALE_US: i64 = 8_000_000;
 
 impl Link {
+    pub fn at(&self) -> At {
+        At { lane: self.lane, of: Some(self.key) }
+    }
+
     /// What answers checks from this address, if nothing has to be decided about them.
     pub fn consent(&self, from: SocketAddr, now_us: i64) -> Option<Arc<Consent>> {
         let fresh = now_us - self.checked_us.load(Ordering::Relaxed) <= STALE_US;
@@ -120,6 +125,8 @@ pub struct Shared {
     /// Of what belongs to no lane.
     pub counters: Mutex<Counters>,
     pub faults: Mutex<Vec<u64>>,
+    /// Changes with the transports of faulty rooms.
+    pub halts: AtomicUsize,
     pub stopping: AtomicBool,
 }
 
@@ -137,13 +144,22 @@ impl Shared {
         self.directory.read().links.get(&key).cloned()
     }
 
-    /// Something went wrong with a packet of this transport: its room is over.
+    /// Something went wrong with what was done for this transport: its room is over. Where it was for none, no
+    /// room is to blame.
     pub fn fault(&self, key: Option<TransportKey>) {
+        let Some(link) = key.and_then(|key| self.link(key)) else { return self.count("lane-fault") };
         self.count("plane-fault");
-        let Some(link) = key.and_then(|key| self.link(key)) else { return };
         if !link.room.faulty.swap(true, Ordering::Relaxed) {
             self.faults.lock().push(link.room.number);
+            self.halts.fetch_add(1, Ordering::SeqCst);
         }
+    }
+
+    /// The transports of faulty rooms.
+    pub fn halted(&self) -> FxHashSet<TransportKey> {
+        let directory = self.directory.read();
+        let faulty = directory.links.values().filter(|link| link.room.faulty.load(Ordering::Relaxed));
+        faulty.map(|link| link.key).collect()
     }
 
     /// Have the worker that ticks this lane look at it.

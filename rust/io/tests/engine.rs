@@ -11,7 +11,7 @@ use pysfu_plane_core::parameters::{
 };
 use pysfu_plane_core::srtp::{Profile, SrtpReceiver, SrtpSender};
 use pysfu_plane_core::stun::Consent;
-use pysfu_plane_io::Engine;
+use pysfu_plane_io::{At, Engine};
 use rustix::net::sockopt::set_socket_reuseport;
 use rustix::net::{AddressFamily, SocketType};
 
@@ -220,8 +220,7 @@ fn muting_reaches_mirrors() {
 fn a_fault_ends_one_room_and_nothing_else() {
     let call = Call::new(2);
     let (mut faulty, mut sound) = (call.peer(1, 5), call.peer(2, 6));
-    let lane = call.engine.lane_of_transport(1);
-    call.engine.control(lane, |plane| plane.fails = Some(1)).unwrap();
+    call.engine.control(call.engine.at_transport(1), |plane| plane.fails = Some(1)).unwrap();
     call.publish(&sound);
     let mut viewer = call.peer(3, 6);
     call.subscribe(&viewer);
@@ -248,6 +247,50 @@ fn a_fault_ends_one_room_and_nothing_else() {
     fresh.send();
     call.until(|| call.engine.counters().received == received + 51);
     assert!(call.engine.take_faults().is_empty());
+}
+
+#[test]
+fn a_fault_by_the_clock_ends_one_room_and_others_keep_their_time() {
+    let call = Call::new(1);
+    let (_failing, mut sound) = (call.peer(1, 5), call.peer(2, 6));
+    call.publish(&sound);
+    call.engine.control(At::default(), |plane| plane.fails_by_clock = Some(1)).unwrap();
+    let faults = std::cell::RefCell::new(Vec::new());
+    call.until(|| {
+        faults.borrow_mut().append(&mut call.engine.take_faults());
+        !faults.borrow().is_empty()
+    });
+    assert_eq!(*faults.borrow(), [5]);
+    // What is missing is asked for: that is done by the clock, after what fails.
+    sound.send();
+    sound.sent += 1;
+    sound.send();
+    let mut buffer = [0; 2048];
+    while !(sound.socket.recv(&mut buffer).unwrap() > 1 && buffer[1] == 205) {}
+    assert_eq!(call.engine.counters().dropped.get("plane-fault"), Some(&1));
+    // Who joins the room that has failed is left alone as well, until it is gone.
+    call.peer(3, 5);
+    call.engine.control(At::default(), |plane| plane.fails_by_clock = Some(3)).unwrap();
+    sound.sent += 1;
+    sound.send();
+    while !(sound.socket.recv(&mut buffer).unwrap() > 1 && buffer[1] == 205) {}
+    assert_eq!(call.engine.counters().dropped.get("plane-fault"), Some(&1));
+}
+
+#[test]
+fn a_fault_of_control_is_laid_at_whose_it_was() {
+    let call = Call::new(1);
+    let (mut innocent, _guilty) = (call.peer(1, 5), call.peer(2, 6));
+    innocent.send();
+    call.until(|| call.engine.counters().received == 1);
+    call.engine.control(At::default(), |_| panic!("of nobody")).unwrap_err();
+    assert!(call.engine.take_faults().is_empty());
+    assert_eq!(call.engine.counters().dropped.get("lane-fault"), Some(&1));
+    call.engine.control(call.engine.at_transport(2), |_| panic!("of room 6")).unwrap_err();
+    assert_eq!(call.engine.take_faults(), [6]);
+    // A packet of nobody that is known is not whoever's was before it.
+    innocent.send();
+    call.until(|| call.engine.counters().received == 2);
 }
 
 #[test]
@@ -340,7 +383,7 @@ fn control_and_packets_do_not_disturb_each_other() {
     call.engine.set_muted(CAMERA, false).unwrap();
     call.engine.close_publication(CAMERA).unwrap();
     let (mut publisher, mut viewer) = (call.peer(40, 0), call.peer(41, 0));
-    assert_ne!(call.engine.lane_of_transport(40), call.engine.lane_of_transport(41));
+    assert_ne!(call.engine.at_transport(40).lane, call.engine.at_transport(41).lane);
     call.publish(&publisher);
     call.subscribe(&viewer);
     for count in 0..50 {

@@ -14,7 +14,7 @@ use pyo3::types::{PyBytes, PyDict};
 use pysfu_plane_core::parameters::{Layer, PublicationKey, SubscriptionKey, TransportKey};
 use pysfu_plane_core::plane::Plane as CorePlane;
 use pysfu_plane_core::stun::Consent;
-use pysfu_plane_io::{Datagram, Engine, Fault};
+use pysfu_plane_io::{At, Datagram, Engine, Fault};
 
 use values::{
     PyEvent, PyKeys, PyLayer, PyProbe, PyPublication, PySubscription, Sent, encoding_stats, event,
@@ -214,18 +214,18 @@ impl Plane {
         at_once: bool,
     ) -> PyResult<()> {
         let target = target.map(|layer| Layer { spatial: layer.spatial, temporal: layer.temporal });
-        let lane = self.engine.lane_of_subscription(subscription);
-        self.on_lane(py, lane, |plane| plane.set_target(subscription, target, at_once))
+        let at = self.engine.at_subscription(subscription);
+        self.on_lane(py, at, |plane| plane.set_target(subscription, target, at_once))
     }
 
     fn set_estimate(&self, py: Python<'_>, transport: TransportKey, estimate_bps: i64) -> PyResult<()> {
-        let lane = self.engine.lane_of_transport(transport);
-        self.on_lane(py, lane, |plane| plane.set_estimate(transport, estimate_bps))
+        let at = self.engine.at_transport(transport);
+        self.on_lane(py, at, |plane| plane.set_estimate(transport, estimate_bps))
     }
 
     fn sent_bytes(&self, py: Python<'_>, transport: TransportKey) -> PyResult<i64> {
-        let lane = self.engine.lane_of_transport(transport);
-        self.on_lane(py, lane, |plane| plane.sent_bytes(transport))
+        let at = self.engine.at_transport(transport);
+        self.on_lane(py, at, |plane| plane.sent_bytes(transport))
     }
 
     fn send_probe(
@@ -236,8 +236,8 @@ impl Plane {
         now_us: i64,
     ) -> PyResult<Option<Packets>> {
         let probe = probe.into();
-        let lane = self.engine.lane_of_transport(transport);
-        Ok(self.run(py, lane, |plane| plane.send_probe(transport, probe, now_us))?.1)
+        let at = self.engine.at_transport(transport);
+        Ok(self.run(py, at, |plane| plane.send_probe(transport, probe, now_us))?.1)
     }
 
     /// When to call again, None while nothing waits, and what is to be sent. Threads do it by themselves.
@@ -245,7 +245,7 @@ impl Plane {
         if self.engine.is_running() {
             return Ok((None, None));
         }
-        self.run(py, 0, |plane| plane.pump(now_us))
+        self.run(py, At::default(), |plane| plane.pump(now_us))
     }
 
     fn request_keyframe(
@@ -254,14 +254,14 @@ impl Plane {
         publication: PublicationKey,
         rid: &str,
     ) -> PyResult<Option<Packets>> {
-        let lane = self.engine.lane_of_publication(publication);
-        Ok(self.run(py, lane, |plane| plane.request_keyframe(publication, rid))?.1)
+        let at = self.engine.at_publication(publication);
+        Ok(self.run(py, at, |plane| plane.request_keyframe(publication, rid))?.1)
     }
 
     /// Spatial and temporal number, rid and bits per second of each layer that flows, lowest first.
     fn layers(&self, py: Python<'_>, publication: PublicationKey) -> PyResult<Vec<(i64, i64, String, i64)>> {
-        let lane = self.engine.lane_of_publication(publication);
-        let layers = self.on_lane(py, lane, |plane| plane.layers(publication))?.into_iter();
+        let at = self.engine.at_publication(publication);
+        let layers = self.on_lane(py, at, |plane| plane.layers(publication))?.into_iter();
         let of = |(layer, rid, rate): (Layer, Arc<str>, i64)| {
             (layer.spatial, layer.temporal, rid.to_string(), rate)
         };
@@ -276,8 +276,8 @@ impl Plane {
         now_us: i64,
         arrival_us: i64,
     ) -> PyResult<Option<Packets>> {
-        let lane = self.engine.lane_of_transport(transport);
-        Ok(self.run(py, lane, |plane| plane.receive(transport, packet, now_us, arrival_us))?.1)
+        let at = self.engine.at_transport(transport);
+        Ok(self.run(py, at, |plane| plane.receive(transport, packet, now_us, arrival_us))?.1)
     }
 
     /// Threads do it by themselves.
@@ -285,7 +285,7 @@ impl Plane {
         if self.engine.is_running() {
             return Ok(None);
         }
-        Ok(self.run(py, 0, |plane| plane.tick(now_us))?.1)
+        Ok(self.run(py, At::default(), |plane| plane.tick(now_us))?.1)
     }
 
     /// The name of each event's class and its fields.
@@ -301,8 +301,8 @@ impl Plane {
         py: Python<'py>,
         publication: PublicationKey,
     ) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let lane = self.engine.lane_of_publication(publication);
-        let stats = self.on_lane(py, lane, |plane| plane.publication_stats(publication))?;
+        let at = self.engine.at_publication(publication);
+        let stats = self.on_lane(py, at, |plane| plane.publication_stats(publication))?;
         stats.iter().map(|stats| encoding_stats(py, stats)).collect()
     }
 
@@ -312,8 +312,8 @@ impl Plane {
         py: Python<'py>,
         subscription: SubscriptionKey,
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let lane = self.engine.lane_of_subscription(subscription);
-        let stats = self.on_lane(py, lane, |plane| plane.subscription_stats(subscription).cloned())?;
+        let at = self.engine.at_subscription(subscription);
+        let stats = self.on_lane(py, at, |plane| plane.subscription_stats(subscription).cloned())?;
         stats.map(|stats| subscription_stats(py, &stats)).transpose()
     }
 
@@ -336,12 +336,12 @@ impl Plane {
     fn on_lane<T: Send>(
         &self,
         py: Python<'_>,
-        lane: usize,
+        at: At,
         act: impl FnOnce(&mut CorePlane) -> T + Send,
     ) -> PyResult<T> {
-        let done = match self.engine.try_control(lane, act) {
+        let done = match self.engine.try_control(at, act) {
             Ok(done) => done,
-            Err(act) => py.detach(|| self.engine.control(lane, act)),
+            Err(act) => py.detach(|| self.engine.control(at, act)),
         };
         done.map_err(fault)
     }
@@ -350,10 +350,10 @@ impl Plane {
     fn run<T: Send>(
         &self,
         py: Python<'_>,
-        lane: usize,
+        at: At,
         act: impl FnOnce(&mut CorePlane) -> T + Send,
     ) -> PyResult<(T, Option<Packets>)> {
-        let done = self.on_lane(py, lane, act);
+        let done = self.on_lane(py, at, act);
         if self.engine.is_running() {
             return Ok((done?, None));
         }
