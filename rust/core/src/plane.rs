@@ -22,6 +22,8 @@ use crate::rtcp;
 use crate::srtp::SrtpReceiver;
 use crate::twcc::TwccRecorder;
 
+/// Random numbers that `open_subscription` draws at most.
+pub const DRAWS: usize = 2;
 /// Audio is not sent again: its cache only tells what has overtaken a first packet.
 const AUDIO_CACHED: usize = 64;
 
@@ -256,7 +258,7 @@ impl Plane {
 
     // --- subscriptions -------------------------------------------------------------------------
 
-    /// `draw` gives the first sequence numbers: random ones below 2^15.
+    /// `draw` gives the first sequence numbers: random ones below 2^15, `DRAWS` at most.
     pub fn open_subscription(
         &mut self,
         key: SubscriptionKey,

@@ -3,6 +3,7 @@
 
 mod values;
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use pysfu_plane_core::parameters::{Layer, PublicationKey, SubscriptionKey, TransportKey};
-use pysfu_plane_core::plane::Plane as CorePlane;
+use pysfu_plane_core::plane::{DRAWS, Plane as CorePlane};
 use pysfu_plane_core::stun::Consent;
 use pysfu_plane_io::{At, Datagram, Engine, Fault};
 
@@ -32,6 +33,9 @@ type Upward = (usize, String, u16, u32, Py<PyBytes>, i64, i64);
 struct Plane {
     engine: Engine,
     draw: Py<PyAny>,
+    /// Drawn before and not needed. Nobody may wait for the interpreter while a lane waits for a number, so they are
+    /// drawn before; none is left out, so that a seed gives the same ones whatever is opened.
+    drawn: Mutex<VecDeque<u16>>,
 }
 
 #[pymethods]
@@ -39,7 +43,7 @@ impl Plane {
     /// `ssrc` is the server's own; `draw()` gives a random number below 2^15.
     #[new]
     fn new(ssrc: u32, draw: Py<PyAny>, cache_packets: usize) -> PyResult<Self> {
-        Ok(Self { engine: Engine::new(ssrc, cache_packets)?, draw })
+        Ok(Self { engine: Engine::new(ssrc, cache_packets)?, draw, drawn: Mutex::default() })
     }
 
     // --- sockets and threads -------------------------------------------------------------------
@@ -190,16 +194,15 @@ impl Plane {
         subscription: SubscriptionKey,
         config: PySubscription,
     ) -> PyResult<()> {
-        let failed = Mutex::new(None);
-        let draw = || {
-            Python::attach(|py| self.draw.call0(py)?.extract(py)).unwrap_or_else(|error: PyErr| {
-                *failed.lock() = Some(error);
-                0
-            })
-        };
+        let mut drawn = std::mem::take(&mut *self.drawn.lock());
+        while drawn.len() < DRAWS {
+            drawn.push_back(self.draw.call0(py)?.extract(py)?);
+        }
         let config = config.into();
-        py.detach(|| self.engine.open_subscription(subscription, config, draw)).map_err(fault)?;
-        failed.into_inner().map_or(Ok(()), Err)
+        let draw = || drawn.pop_front().unwrap_or_default();
+        let done = py.detach(|| self.engine.open_subscription(subscription, config, draw));
+        self.drawn.lock().append(&mut drawn);
+        done.map_err(fault)
     }
 
     fn close_subscription(&self, py: Python<'_>, subscription: SubscriptionKey) -> PyResult<()> {
