@@ -11,6 +11,7 @@ mod engine;
 mod lane;
 #[allow(unsafe_code)]
 mod mmsg;
+mod patience;
 mod placement;
 #[allow(unsafe_code)]
 mod priority;

@@ -11,11 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use pysfu_plane_core::hub::{Counters, Envelope, Outbox};
 use pysfu_plane_core::parameters::TransportKey;
 use rustc_hash::FxHashMap;
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::time::Timespec;
 
-use crate::mmsg::{self, BATCH, Message, RawAddress, now_us};
+use crate::mmsg::{self, BATCH, Message, RawAddress};
+use crate::patience::Patience;
 
 /// Of one message: the kernel takes 128, older ones 64.
 const SEGMENTS: usize = 64;
@@ -27,11 +26,6 @@ const SEGMENT_BYTES: usize = 1440;
 const SMALL_SEGMENT_BYTES: usize = 1232;
 /// Datagrams of one batch of messages.
 const SLICES: usize = 256;
-
-/// A full socket is waited for so long at most, and for this part of the time in all: the end of a burst is worth
-/// that, and a link that is too narrow for what is sent must not keep back what comes in.
-const PATIENCE_US: i64 = 2_000;
-const PATIENCE_PART: i64 = 8;
 
 /// A socket that datagrams are sent from.
 pub struct Socket {
@@ -61,40 +55,6 @@ impl Route {
     fn refused(&self, segment: u16) {
         let small = usize::from(segment) <= SMALL_SEGMENT_BYTES;
         self.largest.set(if small { 0 } else { SMALL_SEGMENT_BYTES });
-    }
-}
-
-/// How long full sockets may still be waited for.
-#[derive(Default)]
-struct Patience {
-    left_us: i64,
-    at_us: i64,
-}
-
-impl Patience {
-    /// How long a socket may be waited for now.
-    fn most_us(&mut self, now_us: i64) -> i64 {
-        self.left_us = PATIENCE_US.min(self.left_us + (now_us - self.at_us) / PATIENCE_PART);
-        self.at_us = now_us;
-        self.left_us
-    }
-
-    fn waited(&mut self, now_us: i64) {
-        self.left_us -= now_us - self.at_us;
-        self.at_us = now_us;
-    }
-
-    /// Wait until a socket takes more. False where the time for that is used up.
-    fn wait(&mut self, socket: &Socket) -> bool {
-        let most_us = self.most_us(now_us());
-        if most_us <= 0 {
-            return false;
-        }
-        let most = Timespec { tv_sec: 0, tv_nsec: most_us * 1000 };
-        // Whatever comes of it, the socket is asked once more: it may take some though it is not half empty yet.
-        let _ = poll(&mut [PollFd::new(&socket.descriptor, PollFlags::OUT)], Some(&most));
-        self.waited(now_us());
-        true
     }
 }
 
@@ -132,7 +92,7 @@ impl Routes {
     /// Send everything that has a route; what has none stays in the outbox. What one transport gets keeps its
     /// order. `own` are the sender's sockets, one for each bound address, empty where it has none.
     ///
-    /// What a full socket does not take within `PATIENCE_US` is dropped and counted. Who loses by that comes first
+    /// What a full socket does not take while there is patience is dropped and counted. Who loses by that comes first
     /// the next time, so that it does not hit the same ones again.
     pub fn send(&mut self, out: &mut Outbox, counters: &mut Counters, own: &[Arc<Socket>]) {
         if self.by_transport.is_empty() || out.envelopes.is_empty() {
@@ -223,7 +183,7 @@ impl Sending<'_> {
             }
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::INTR) => 0,
-                Some(Errno::AGAIN) if self.patience.wait(socket) => 0,
+                Some(Errno::AGAIN) if self.patience.wait(socket.descriptor.as_fd()) => 0,
                 Some(Errno::AGAIN | Errno::NOBUFS) => {
                     // Nothing of this batch would fit either.
                     (0..datagrams).for_each(|_| self.counters.drop("send-buffer-full"));
@@ -480,28 +440,11 @@ mod tests {
         // What else the machine does may keep the link's queue from being emptied in time, but not each time.
         let waited_and_all_went = (0..50).any(|_| {
             std::thread::sleep(Duration::from_millis(20));
-            let (mut counters, before_us) = (Counters::default(), routes.patience.at_us);
+            let (mut counters, before_us) = (Counters::default(), routes.patience.at_us());
             routes.send(&mut burst(), &mut counters, &[]);
-            routes.patience.at_us > before_us && counters.dropped.is_empty()
+            routes.patience.at_us() > before_us && counters.dropped.is_empty()
         });
         assert!(waited_and_all_went);
-    }
-
-    #[test]
-    fn a_socket_that_stays_full_is_waited_for_a_part_of_the_time() {
-        let mut patience = Patience::default();
-        let (mut now_us, mut waited_us) = (1_000_000, 0);
-        for _ in 0..1000 {
-            let most_us = patience.most_us(now_us);
-            assert!(most_us <= PATIENCE_US);
-            waited_us += most_us.max(0);
-            now_us += most_us.max(0);
-            patience.waited(now_us);
-            now_us += 500;
-        }
-        assert!(waited_us <= PATIENCE_US + 1000 * 500 / PATIENCE_PART);
-        // And after a while as long as ever.
-        assert_eq!(patience.most_us(now_us + PATIENCE_US * PATIENCE_PART), PATIENCE_US);
     }
 
     #[test]
