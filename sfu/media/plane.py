@@ -294,6 +294,11 @@ class Routes(Protocol):
 
     def clear_route(self, transport: int) -> None: ...
 
+    def expect_checks(self, ufrag: str) -> None:
+        """Connectivity checks that name this ufrag of ours go up; those that name no such one are dropped."""
+
+    def refuse_checks(self, ufrag: str) -> None: ...
+
     def set_consent(
         self, transport: int, host: str, port: int, scope: int, username: str, password: str, checked_us: int
     ) -> None:

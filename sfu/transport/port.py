@@ -128,7 +128,7 @@ class TransportPort:
         key = TransportKey(next(self._keys))
         peer = PeerTransport(self, key, observer, IceAgent(self._unused(), self._consent_timeout_us))
         self._peers[key] = peer
-        self._by_ufrag[peer.ice_ufrag] = peer
+        self._name(peer)
         return peer
 
     def send(self, transport: TransportKey, packet: bytes) -> None:
@@ -161,6 +161,8 @@ class TransportPort:
         lifted = LiftedPaths(routes, self._came_up, self.send)
         lifted.start(self._sockets, self._threads)
         self._lifted = lifted
+        for ufrag in self._by_ufrag:
+            routes.expect_checks(ufrag)
 
     def lifted_bytes(self, transport: TransportKey) -> tuple[int, int]:
         """Bytes that the plane sent to, and received from, a transport's peer by itself."""
@@ -177,9 +179,9 @@ class TransportPort:
     def restart(self, peer: PeerTransport) -> None:
         """Give a transport new local ICE credentials; at most one older pair stays valid."""
         if peer.agent.previous is not None:
-            self._by_ufrag.pop(peer.agent.previous.ufrag, None)
+            self._unname(peer.agent.previous.ufrag)
         peer.agent.restart(self._unused())
-        self._by_ufrag[peer.ice_ufrag] = peer
+        self._name(peer)
         self.agree(peer)
 
     def agree(self, peer: PeerTransport) -> None:
@@ -199,7 +201,7 @@ class TransportPort:
         self._peers.pop(peer.key, None)
         for credentials in (peer.agent.local, peer.agent.previous):
             if credentials is not None:
-                self._by_ufrag.pop(credentials.ufrag, None)
+                self._unname(credentials.ufrag)
         for path in peer.agent.paths:
             if self._by_address.get(path.key) is peer:
                 self._disown(path)
@@ -319,11 +321,22 @@ class TransportPort:
                 if isinstance(verdict.evicted, TcpPath):
                     verdict.evicted.close()
             if verdict.retired is not None:
-                self._by_ufrag.pop(verdict.retired, None)
+                self._unname(verdict.retired)
             self._route(peer)
             self.agree(peer)
             peer.checked()
         path.send(verdict.answer)
+
+    def _name(self, peer: PeerTransport) -> None:
+        """Checks that name its present ufrag are this peer's."""
+        self._by_ufrag[peer.ice_ufrag] = peer
+        if self._lifted is not None:
+            self._lifted.routes.expect_checks(peer.ice_ufrag)
+
+    def _unname(self, ufrag: str) -> None:
+        self._by_ufrag.pop(ufrag, None)
+        if self._lifted is not None:
+            self._lifted.routes.refuse_checks(ufrag)
 
     def _learn(self, peer: PeerTransport, path: Path) -> None:
         """An authenticated check has proven `path`: what comes from there is this peer's."""

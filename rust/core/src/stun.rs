@@ -96,6 +96,22 @@ impl Consent {
     }
 }
 
+/// The ufrag of ours that a check names; None where it names none. Nothing else about it is looked at.
+pub fn named(data: &[u8]) -> Option<&[u8]> {
+    if data.len() < HEADER_BYTES || u32_at(data, 4) != MAGIC_COOKIE {
+        return None;
+    }
+    let mut rest = &data[HEADER_BYTES..];
+    while let [a, b, c, d, after @ ..] = rest {
+        let size = usize::from(u16::from_be_bytes([*c, *d]));
+        if u16::from_be_bytes([*a, *b]) == USERNAME {
+            return after.get(..size)?.split(|byte| *byte == b':').next();
+        }
+        rest = after.get(size.div_ceil(4) * 4..)?;
+    }
+    None
+}
+
 fn parse(data: &[u8]) -> Parsed<Request<'_>> {
     const WRONG: ParseError = ParseError("stun-check");
     if !(HEADER_BYTES..=MAX_BYTES).contains(&data.len())
@@ -221,6 +237,9 @@ mod tests {
         let parsed = parse(&REQUEST).unwrap();
         assert_eq!(parsed.username, b"evtj:h6vY");
         assert!(parsed.controlled);
+        assert_eq!(named(&REQUEST), Some(&b"evtj"[..]));
+        assert_eq!(named(&REQUEST[..60]), None);
+        assert_eq!(named(&REQUEST[1..]), None);
         assert_eq!(u32_at(&REQUEST, parsed.fingerprint_at + 4), fingerprint(&REQUEST, parsed.fingerprint_at));
         let given = &REQUEST[parsed.integrity_at + 4..][..20];
         hmac::verify(&consent.key, &signed(&REQUEST, parsed.integrity_at), given).unwrap();
@@ -271,6 +290,7 @@ mod tests {
         #[test]
         fn any_datagram_is_read_within_bounds(mut data: Vec<u8>) {
             consent().answer(&data, from(), &mut Vec::new());
+            named(&data);
             if data.len() >= HEADER_BYTES {
                 data.truncate(data.len() / 4 * 4);
                 let length = (data.len() - HEADER_BYTES) as u16;
@@ -278,6 +298,7 @@ mod tests {
                 data[2..4].copy_from_slice(&length.to_be_bytes());
                 data[4..8].copy_from_slice(&MAGIC_COOKIE.to_be_bytes());
                 consent().answer(&data, from(), &mut Vec::new());
+                named(&data);
             }
         }
     }

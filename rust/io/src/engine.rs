@@ -174,6 +174,16 @@ impl Engine {
         self.shared.directory.write().by_address.remove(&from);
     }
 
+    /// Checks that name this ufrag are for the owner to decide about, as far as they are not answered here. Those
+    /// that name none such are nobody's: a stranger's are dropped before they take room of somebody's.
+    pub fn expect_checks(&self, ufrag: &str) {
+        self.shared.directory.write().ufrags.insert(ufrag.as_bytes().into());
+    }
+
+    pub fn refuse_checks(&self, ufrag: &str) {
+        self.shared.directory.write().ufrags.remove(ufrag.as_bytes());
+    }
+
     /// The peer was checked at `from`. Answer further checks from there by `consent`.
     pub fn set_consent(&self, key: TransportKey, from: SocketAddr, consent: Consent, checked_us: i64) {
         let link = self.link(key);

@@ -70,6 +70,8 @@ impl Link {
 pub struct Directory {
     pub links: FxHashMap<TransportKey, Arc<Link>>,
     pub by_address: FxHashMap<SocketAddr, Arc<Link>>,
+    /// What checks have to name to be anybody's.
+    pub ufrags: FxHashSet<Box<[u8]>>,
 }
 
 /// Wakes one worker from its wait for datagrams.

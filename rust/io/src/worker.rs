@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use pysfu_plane_core::stun::named;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
@@ -167,6 +168,10 @@ impl Worker {
                     {
                         link.checked_us.store(now_us, Ordering::Relaxed);
                         self.shared.desks[self.number].answer(place, from, &self.answer);
+                        continue;
+                    }
+                    if !named(data).is_some_and(|ufrag| directory.ufrags.contains(ufrag)) {
+                        self.shared.count("stun-unknown-ufrag");
                         continue;
                     }
                     true

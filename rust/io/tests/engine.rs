@@ -321,14 +321,27 @@ fn what_is_not_media_goes_up_and_what_has_no_route_too() {
 }
 
 #[test]
-fn a_check_that_nobody_else_could_make_renews_consent() {
+fn checks_go_up_that_somebody_expects_and_consent_has_run_out_for() {
     let call = Call::new(1);
     let peer = call.peer(1, 0);
     let from = peer.socket.local_addr().unwrap();
     call.engine.set_consent(1, from, Consent::new("ours:theirs", "password"), 5);
     // Nobody has renewed it for so long that the next one is to be decided about.
-    peer.socket.send(&[0; 20]).unwrap();
+    let check = |ufrag: &[u8; 4]| {
+        let header = [0, 1, 0, 12, 0x21, 0x12, 0xA4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+        peer.socket.send(&[&header[..], &[0, 6, 0, 7], ufrag, b":oe\0"].concat()).unwrap();
+    };
+    check(b"ours");
+    call.until(|| call.engine.counters().dropped.get("stun-unknown-ufrag") == Some(&1));
+    call.engine.expect_checks("ours");
+    check(b"ours");
     call.until(|| call.engine.take_upward(1).0.len() == 1);
+    check(b"sour");
+    call.until(|| call.engine.counters().dropped.get("stun-unknown-ufrag") == Some(&2));
+    call.engine.refuse_checks("ours");
+    check(b"ours");
+    call.until(|| call.engine.counters().dropped.get("stun-unknown-ufrag") == Some(&3));
+    assert!(call.engine.take_upward(1).0.is_empty());
     assert_eq!(call.engine.checked_us(1), 5);
     call.engine.withdraw_consent(1);
     call.engine.forget(1);

@@ -113,6 +113,16 @@ impl Plane {
         Ok(())
     }
 
+    /// Checks that name this ufrag of ours go up, as far as they are not answered here; others are dropped.
+    fn expect_checks(&self, ufrag: &str) {
+        self.engine.expect_checks(ufrag);
+    }
+
+    /// Checks that name this ufrag are nobody's.
+    fn refuse_checks(&self, ufrag: &str) {
+        self.engine.refuse_checks(ufrag);
+    }
+
     /// The peer was checked at this address. Further checks from there that carry `username`, signed with
     /// `password`, are answered here.
     #[allow(clippy::too_many_arguments)]

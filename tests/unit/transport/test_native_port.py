@@ -198,12 +198,17 @@ async def test_media_before_the_keys_waits_for_them() -> None:
 async def test_strangers_are_dropped_and_counted(threads: int) -> None:
     async with open_call(threads) as call:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-            for data in (b"\x80" + bytes(30), b"\x16" + bytes(30), b"\x50" + bytes(30), b""):
+            check = stun.build(stun.BINDING_REQUEST, bytes(12), [(stun.USERNAME, b"nobody:peer")], "p" * 24)
+            for data in (b"\x80" + bytes(30), b"\x16" + bytes(30), b"\x50" + bytes(30), b"", check):
                 stranger.sendto(data, ("127.0.0.1", call.port.port))
             async with asyncio.timeout(5):
-                while sum(call.plane.counters().dropped.values()) < 4:
+                while sum(call.plane.counters().dropped.values()) < 5:
                     await asyncio.sleep(0.005)
-        assert call.plane.counters().dropped == {"unknown-address": 2, "unknown-datagram": 2}
+        assert call.plane.counters().dropped == {
+            "unknown-address": 2,
+            "unknown-datagram": 2,
+            "stun-unknown-ufrag": 1,
+        }
 
 
 async def test_handshakes_and_data_channels_go_up() -> None:

@@ -25,6 +25,7 @@ class Table:
         self.learnt: dict[tuple[str, int, int], int] = {}
         self.agreed: dict[int, tuple[str, str]] = {}
         self.renewed_us = 0
+        self.expected: set[str] = set()
         self.forgotten: list[int] = []
         self.groups: list[list[socket.socket]] = []
         self.upward: list[Upward] = []
@@ -55,6 +56,12 @@ class Table:
 
     def unlearn(self, host: str, port: int, scope: int) -> None:
         del self.learnt[host, port, scope]
+
+    def expect_checks(self, ufrag: str) -> None:
+        self.expected.add(ufrag)
+
+    def refuse_checks(self, ufrag: str) -> None:
+        self.expected.remove(ufrag)
 
     def set_consent(
         self, transport: int, host: str, port: int, scope: int, username: str, password: str, checked_us: int
@@ -124,6 +131,24 @@ async def test_checks_that_the_plane_answers_keep_consent_and_a_restart_takes_th
         await client.close()
 
 
+async def test_the_plane_knows_whose_checks_may_come() -> None:
+    async with open_port() as port:
+        before = port.create(Observer())
+        table = Table()
+        port.follow(table)
+        after = port.create(Observer())
+        assert table.expected == {before.ice_ufrag, after.ice_ufrag}
+        first = after.ice_ufrag
+        after.restart_ice()
+        second = after.ice_ufrag
+        assert table.expected == {before.ice_ufrag, first, second}
+        after.restart_ice()
+        assert table.expected == {before.ice_ufrag, second, after.ice_ufrag}
+        await before.close()
+        await after.close()
+        assert table.expected == set()
+
+
 async def test_nothing_is_kept_of_a_tap_that_has_closed() -> None:
     async with open_port() as port:
         table = Table()
@@ -172,3 +197,20 @@ def test_the_native_plane_sends_by_itself_what_has_a_route() -> None:
     assert (len(routed.media), len(other.media)) == (2, 4)
     assert stage.plane.counters().forwarded == 8
     assert stage.routes.route_bytes(TransportKey(99)) == 0
+
+
+def test_random_numbers_that_are_not_needed_serve_the_next_subscription() -> None:
+    native = pytest.importorskip("sfu_plane")
+    stage, drawn = Stage(), 0
+
+    def draw() -> int:
+        nonlocal drawn
+        drawn += 1
+        return drawn
+
+    plane = native.Plane(1, draw, 16)
+    plane.open_publication(stage.publication, stage.config)
+    viewers = [stage.view(), stage.view()]
+    for viewer, so_many in ((viewers[0], 2), (viewers[0], 4), (viewers[1], 4)):
+        plane.open_subscription(viewer.key, stage.subscription(viewer))
+        assert drawn == so_many
