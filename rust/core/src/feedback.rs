@@ -28,7 +28,7 @@ impl Subscription {
     /// Answer a NACK by RTX. Spec: RFC 4588 section 4.
     pub fn retransmit(
         &mut self,
-        lost: &[u16],
+        lost: impl Iterator<Item = u16>,
         publication: &Publication,
         transport: &mut EgressTransport,
         now_us: i64,
@@ -37,10 +37,10 @@ impl Subscription {
         let newest = self.run().map_or(self.next_out - 1, |run| run.sequence.highest_out());
         let rtt_us = (self.stats.rtt_ms.unwrap_or(0.0) * 1000.0) as i64;
         let resend_us = rtt_us.clamp(RESEND_US, LONGEST_RESEND_US);
-        for seq in lost.iter().take(MOST_RESENT) {
+        for seq in lost.take(MOST_RESENT) {
             self.stats.nacks_received += 1;
             let Some(rtx_ssrc) = self.config.rtx_ssrc.filter(|_| self.connected) else { continue };
-            let out = unwrap(i64::from(*seq), newest, 16);
+            let out = unwrap(i64::from(seq), newest, 16);
             if self.resent.at(out).is_some_and(|at_us| now_us - at_us < resend_us) {
                 continue;
             }
@@ -49,7 +49,7 @@ impl Subscription {
                 continue;
             };
             if let Some(payload_type) = self.rtx_payload_type(packet.payload_type) {
-                if !self.resend(*seq, index, packet, (rtx_ssrc, payload_type), transport, now_us, hub) {
+                if !self.resend(seq, index, packet, (rtx_ssrc, payload_type), transport, now_us, hub) {
                     return;
                 }
                 self.resent.note(out, now_us);
