@@ -167,7 +167,7 @@ impl Subscription {
         }
         self.stats.plis_received += 1;
         if let Some(wanted) = self.wanted {
-            hub.ask(Event::KeyframeWanted {
+            hub.tell(Event::KeyframeWanted {
                 publication: publication.key,
                 rid: publication.encodings[wanted].stats.rid.clone(),
                 reason: if fir_seq.is_some() { "fir" } else { "pli" },
@@ -202,7 +202,7 @@ impl Subscription {
             let run = self.run().filter(|_| current.is_some());
             self.stats.current_rid =
                 run.map_or_else(String::new, |run| publication.encodings[run.encoding].stats.rid.to_string());
-            hub.events.push(Event::CurrentLayerChanged { subscription: self.key, layer: current });
+            hub.tell(Event::CurrentLayerChanged { subscription: self.key, layer: current });
         }
     }
 
@@ -254,7 +254,7 @@ impl Subscription {
         }
         if self.asked_us < 0 || now_us - self.asked_us >= REMIND_US {
             self.asked_us = now_us;
-            hub.ask(Event::KeyframeWanted {
+            hub.tell(Event::KeyframeWanted {
                 publication: publication.key,
                 rid: publication.encodings[wanted].stats.rid.clone(),
                 reason: if self.runs.is_empty() { "join" } else { "switch" },

@@ -32,6 +32,7 @@ mod demux;
 mod dependency_descriptor;
 mod egress;
 mod egress_transport;
+mod events;
 mod feedback;
 mod h264;
 mod ingress;

@@ -448,7 +448,7 @@ impl Plane {
                 receiving.stats.active = true;
                 let (rid, ssrc) = (receiving.stats.rid.clone(), receiving.stats.ssrc);
                 if !publication.mirror {
-                    self.hub.events.push(Event::EncodingStarted { publication: publication.key, rid, ssrc });
+                    self.hub.tell(Event::EncodingStarted { publication: publication.key, rid, ssrc });
                 }
                 self.reconsider(route.publication);
             }
@@ -507,7 +507,7 @@ impl Plane {
     // --- what is known -------------------------------------------------------------------------
 
     pub fn poll_events(&mut self) -> Vec<Event> {
-        let mut events = std::mem::take(&mut self.hub.events);
+        let mut events = self.hub.events.take();
         for id in self.publication_ids.values() {
             let publication = &mut self.publications[*id];
             if publication.audio_packets == 0 {

@@ -33,7 +33,7 @@ impl Plane {
                 let transport = &mut self.transports[id];
                 let results = transport.out.history.matched(&feedback);
                 if !results.is_empty() {
-                    self.hub.ask(Event::TransportFeedback { transport: transport.out.key, results });
+                    self.hub.tell(Event::TransportFeedback { transport: transport.out.key, results });
                 }
             }
             Rtcp::ReceiverReport { reports, .. } => self.receive_blocks(id, reports, now_us),
@@ -63,7 +63,7 @@ impl Plane {
                 subscriptions.sort_unstable();
                 subscriptions.dedup();
                 let transport = transport.out.key;
-                self.hub.ask(Event::RembReceived { transport, bitrate_bps, subscriptions });
+                self.hub.tell(Event::RembReceived { transport, bitrate_bps, subscriptions });
             }
             Rtcp::Goodbye { ssrcs } => {
                 for ssrc in rtcp::words(ssrcs) {
@@ -127,7 +127,7 @@ impl Plane {
             self.hub.copies.word(publication, Copied::Ended { rid: rid.clone() });
         }
         if !publication.mirror {
-            self.hub.events.push(Event::EncodingStopped { publication: publication.key, rid });
+            self.hub.tell(Event::EncodingStopped { publication: publication.key, rid });
         }
     }
 
@@ -205,7 +205,7 @@ impl Plane {
                     let gets = |each: &usize| self.subscriptions[*each].gets(index);
                     if publication.config.kind == Kind::Video && publication.subscriptions.iter().any(gets) {
                         let publication = publication.key;
-                        self.hub.ask(Event::KeyframeWanted { publication, rid, reason: "loss" });
+                        self.hub.tell(Event::KeyframeWanted { publication, rid, reason: "loss" });
                     }
                 }
             }
