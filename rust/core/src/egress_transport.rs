@@ -22,6 +22,10 @@ const NEAR: i64 = 1024;
 /// overrun, and sending what it dropped again and again would keep it so.
 const RESEND_SHARE: f64 = 0.3;
 const RESEND_BURST_US: f64 = 500_000.0;
+/// Without an estimate the same share of what was sent, and 100 kbit/s in any case. At once this much: the first
+/// keyframe, before which nothing was sent, may have lost all its packets.
+const RESEND_BURST_BYTES: f64 = 64_000.0;
+const RESEND_BYTES_PER_US: f64 = 0.0125;
 /// The pace until policy sets one: nothing waits.
 const UNLIMITED_BPS: i64 = 1_000_000_000;
 const PADDING: u8 = 0x20;
@@ -101,8 +105,11 @@ pub struct EgressTransport {
     pacer: Pacer<Queued>,
     /// Of packets with transport-wide numbers.
     pub sent_bytes: i64,
+    /// 0 until there is an estimate.
     resend_us_per_byte: f64,
     resend_free_us: f64,
+    resend_bytes: f64,
+    earned_us: i64,
 }
 
 impl EgressTransport {
@@ -118,6 +125,8 @@ impl EgressTransport {
             sent_bytes: 0,
             resend_us_per_byte: 0.0,
             resend_free_us: 0.0,
+            resend_bytes: RESEND_BURST_BYTES,
+            earned_us: 0,
         }
     }
 
@@ -197,8 +206,24 @@ impl EgressTransport {
         self.resend_us_per_byte = 8_000_000.0 / (RESEND_SHARE * estimate_bps as f64);
     }
 
-    /// Whether a retransmission is within its share of the estimate: then it is spent, else counted.
+    /// So much media was sent since this was called last: a share of it may be sent again.
+    pub fn earn(&mut self, sent_bytes: i64, now_us: i64) {
+        let earned =
+            RESEND_SHARE * sent_bytes as f64 + RESEND_BYTES_PER_US * (now_us - self.earned_us) as f64;
+        self.resend_bytes = (self.resend_bytes + earned).min(RESEND_BURST_BYTES);
+        self.earned_us = now_us;
+    }
+
+    /// Whether a retransmission is within its share: then it is spent, else counted.
     pub fn may_resend(&mut self, size: usize, now_us: i64, hub: &mut Hub) -> bool {
+        if self.resend_us_per_byte == 0.0 {
+            if self.resend_bytes < size as f64 {
+                hub.counters.drop("rtx-share");
+                return false;
+            }
+            self.resend_bytes -= size as f64;
+            return true;
+        }
         let free_us = self.resend_free_us.max(now_us as f64);
         if free_us - now_us as f64 > RESEND_BURST_US {
             hub.counters.drop("rtx-share");

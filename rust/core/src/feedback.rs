@@ -35,6 +35,8 @@ impl Subscription {
         hub: &mut Hub,
     ) {
         let newest = self.run().map_or(self.next_out - 1, |run| run.sequence.highest_out());
+        transport.earn(self.stats.bytes - self.earned_bytes, now_us);
+        self.earned_bytes = self.stats.bytes;
         let rtt_us = (self.stats.rtt_ms.unwrap_or(0.0) * 1000.0) as i64;
         let resend_us = rtt_us.clamp(RESEND_US, LONGEST_RESEND_US);
         for seq in lost.take(MOST_RESENT) {

@@ -11,7 +11,7 @@ from plane_harness import (
 )
 
 from sfu.media.plane import EncodingStarted, KeyframeWanted, RembReceived, TransportFeedback
-from sfu.rtp.rtcp import PictureLoss, Remb, TransportWideFeedback
+from sfu.rtp.rtcp import Nack, PictureLoss, Remb, TransportWideFeedback
 
 
 def test_what_a_viewer_says_again_and_again_is_told_once_and_takes_no_others_place() -> None:
@@ -58,3 +58,53 @@ def test_a_publisher_that_begins_anew_with_each_packet_is_told_of_once() -> None
     for number in range(300):
         stage.publish(rtp(0x5000 + number, 1, 0, vp8_payload(1, key=True)))
     assert stage.plane.poll_events() == [EncodingStarted(stage.publication, "", 0x5000 + 299)]
+
+
+def _clip(stage: Stage, camera: Camera, packets: int) -> None:
+    """So many more packets of a kilobyte."""
+    for number in range(packets):
+        payload = vp8_payload(camera.picture + 1 + number, size=1000)
+        stage.publish(rtp(camera.ssrc, camera.seq + number, camera.timestamp + 3000 * number, payload))
+    camera.seq += packets
+    camera.picture += packets
+    camera.timestamp += 3000 * packets
+
+
+def test_without_an_estimate_too_retransmissions_keep_to_a_share_of_what_was_sent() -> None:
+    stage = Stage()
+    viewer = stage.view()
+    camera = Camera(stage)
+    camera.send(key=True)
+    _clip(stage, camera, 500)
+
+    def ask() -> None:
+        for first in range(0, len(viewer.seqs), 200):
+            stage.feedback(viewer, Nack(1, viewer.ssrc, tuple(viewer.seqs[first : first + 200])))
+
+    def answered() -> int:
+        return sum(len(packet.payload) for packet in viewer.rtx)
+
+    stage.run(2000, ask)
+    # What there is to begin with and 100 kbit/s: nothing is sent meanwhile.
+    assert 80_000 < answered() < 64_000 + 25_000
+    assert stage.plane.counters().dropped["rtx-share"]
+    _clip(stage, camera, 100)
+    before = answered()
+    stage.run(20, ask)
+    assert 30_000 - 1100 < answered() - before < 30_000 + 1100
+
+
+def test_without_an_estimate_a_first_keyframe_and_ordinary_loss_are_repaired() -> None:
+    stage = Stage()
+    viewer = stage.view()
+    camera = Camera(stage)
+    camera.send(key=True)
+    _clip(stage, camera, 40)
+    stage.feedback(viewer, Nack(1, viewer.ssrc, tuple(viewer.seqs)))
+    assert len(viewer.rtx) == len(viewer.media)
+    # A twentieth is lost, and a twentieth of what is sent for it: 4 Mbit/s.
+    for _ in range(50):
+        stage.run(40, lambda: _clip(stage, camera, 10))
+        stage.feedback(viewer, Nack(1, viewer.ssrc, (viewer.seqs[-1], viewer.seqs[-7])))
+    assert len(viewer.rtx) == 42 + 100
+    assert "rtx-share" not in stage.plane.counters().dropped
