@@ -177,12 +177,12 @@ mod tests {
         #[test]
         fn any_bytes_parse_or_fail(first: Vec<u8>, then: Vec<u8>) {
             let known = parse(&first, None).ok().and_then(|each| each.structure);
-            if let Ok(descriptor) = parse(&then, known.as_ref()) {
-                if let Some(structure) = descriptor.structure.as_ref().or(known.as_ref()) {
-                    prop_assert!(structure.templates.len() <= MAX_TEMPLATES);
-                    for target in 0..structure.decode_targets {
-                        prop_assert!(structure.spatial_of_target(target) <= 3);
-                    }
+            if let Ok(descriptor) = parse(&then, known.as_ref())
+                && let Some(structure) = descriptor.structure.as_ref().or(known.as_ref())
+            {
+                prop_assert!(structure.templates.len() <= MAX_TEMPLATES);
+                for target in 0..structure.decode_targets {
+                    prop_assert!(structure.spatial_of_target(target) <= 3);
                 }
             }
         }

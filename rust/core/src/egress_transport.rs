@@ -103,6 +103,8 @@ pub struct EgressTransport {
     /// Next sequence number of the last SSRC of each MID.
     ended: FxHashMap<String, i64>,
     pacer: Pacer<Queued>,
+    /// Whether it is among those that wait.
+    pub waits: bool,
     /// Of packets with transport-wide numbers.
     pub sent_bytes: i64,
     /// 0 until there is an estimate.
@@ -122,6 +124,7 @@ impl EgressTransport {
             ended_order: VecDeque::new(),
             ended: FxHashMap::default(),
             pacer: Pacer::new(UNLIMITED_BPS),
+            waits: false,
             sent_bytes: 0,
             resend_us_per_byte: 0.0,
             resend_free_us: 0.0,
@@ -180,10 +183,12 @@ impl EgressTransport {
         if draft.number_at.is_some() {
             let size = hub.out.bytes.len() - draft.start + TAG_BYTES;
             if !self.pacer.passes(now_us, size, priority) {
-                let bytes = hub.out.bytes.split_off(draft.start);
+                if self.pacer.is_full() {
+                    return self.discard(draft, hub);
+                }
+                let bytes = hub.take_back(draft.start);
                 self.pacer.queue(Queued { draft, bytes }, size, priority);
-                hub.waiting.insert(self.key);
-                return;
+                return self.wait(hub);
             }
         }
         self.emit(draft, now_us, hub);
@@ -241,7 +246,15 @@ impl EgressTransport {
     /// Begin a cluster; `pump` and `pad` send it.
     pub fn start_probe(&mut self, now_us: i64, probe: Probe, hub: &mut Hub) {
         self.pacer.start_probe(now_us, probe);
-        hub.waiting.insert(self.key);
+        self.wait(hub);
+    }
+
+    /// The pacer has something to do later.
+    fn wait(&mut self, hub: &mut Hub) {
+        if !self.waits {
+            self.waits = true;
+            hub.waiting.push(self.key);
+        }
     }
 
     pub fn end_probe(&mut self) {
@@ -263,7 +276,7 @@ impl EgressTransport {
         self.pacer.begin_due();
         while let Some(Queued { mut draft, bytes }) = self.pacer.next_due(now_us) {
             draft.start = hub.out.bytes.len();
-            hub.out.bytes.extend_from_slice(&bytes);
+            hub.put_back(bytes);
             self.emit(draft, now_us, hub);
         }
         self.pacer.end_due();

@@ -1,12 +1,13 @@
 //! What all parts of a plane write to: packets that are to be sent, events, counters.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 pub use crate::events::Event;
 use crate::events::Events;
 use crate::ingress::SubscriptionId;
 use crate::mirror::Copies;
 use crate::parameters::TransportKey;
+use crate::srtp::MOST_BYTES;
 
 /// Of the whole plane. `dropped` counts by reason.
 #[derive(Clone, Debug, Default)]
@@ -55,19 +56,40 @@ impl Outbox {
     }
 }
 
+/// Packets' memory that is kept at most for those that pacers will hold back: 6 MB.
+const SPARES: usize = 4096;
+
 #[derive(Default)]
 pub struct Hub {
     pub out: Outbox,
     pub copies: Copies,
     pub counters: Counters,
     pub events: Events,
-    /// Transports whose pacers have something to do later.
-    pub waiting: BTreeSet<TransportKey>,
+    /// Transports whose pacers have something to do later, each once.
+    pub waiting: Vec<TransportKey>,
+    spares: Vec<Vec<u8>>,
     /// Subscriptions that have something to settle before their next turn.
     pub unsettled: VecDeque<SubscriptionId>,
 }
 
 impl Hub {
+    /// Take what lies at the end of the outbox from `start` on out of it.
+    pub fn take_back(&mut self, start: usize) -> Vec<u8> {
+        let mut bytes = self.spares.pop().unwrap_or_else(|| Vec::with_capacity(MOST_BYTES));
+        bytes.clear();
+        bytes.extend_from_slice(&self.out.bytes[start..]);
+        self.out.bytes.truncate(start);
+        bytes
+    }
+
+    /// Put it to the end of the outbox again.
+    pub fn put_back(&mut self, bytes: Vec<u8>) {
+        self.out.bytes.extend_from_slice(&bytes);
+        if self.spares.len() < SPARES {
+            self.spares.push(bytes);
+        }
+    }
+
     pub fn tell(&mut self, event: Event) {
         if !self.events.tell(event) {
             self.counters.drop("event-queue-full");

@@ -87,16 +87,21 @@ impl Cipher {
     pub fn open_rtcp(&self, ssrc: u32, word: u32, data: &mut [u8]) -> Option<usize> {
         match self {
             Self::Gcm { key, salt } => {
-                let (packet, _) = data.split_at_mut_checked(data.len().checked_sub(INDEX_BYTES)?)?;
-                let end = packet.len().checked_sub(GCM_TAG)?;
-                // Without the flag everything but the tag is only authenticated. Spec: RFC 7714 section 9.3.
-                let (head, body) =
-                    packet.split_at_mut_checked(if word & ENCRYPTED != 0 { RTCP_FIXED } else { end })?;
+                let end = data.len().checked_sub(GCM_TAG + INDEX_BYTES)?;
                 let nonce = rtcp_nonce(salt, ssrc, word & !ENCRYPTED);
-                let mut aad = Vec::with_capacity(head.len() + INDEX_BYTES);
-                aad.extend_from_slice(head);
-                aad.extend(word.to_be_bytes());
-                key.open_in_place(nonce, aead::Aad::from(aad), body).ok()?;
+                if word & ENCRYPTED != 0 {
+                    let (head, body) = data[..end + GCM_TAG].split_at_mut_checked(RTCP_FIXED)?;
+                    key.open_in_place(nonce, aead::Aad::from(rtcp_aad(head, word)), body).ok()?;
+                } else {
+                    // Everything but the tag is only authenticated, with the word after it: that takes the tag's
+                    // place. Spec: RFC 7714 section 9.3.
+                    let (head, tail) = data.split_at_mut_checked(end)?;
+                    let mut tag = [0; GCM_TAG];
+                    tag.copy_from_slice(tail.get(..GCM_TAG)?);
+                    tail[..INDEX_BYTES].copy_from_slice(&word.to_be_bytes());
+                    let all = head.len() + INDEX_BYTES;
+                    key.open_in_place(nonce, aead::Aad::from(&data[..all]), &mut tag).ok()?;
+                }
                 Some(end)
             }
             Self::CounterMode { key, salt, authentication } => {
@@ -114,9 +119,7 @@ impl Cipher {
         match self {
             Self::Gcm { key, salt } => {
                 let (head, body) = out.get_mut(start..)?.split_at_mut_checked(RTCP_FIXED)?;
-                let mut aad = [0; RTCP_FIXED + INDEX_BYTES];
-                aad[..RTCP_FIXED].copy_from_slice(head);
-                aad[RTCP_FIXED..].copy_from_slice(&word.to_be_bytes());
+                let aad = rtcp_aad(head, word);
                 let nonce = rtcp_nonce(salt, ssrc, word & !ENCRYPTED);
                 let tag = key.seal_in_place_separate_tag(nonce, aead::Aad::from(aad), body).ok()?;
                 out.extend_from_slice(tag.as_ref());
@@ -165,6 +168,14 @@ fn rtcp_nonce(salt: &[u8; 12], ssrc: u32, index: u32) -> aead::Nonce {
     xor(&mut iv[2..6], &ssrc.to_be_bytes());
     xor(&mut iv[8..12], &index.to_be_bytes());
     aead::Nonce::assume_unique_for_key(iv)
+}
+
+/// What is authenticated beside what is encrypted. Spec: RFC 7714 section 9.2.
+fn rtcp_aad(head: &[u8], word: u32) -> [u8; RTCP_FIXED + INDEX_BYTES] {
+    let mut aad = [0; RTCP_FIXED + INDEX_BYTES];
+    aad[..RTCP_FIXED].copy_from_slice(head);
+    aad[RTCP_FIXED..].copy_from_slice(&word.to_be_bytes());
+    aad
 }
 
 /// Spec: RFC 3711 section 4.1.1.
