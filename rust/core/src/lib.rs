@@ -37,6 +37,8 @@ mod feedback;
 mod h264;
 mod ingress;
 mod layers;
+#[cfg(test)]
+mod mutation;
 mod resent;
 mod run;
 mod srtp_crypto;

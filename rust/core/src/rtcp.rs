@@ -358,7 +358,61 @@ fn frame(packet_type: u8, count: u8, out: &mut Vec<u8>, body: impl FnOnce(&mut V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutation::mutated;
+    use proptest::collection::vec;
     use proptest::prelude::*;
+
+    /// Packets of every kind that is read, one after the other.
+    fn written() -> impl Strategy<Value = Vec<u8>> {
+        let block = ReportBlock { ssrc: 3, fraction_lost: 9, lost: -2, ..ReportBlock::default() };
+        let write = move |kind: u8, out: &mut Vec<u8>| match kind {
+            0 => sender_report(7, 1 << 40, 9, 10, 11, "PA_x", out),
+            1 => receiver_report(1, &[block; 3], out),
+            2 => nack(1, 2, &[5, 6, 9, 70, 71], out),
+            3 => picture_loss(1, 2, out),
+            4 => frame(PSFB, FMT_FIR, out, |out| {
+                out.extend([[0, 0, 0, 1, 0, 0, 0, 2, 9, 0, 0, 0]; 2].concat())
+            }),
+            5 => out.extend(*b"\x8f\xce\0\x06\0\0\0\x01\0\0\0\0REMB\x02\x06\0\x01\0\0\0\x09\0\0\0\x0a"),
+            6 => frame(BYE, 2, out, |out| pair(1, 2, out)),
+            _ => {
+                let arrivals = (0..30).map(|each| (each % 7 != 0).then_some(each * each * 1000)).collect();
+                let feedback = TransportWideFeedback {
+                    sender_ssrc: 1,
+                    media_ssrc: 2,
+                    base_seq: 0xFFF0,
+                    feedback_count: 3,
+                    reference_time_us: 0,
+                    arrivals,
+                };
+                transport_wide(&feedback, out);
+            }
+        };
+        vec(0..8u8, 1..5).prop_map(move |kinds| {
+            let mut out = Vec::new();
+            kinds.into_iter().for_each(|kind| write(kind, &mut out));
+            assert!(parse_compound(&out).unwrap().count() > 0);
+            out
+        })
+    }
+
+    /// Read everything that a datagram says; how much that is.
+    fn read(compound: Compound) -> usize {
+        let of = |packet| match packet {
+            Rtcp::SenderReport { reports, .. } | Rtcp::ReceiverReport { reports, .. } => {
+                blocks(reports).count()
+            }
+            Rtcp::Goodbye { ssrcs } | Rtcp::Remb { ssrcs, .. } => words(ssrcs).count(),
+            Rtcp::Nack { lost: numbers, .. } => lost(numbers).count(),
+            Rtcp::FullIntraRequest { entries: all, .. } => entries(all).count(),
+            Rtcp::PictureLoss { .. } => 1,
+            Rtcp::TransportWide(feedback) => {
+                assert_eq!(feedback.arrivals().count(), feedback.count);
+                feedback.count
+            }
+        };
+        compound.map(of).sum()
+    }
 
     fn only(data: &[u8]) -> Rtcp<'_> {
         let mut packets = parse_compound(data).unwrap();
@@ -432,7 +486,16 @@ mod tests {
                 let words = (data.len() / 4 - 1) as u16;
                 data[2..4].copy_from_slice(&words.to_be_bytes());
             }
-            let _ = parse_compound(&data);
+            if let Ok(compound) = parse_compound(&data) {
+                prop_assert!(read(compound) <= MAX_STATUSES + 17 * data.len() / 4);
+            }
+        }
+
+        #[test]
+        fn mutations_of_what_is_written_are_read_within_bounds(data in mutated(written())) {
+            if let Ok(compound) = parse_compound(&data) {
+                prop_assert!(read(compound) <= MAX_STATUSES + 17 * data.len() / 4);
+            }
         }
     }
 }

@@ -248,7 +248,32 @@ fn vector(symbols: &[u8], capacity: usize, bits: usize) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutation::mutated;
     use proptest::prelude::*;
+
+    fn written() -> impl Strategy<Value = Vec<u8>> {
+        let gaps = proptest::collection::vec(proptest::option::of(-300i64..700), 1..200);
+        gaps.prop_map(|gaps| {
+            let mut at = 7 * REFERENCE_US;
+            let step = |gap: Option<i64>| {
+                gap.map(|gap| {
+                    at += gap * DELTA_US;
+                    at
+                })
+            };
+            let feedback = TransportWideFeedback {
+                sender_ssrc: 1,
+                media_ssrc: 2,
+                base_seq: 3,
+                feedback_count: 4,
+                reference_time_us: 7 * REFERENCE_US,
+                arrivals: gaps.into_iter().map(step).collect(),
+            };
+            let mut body = Vec::new();
+            serialize_feedback(&feedback, &mut body);
+            body
+        })
+    }
 
     proptest! {
         #[test]
@@ -271,6 +296,14 @@ mod tests {
             prop_assert_eq!(head, (1, 2, base, count));
             prop_assert_eq!(parsed.reference_time_us, feedback.reference_time_us);
             prop_assert_eq!(parsed.arrivals().collect::<Vec<_>>(), feedback.arrivals);
+        }
+
+        #[test]
+        fn mutations_of_what_is_written_are_read_within_bounds(body in mutated(written())) {
+            if let Ok(feedback) = parse_feedback(&body, MAX_STATUSES) {
+                prop_assert!((1..=MAX_STATUSES).contains(&feedback.count));
+                prop_assert_eq!(feedback.arrivals().count(), feedback.count);
+            }
         }
 
         #[test]
