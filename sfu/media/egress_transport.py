@@ -14,6 +14,7 @@ from sfu.media.twcc import SentHistory
 from sfu.rtp.extensions import Block
 
 _SSRCS_KEPT = 1024
+_MIDS_KEPT = 1024
 _TAG_BYTES = 16
 _NEAR = 1024
 """Sequence numbers: a jitter buffer's length and more."""
@@ -91,6 +92,8 @@ class EgressTransport:
     def end(self, ssrc: int, mid: str, next_seq: int) -> None:
         """The SSRC of an m-line ended; remember where it would go on."""
         self.ended[mid] = next_seq
+        if len(self.ended) > _MIDS_KEPT:
+            del self.ended[next(iter(self.ended))]
         self.continue_at(ssrc, next_seq)
 
     def continue_at(self, ssrc: int, next_seq: int) -> None:

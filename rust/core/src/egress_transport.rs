@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use rustc_hash::FxHashMap;
+use indexmap::IndexMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::error::ParseError;
 use crate::extensions::{Carried, ExtensionLayout};
@@ -14,6 +15,7 @@ use crate::srtp::SrtpSender;
 use crate::twcc::SentHistory;
 
 const SSRCS_KEPT: usize = 1024;
+const MIDS_KEPT: usize = 1024;
 /// What pacing and feedback count for protection, whatever the profile.
 const TAG_BYTES: usize = 16;
 /// Sequence numbers: a jitter buffer's length and more.
@@ -101,7 +103,7 @@ pub struct EgressTransport {
     continuations: FxHashMap<u32, i64>,
     ended_order: VecDeque<u32>,
     /// Next sequence number of the last SSRC of each MID.
-    ended: FxHashMap<String, i64>,
+    ended: IndexMap<String, i64, FxBuildHasher>,
     pacer: Pacer<Queued>,
     /// Whether it is among those that wait.
     pub waits: bool,
@@ -122,7 +124,7 @@ impl EgressTransport {
             history: SentHistory::default(),
             continuations: FxHashMap::default(),
             ended_order: VecDeque::new(),
-            ended: FxHashMap::default(),
+            ended: IndexMap::default(),
             pacer: Pacer::new(UNLIMITED_BPS),
             waits: false,
             sent_bytes: 0,
@@ -156,6 +158,9 @@ impl EgressTransport {
     /// The SSRC of an m-line ended; remember where it would go on.
     pub fn end(&mut self, ssrc: u32, mid: &str, next_seq: i64) {
         self.ended.insert(mid.to_owned(), next_seq);
+        if self.ended.len() > MIDS_KEPT {
+            self.ended.shift_remove_index(0);
+        }
         self.continue_at(ssrc, next_seq);
     }
 
