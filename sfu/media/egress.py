@@ -84,6 +84,7 @@ class Subscription:
         self._stream: OutgoingStream | None = None
         self._rtx_stream: OutgoingStream | None = None
         self._resent_us: dict[int, int] = {}
+        self._earned_bytes = 0
         self._report_us = -1
         self._reports: dict[int, int] = {}
         self._fir_seq = -1
@@ -322,6 +323,8 @@ class Subscription:
         """Answer a NACK by RTX. Spec: RFC 4588 section 4."""
         rtx_ssrc, stream = self.config.rtx_ssrc, self._rtx_stream
         newest = self._run.sequence.highest_out if self._run is not None else self._next_out - 1
+        self.transport.earn(self.stats.bytes - self._earned_bytes, now_us)
+        self._earned_bytes = self.stats.bytes
         resend_us = min(max(int((self.stats.rtt_ms or 0) * 1000), _RESEND_US), _LONGEST_RESEND_US)
         for seq in islice(lost, _MOST_RESENT):
             self.stats.nacks_received += 1

@@ -14,6 +14,7 @@ from sfu.media.twcc import SentHistory
 from sfu.rtp.extensions import Block
 
 _SSRCS_KEPT = 1024
+_MIDS_KEPT = 1024
 _TAG_BYTES = 16
 _NEAR = 1024
 """Sequence numbers: a jitter buffer's length and more."""
@@ -21,6 +22,10 @@ _RESEND_SHARE = 0.3
 """Of the estimate, for retransmissions: enough for every fifth packet lost. Where more is lost the path is
 overrun, and sending what it dropped again and again would keep it so."""
 _RESEND_BURST_US = 500_000
+_RESEND_BURST_BYTES = 64_000.0
+_RESEND_BYTES_PER_US = 0.0125
+"""Without an estimate the same share of what was sent, and 100 kbit/s in any case. At once this much: the
+first keyframe, before which nothing was sent, may have lost all its packets."""
 _UNLIMITED_BPS = 1_000_000_000
 """The pace until policy sets one: nothing waits."""
 
@@ -58,7 +63,10 @@ class EgressTransport:
         self.sent_bytes = 0
         """Of packets with transport-wide numbers."""
         self._resend_us_per_byte = 0.0
+        """0 until there is an estimate."""
         self._resend_free_us = 0.0
+        self._resend_bytes = _RESEND_BURST_BYTES
+        self._earned_us = 0
         self._send = egress.send
         self._counters = counters
 
@@ -84,6 +92,8 @@ class EgressTransport:
     def end(self, ssrc: int, mid: str, next_seq: int) -> None:
         """The SSRC of an m-line ended; remember where it would go on."""
         self.ended[mid] = next_seq
+        if len(self.ended) > _MIDS_KEPT:
+            del self.ended[next(iter(self.ended))]
         self.continue_at(ssrc, next_seq)
 
     def continue_at(self, ssrc: int, next_seq: int) -> None:
@@ -97,8 +107,20 @@ class EgressTransport:
         self.pacer.set_estimate(estimate_bps)
         self._resend_us_per_byte = 8_000_000 / (_RESEND_SHARE * estimate_bps)
 
+    def earn(self, sent_bytes: int, now_us: int) -> None:
+        """So much media was sent since this was called last: a share of it may be sent again."""
+        earned = _RESEND_SHARE * sent_bytes + _RESEND_BYTES_PER_US * (now_us - self._earned_us)
+        self._resend_bytes = min(self._resend_bytes + earned, _RESEND_BURST_BYTES)
+        self._earned_us = now_us
+
     def may_resend(self, size_bytes: int, now_us: int) -> bool:
-        """Whether a retransmission is within its share of the estimate: then it is spent, else counted."""
+        """Whether a retransmission is within its share: then it is spent, else counted."""
+        if not self._resend_us_per_byte:
+            if self._resend_bytes < size_bytes:
+                self._counters.drop("rtx-share")
+                return False
+            self._resend_bytes -= size_bytes
+            return True
         free_us = max(self._resend_free_us, now_us)
         if free_us - now_us > _RESEND_BURST_US:
             self._counters.drop("rtx-share")

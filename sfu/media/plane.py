@@ -404,7 +404,12 @@ class MediaPlane(Protocol):
         """Timers: reports, NACKs, feedback, stopped encodings. Call every 20 ms while a transport is open."""
 
     def poll_events(self) -> list[PlaneEvent]:
-        """Everything that happened since the last poll, in order."""
+        """What happened since the last poll, in order.
+
+        What happened again in between is told as it was last: a keyframe wanted of the same encoding for the
+        same reason, its beginning, its end, what flows to a subscriber, a bitrate of the same subscriptions.
+        A transport's reports are told up to a number; more are dropped and counted.
+        """
 
     def publication_stats(self, publication: PublicationKey) -> list[EncodingStats]:
         """One entry for each known encoding, empty when none arrived."""

@@ -113,6 +113,7 @@ class Policy:
         self._viewers: dict[TransportKey, Viewer] = {}
         self._undecided: set[SubscriptionKey] = set()
         self._survey_us: int | None = None
+        self._unobserved: list[PlaneEvent] = []
 
     def add_publication(
         self,
@@ -239,10 +240,15 @@ class Policy:
 
     def tick(self, now_us: int) -> list[Notice]:
         """One round of decisions. Call every 20 to 50 ms while anything is published."""
+        events = self._unobserved + self._plane.poll_events()
+        faults: list[Notice] = [event for event in events if isinstance(event, PlaneFault)]
+        if faults:
+            # A plane tells each once, and what it left behind may fail all that follows: that is for later.
+            self._unobserved = [event for event in events if not isinstance(event, PlaneFault)]
+            return faults
+        self._unobserved = []
         notices: list[Notice] = []
-        for event in self._plane.poll_events():
-            if isinstance(event, PlaneFault):
-                notices.append(event)
+        for event in events:
             self._observe(event, now_us)
         self._pace_keyframes(now_us)
         speakers = self._speakers.tick(now_us)

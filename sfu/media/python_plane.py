@@ -11,6 +11,7 @@ from sfu.errors import ParseError
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
 from sfu.media.egress import Subscription
 from sfu.media.egress_transport import EgressTransport
+from sfu.media.events import EventQueue
 from sfu.media.ingress import Demux, Encoding, Publication, Route, decapsulate
 from sfu.media.plane import (
     AudioLevel,
@@ -93,7 +94,7 @@ class PythonPlane:
         self._cache_packets = cache_packets
         self._ssrc = rng.getrandbits(32)
         self._counters = PlaneCounters()
-        self._events: list[PlaneEvent] = []
+        self._events = EventQueue(self._counters)
         self._transports: dict[TransportKey, _Transport] = {}
         self._publications: dict[PublicationKey, Publication] = {}
         self._subscriptions: dict[SubscriptionKey, Subscription] = {}
@@ -204,7 +205,7 @@ class PythonPlane:
             transport.out,
             publication,
             layout,
-            self._events.append,
+            self._events.tell,
             self._settle_soon,
             self._rng,
         )
@@ -355,7 +356,7 @@ class PythonPlane:
     def _began(self, publication: Publication, encoding: Encoding) -> None:
         stats = encoding.stats
         stats.active = True
-        self._events.append(EncodingStarted(publication.key, stats.rid, stats.ssrc))
+        self._events.tell(EncodingStarted(publication.key, stats.rid, stats.ssrc))
         self._reconsider(publication)
 
     def _reconsider(self, publication: Publication) -> None:
@@ -375,7 +376,7 @@ class PythonPlane:
             case TransportWideFeedback():
                 results: tuple[PacketResult, ...] = transport.out.history.match(packet)
                 if results:
-                    self._events.append(TransportFeedback(transport.out.key, results))
+                    self._events.tell(TransportFeedback(transport.out.key, results))
             case ReceiverReport():
                 self._receive_blocks(transport, packet.reports, now_us)
             case SenderReport():
@@ -392,7 +393,7 @@ class PythonPlane:
                         subscription.wants_keyframe("fir", seq_nr)
             case Remb():
                 named = sorted({subscriptions[ssrc].key for ssrc in packet.ssrcs if ssrc in subscriptions})
-                self._events.append(RembReceived(transport.out.key, packet.bitrate_bps, tuple(named)))
+                self._events.tell(RembReceived(transport.out.key, packet.bitrate_bps, tuple(named)))
             case Goodbye():
                 for ssrc in packet.ssrcs:
                     self._receive_goodbye(transport, ssrc)
@@ -420,7 +421,7 @@ class PythonPlane:
     def _ended(self, publication: Publication, encoding: Encoding) -> None:
         encoding.stats.active = False
         encoding.nack.clear()
-        self._events.append(EncodingStopped(publication.key, encoding.stats.rid))
+        self._events.tell(EncodingStopped(publication.key, encoding.stats.rid))
 
     # --- timers --------------------------------------------------------------------------------
 
@@ -473,13 +474,12 @@ class PythonPlane:
         if publication.config.kind == "video" and any(
             subscription.gets(encoding) for subscription in publication.subscriptions
         ):
-            self._events.append(KeyframeWanted(publication.key, encoding.stats.rid, "loss"))
+            self._events.tell(KeyframeWanted(publication.key, encoding.stats.rid, "loss"))
 
     # --- what is known -------------------------------------------------------------------------
 
     def poll_events(self) -> list[PlaneEvent]:
-        events = self._events[:]
-        self._events.clear()
+        events = self._events.take()
         for publication in self._publications.values():
             if publication.audio_packets:
                 if not publication.muted:

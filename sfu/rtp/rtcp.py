@@ -12,7 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sfu.errors import ParseError
-from sfu.rtp.transport_cc import TransportWideFeedback, parse_feedback, serialize_feedback
+from sfu.rtp.transport_cc import (
+    MAX_STATUSES,
+    TransportWideFeedback,
+    parse_feedback,
+    serialize_feedback,
+)
 
 __all__ = [
     "FullIntraRequest",
@@ -147,11 +152,13 @@ RtcpPacket = (
 def parse_compound(data: bytes) -> list[RtcpPacket]:
     """The known packets of one RTCP datagram, in order; empty when it holds only unknown types.
 
-    Raises `ParseError` for an empty datagram, a wrong version, or any length that does not fit.
+    Raises `ParseError` for an empty datagram, a wrong version, any length that does not fit, or
+    transport-wide feedback that speaks of more than `MAX_STATUSES` packets in all.
     """
     if not data:
         raise ParseError("rtcp-empty")
     packets: list[RtcpPacket] = []
+    statuses = MAX_STATUSES
     offset = 0
     size = len(data)
     while offset < size:
@@ -166,7 +173,9 @@ def parse_compound(data: bytes) -> list[RtcpPacket]:
         body = data[offset + 4 : end]
         if first & 0x20:
             body = _without_padding(body)
-        packet = _parse_one(data[offset + 1], first & 0x1F, body)
+        packet = _parse_one(data[offset + 1], first & 0x1F, body, statuses)
+        if isinstance(packet, TransportWideFeedback):
+            statuses -= len(packet.packets)
         if packet is not None:
             packets.append(packet)
         offset = end
@@ -193,12 +202,15 @@ def _without_padding(body: bytes) -> bytes:
     return body[:-padding]
 
 
-def _parse_one(packet_type: int, count: int, body: bytes) -> RtcpPacket | None:
+def _parse_one(packet_type: int, count: int, body: bytes, statuses: int) -> RtcpPacket | None:
     if packet_type == _SR:
         return _parse_sender_report(count, body)
     if packet_type == _RR:
         _need(body, 4)
         return ReceiverReport(int.from_bytes(body[:4], "big"), _parse_reports(count, body, 4))
+    if packet_type == _RTPFB and count == _FMT_TWCC:
+        _need(body, 8)
+        return parse_feedback(body, statuses)
     if packet_type in (_RTPFB, _PSFB):
         parse = _FEEDBACK.get((packet_type, count))
         if parse is None:
@@ -303,7 +315,6 @@ def _parse_application_feedback(body: bytes) -> Remb | None:
 
 _FEEDBACK: dict[tuple[int, int], Callable[[bytes], RtcpPacket | None]] = {
     (_RTPFB, _FMT_NACK): _parse_nack,
-    (_RTPFB, _FMT_TWCC): parse_feedback,
     (_PSFB, _FMT_PLI): _parse_picture_loss,
     (_PSFB, _FMT_FIR): _parse_full_intra_request,
     (_PSFB, _FMT_ALFB): _parse_application_feedback,

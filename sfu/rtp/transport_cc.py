@@ -18,9 +18,10 @@ REFERENCE_SPAN_US = REFERENCE_US << 24
 """The reference time has 24 bits: arrival times start anew after this long (12.4 days)."""
 MAX_DELTA_TICKS = 0x7FFF
 MIN_DELTA_TICKS = -0x8000
-MAX_STATUSES = 8192
-"""Most packets one report may speak of. A two-byte chunk can claim 8191 lost packets, so a short datagram
-could otherwise make 65535 of them; a real receiver reports some hundreds."""
+MAX_STATUSES = 4096
+"""Most packets that all reports of one datagram may speak of. A chunk can claim 8191 lost packets, and
+a short datagram could otherwise make half a million of them; a real receiver reports some hundreds, and of
+more nobody remembers when they were sent."""
 
 _LOST, _SMALL, _LARGE = 0, 1, 2
 _FIXED = struct.Struct("!IIHHI")
@@ -44,12 +45,15 @@ class TransportWideFeedback:
     packets: tuple[tuple[int, int | None], ...]
 
 
-def parse_feedback(body: bytes) -> TransportWideFeedback:
-    """Parse what follows the four-byte RTCP header, without padding. Raises `ParseError`."""
+def parse_feedback(body: bytes, most: int = MAX_STATUSES) -> TransportWideFeedback:
+    """Parse what follows the four-byte RTCP header, without padding. Raises `ParseError`.
+
+    It may speak of `most` packets.
+    """
     if len(body) < _FIXED.size:
         raise ParseError("rtcp-twcc-truncated")
     sender_ssrc, media_ssrc, base_seq, count, tail = _FIXED.unpack_from(body)
-    if not 0 < count <= MAX_STATUSES:
+    if not 0 < count <= most:
         raise ParseError("rtcp-twcc-count")
     symbols, offset = _parse_chunks(body, count)
     reference_us = (tail >> 8) * REFERENCE_US
@@ -81,7 +85,7 @@ def serialize_feedback(feedback: TransportWideFeedback) -> bytes:
     two arrivals are further apart than a delta can say (8.19 s): such a report must be split.
     """
     if not 0 < len(feedback.packets) <= MAX_STATUSES:
-        raise ValueError("a report speaks of 1 to 8192 packets")
+        raise ValueError(f"a report speaks of 1 to {MAX_STATUSES} packets")
     symbols = bytearray()
     deltas = bytearray()
     last_ticks = 0

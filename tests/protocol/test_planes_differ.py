@@ -1,8 +1,9 @@
 """The planes side by side: whatever peers and policy do, both send the same bytes and tell the same.
 
-Seeded scenarios: publishers with simulcast, temporal layers, retransmissions, RED and every codec; packets
-lost, doubled, reordered and damaged, numbers that wrap and streams that begin anew; viewers that come and go,
-send NACKs, feedback, reports and requests; policy that mutes, pauses, changes layers, estimates and probes.
+Seeded scenarios: publishers with simulcast, temporal and spatial layers, retransmissions, RED and every
+codec; packets lost, doubled, reordered and damaged, numbers that wrap and streams that begin anew;
+viewers that come and go, send NACKs, feedback, reports and requests; policy that mutes, pauses, changes
+layers, estimates and probes.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import struct
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from plane_harness import PLANES, SEEN_IDS, SENT_IDS, Secured, one_byte, rtp, two_byte, vp8_payload
+from plane_harness import PLANES, SEEN_IDS, SENT_IDS, Secured, Stage, one_byte, rtp, two_byte, vp8_payload
+from svc_camera import AV1, VP9, SvcCamera
 
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
 from sfu.media.plane import (
@@ -29,7 +31,7 @@ from sfu.media.plane import (
     SrtpProfile,
     SubscriptionConfig,
 )
-from sfu.rtp.packet import is_rtcp
+from sfu.rtp.packet import is_rtcp, parse_packet
 from sfu.rtp.rtcp import (
     FullIntraRequest,
     Goodbye,
@@ -115,6 +117,8 @@ class Publisher:
     config: PublicationConfig
     sources: list[Source]
     twcc: int = 65_500
+    scalable: SvcCamera | None = None
+    """What its only source sends, where that is one scalable stream."""
 
 
 @dataclass
@@ -146,8 +150,11 @@ class Scenario:
         transport = TransportKey(index + 1)
         secured = Secured(rng.randrange(10**9), self.profile)
         audio = rng.random() < 0.25
+        scalable = not audio and rng.random() < 0.35
         rids: tuple[str, ...] = ()
-        if audio:
+        if scalable:
+            codecs: tuple[Codec, ...] = (rng.choice((VP9, AV1)),)
+        elif audio:
             codecs = (RED, OPUS) if rng.random() < 0.5 else (OPUS,)
         else:
             codecs = (
@@ -176,9 +183,21 @@ class Scenario:
             transport_cc=rng.random() < 0.8,
         )
         publisher = Publisher(transport, PublicationKey(index + 1), secured, config, sources)
+        if scalable:
+            publisher.scalable = self.scalable(publisher)
         self.twins.each(lambda plane: plane.open_transport(transport, secured.keys))
         self.twins.each(lambda plane: plane.open_publication(publisher.key, config))
         return publisher
+
+    def scalable(self, publisher: Publisher) -> SvcCamera:
+        """A camera with layers of its own, going on where its source is. Its frames are sent from here."""
+        rng, source = self.rng, publisher.sources[0]
+        codec = publisher.config.codecs[0]
+        return SvcCamera(
+            cast(Stage, publisher), codec, rng.randint(1, 3), rng.randint(1, 3), key_mode=rng.random() < 0.5,
+            flexible=codec is VP9 and rng.random() < 0.5, part_bytes=rng.choice((80, 300)), ssrc=source.ssrc,
+            seq=source.seq, timestamp=source.timestamp, picture=source.picture,
+        )  # fmt: skip
 
     def watcher(self) -> Watcher:
         watcher = Watcher(TransportKey(next(self.keys)), Secured(self.rng.randrange(10**9), self.profile))
@@ -194,8 +213,9 @@ class Scenario:
         rng = self.rng
         publisher = rng.choice(self.publishers)
         number = next(self.keys)
-        payload_types = {codec.payload_type: codec.payload_type + 3 for codec in publisher.config.codecs}
-        if publisher.config.codecs[0].name == "red" and rng.random() < 0.5:
+        codecs = publisher.config.codecs
+        payload_types = {codec.payload_type: codec.payload_type + 3 for codec in codecs}
+        if codecs[0].name == "red" and rng.random() < 0.5:
             del payload_types[RED.payload_type]
         rtx = publisher.config.kind == "video" and rng.random() < 0.8
         config = SubscriptionConfig(
@@ -205,7 +225,7 @@ class Scenario:
             ssrc=0x2000_0000 + number,
             rtx_ssrc=0x3000_0000 + number if rtx else None,
             payload_types=payload_types,
-            rtx_payload_types={99: 100} if rtx else {},
+            rtx_payload_types={payload_types[codecs[0].payload_type]: 100} if rtx else {},
             extensions=rng.choice((SEEN_IDS, SEEN_IDS, SPARSE_IDS, ExtensionIds())),
             cname=f"PA_{number}",
         )
@@ -266,8 +286,26 @@ class Scenario:
                 return two_byte(values)
         return one_byte(values) if values else b""
 
+    def picture(self, publisher: Publisher, source: Source, camera: SvcCamera) -> None:
+        """Of a scalable stream: layers come and go, and now and then it becomes another one."""
+        rng = self.rng
+        key = rng.random() < 0.1
+        if rng.random() < 0.02:
+            camera = publisher.scalable = self.scalable(publisher)
+            key = rng.random() < 0.8
+        layers = rng.randint(1, camera.spatial) if rng.random() < 0.1 else None
+        for packet in camera.frame(key=key, layers=layers):
+            parsed = parse_packet(packet)
+            source.sent[parsed.seq] = (parsed.timestamp, parsed.payload, parsed.marker)
+            if rng.random() > 0.04:
+                self.offer(publisher.transport, publisher.secured.outbound.protect(packet))
+        source.seq, source.timestamp, source.picture = camera.seq, camera.timestamp, camera.picture
+
     def frame(self, publisher: Publisher, source: Source) -> None:
         rng = self.rng
+        if publisher.scalable is not None:
+            self.picture(publisher, source, publisher.scalable)
+            return
         source.timestamp += 3000
         source.picture += 1
         source.number += 1
@@ -294,7 +332,8 @@ class Scenario:
         timestamp, payload, marker = source.sent[seq]
         body = struct.pack("!H", seq) + payload if self.rng.random() > 0.05 else b""
         packet = rtp(
-            source.rtx_ssrc, source.rtx_seq, timestamp, body, payload_type=97, marker=marker,
+            source.rtx_ssrc, source.rtx_seq, timestamp, body,
+            payload_type=publisher.config.codecs[0].rtx_payload_type or 97, marker=marker,
             extension=self.extension(publisher, source, rtx=True), padding=0 if body else 9,
         )  # fmt: skip
         source.rtx_seq += 1
@@ -401,6 +440,8 @@ class Scenario:
             source = rng.choice(publisher.sources)
             source.ssrc += 0x10_0000
             source.seq = rng.randrange(0x10000)
+            if publisher.scalable is not None:
+                publisher.scalable = self.scalable(publisher)
         elif chance < 0.98:
             self.watchers.remove(watcher)
             each(lambda plane: plane.close_transport(watcher.transport))
@@ -476,13 +517,18 @@ def test_a_scenario_reaches_what_it_is_for() -> None:
     """A comparison of planes that do nothing would be worth nothing."""
     forwarded = retransmitted = switches = 0
     reasons: set[str] = set()
-    for seed in range(6):
+    layered: set[tuple[str, Layer]] = set()
+    for seed in range(8):
         scenario = Scenario(seed)
         for _ in range(STEPS):
             scenario.step()
         counters = scenario.twins.planes[0].counters()
         forwarded += counters.forwarded
         reasons |= counters.dropped.keys()
+        for publisher in scenario.publishers:
+            if publisher.scalable is not None:
+                name = publisher.config.codecs[0].name
+                layered |= {(name, layer) for layer, _, _ in scenario.twins.planes[0].layers(publisher.key)}
         for watcher in scenario.watchers:
             for key in watcher.subscriptions:
                 stats = scenario.twins.planes[0].subscription_stats(key)
@@ -491,4 +537,6 @@ def test_a_scenario_reaches_what_it_is_for() -> None:
     assert forwarded > 4_000
     assert retransmitted > 50
     assert switches > 3
+    for name in ("vp9", "av1"):
+        assert any(codec == name and layer.spatial and layer.temporal for codec, layer in layered)
     assert {"duplicate", "srtp-authentication", "srtp-replay", "muted", "padding"} <= reasons

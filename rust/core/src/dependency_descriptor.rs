@@ -171,19 +171,66 @@ fn parse_layers(bits: &mut BitReader) -> Parsed<Vec<Template>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layers::DescribedLayers;
+    use crate::mutation::{mutated, one_of};
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
+    /// Structures of three spatial and temporal layers, of one and three, of two and one; frames of them.
+    const DESCRIPTORS: &[&str] = &[
+        "80000580085965ea00018000100002a00018000100002a000180001000809f8059813f80b3827f816780",
+        "80000580025ea1810404fc02cc",
+        "c000058001b820",
+        "c30009",
+        "40000a",
+        "8100084005",
+        "c2000b380a8a2005",
+    ];
+
+    fn check(descriptor: &Descriptor, known: Option<&Structure>) -> Result<(), TestCaseError> {
+        let Some(structure) = descriptor.structure.as_ref().or(known) else { return Ok(()) };
+        prop_assert!(structure.templates.len() <= MAX_TEMPLATES);
+        for target in 0..structure.decode_targets {
+            prop_assert!(structure.spatial_of_target(target) <= 3);
+        }
+        let frame = descriptor.frame.as_ref().unwrap();
+        prop_assert_eq!(frame.indications.len(), structure.decode_targets);
+        Ok(())
+    }
+
+    #[test]
+    fn the_structures_that_are_mutated_are_read_as_they_are() {
+        let shapes = DESCRIPTORS[..3].iter().map(|text| {
+            let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+            let data: Vec<u8> = (0..text.len()).step_by(2).map(byte).collect();
+            let structure = parse(&data, None).unwrap().structure.unwrap();
+            (structure.templates.len(), structure.decode_targets, structure.resolutions.len())
+        });
+        assert_eq!(shapes.collect::<Vec<_>>(), [(9, 9, 3), (3, 3, 1), (2, 2, 0)]);
+    }
+
     proptest! {
+        #[test]
+        fn mutations_of_descriptors_keep_within_bounds(stream in vec(mutated(one_of(DESCRIPTORS)), 1..8)) {
+            let mut known: Option<Structure> = None;
+            let mut layers = DescribedLayers::default();
+            for data in stream {
+                if let Some(layer) = layers.of(&data) {
+                    prop_assert!(layer.spatial <= 3 && layer.temporal <= 7);
+                }
+                prop_assert!(layers.sizes().len() <= 4);
+                if let Ok(descriptor) = parse(&data, known.as_ref()) {
+                    check(&descriptor, known.as_ref())?;
+                    known = descriptor.structure.or(known);
+                }
+            }
+        }
+
         #[test]
         fn any_bytes_parse_or_fail(first: Vec<u8>, then: Vec<u8>) {
             let known = parse(&first, None).ok().and_then(|each| each.structure);
             if let Ok(descriptor) = parse(&then, known.as_ref()) {
-                if let Some(structure) = descriptor.structure.as_ref().or(known.as_ref()) {
-                    prop_assert!(structure.templates.len() <= MAX_TEMPLATES);
-                    for target in 0..structure.decode_targets {
-                        prop_assert!(structure.spatial_of_target(target) <= 3);
-                    }
-                }
+                check(&descriptor, known.as_ref())?;
             }
         }
     }

@@ -86,6 +86,8 @@ pub struct Subscription {
     pub(crate) rtx_next: i64,
     pub(crate) connected: bool,
     pub(crate) resent: Resent,
+    /// Of what was sent, what has counted for sending again.
+    pub(crate) earned_bytes: i64,
     pub(crate) report_us: i64,
     pub(crate) reports: VecDeque<(u32, i64)>,
     pub(crate) fir_seq: i64,
@@ -128,6 +130,7 @@ impl Subscription {
             rtx_next: rtx_first,
             connected: false,
             resent: Resent::default(),
+            earned_bytes: 0,
             report_us: -1,
             reports: VecDeque::new(),
             fir_seq: -1,

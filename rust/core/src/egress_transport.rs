@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use rustc_hash::FxHashMap;
+use indexmap::IndexMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::error::ParseError;
 use crate::extensions::{Carried, ExtensionLayout};
@@ -14,6 +15,7 @@ use crate::srtp::SrtpSender;
 use crate::twcc::SentHistory;
 
 const SSRCS_KEPT: usize = 1024;
+const MIDS_KEPT: usize = 1024;
 /// What pacing and feedback count for protection, whatever the profile.
 const TAG_BYTES: usize = 16;
 /// Sequence numbers: a jitter buffer's length and more.
@@ -22,6 +24,10 @@ const NEAR: i64 = 1024;
 /// overrun, and sending what it dropped again and again would keep it so.
 const RESEND_SHARE: f64 = 0.3;
 const RESEND_BURST_US: f64 = 500_000.0;
+/// Without an estimate the same share of what was sent, and 100 kbit/s in any case. At once this much: the first
+/// keyframe, before which nothing was sent, may have lost all its packets.
+const RESEND_BURST_BYTES: f64 = 64_000.0;
+const RESEND_BYTES_PER_US: f64 = 0.0125;
 /// The pace until policy sets one: nothing waits.
 const UNLIMITED_BPS: i64 = 1_000_000_000;
 const PADDING: u8 = 0x20;
@@ -97,12 +103,17 @@ pub struct EgressTransport {
     continuations: FxHashMap<u32, i64>,
     ended_order: VecDeque<u32>,
     /// Next sequence number of the last SSRC of each MID.
-    ended: FxHashMap<String, i64>,
+    ended: IndexMap<String, i64, FxBuildHasher>,
     pacer: Pacer<Queued>,
+    /// Whether it is among those that wait.
+    pub waits: bool,
     /// Of packets with transport-wide numbers.
     pub sent_bytes: i64,
+    /// 0 until there is an estimate.
     resend_us_per_byte: f64,
     resend_free_us: f64,
+    resend_bytes: f64,
+    earned_us: i64,
 }
 
 impl EgressTransport {
@@ -113,11 +124,14 @@ impl EgressTransport {
             history: SentHistory::default(),
             continuations: FxHashMap::default(),
             ended_order: VecDeque::new(),
-            ended: FxHashMap::default(),
+            ended: IndexMap::default(),
             pacer: Pacer::new(UNLIMITED_BPS),
+            waits: false,
             sent_bytes: 0,
             resend_us_per_byte: 0.0,
             resend_free_us: 0.0,
+            resend_bytes: RESEND_BURST_BYTES,
+            earned_us: 0,
         }
     }
 
@@ -144,6 +158,9 @@ impl EgressTransport {
     /// The SSRC of an m-line ended; remember where it would go on.
     pub fn end(&mut self, ssrc: u32, mid: &str, next_seq: i64) {
         self.ended.insert(mid.to_owned(), next_seq);
+        if self.ended.len() > MIDS_KEPT {
+            self.ended.shift_remove_index(0);
+        }
         self.continue_at(ssrc, next_seq);
     }
 
@@ -171,10 +188,12 @@ impl EgressTransport {
         if draft.number_at.is_some() {
             let size = hub.out.bytes.len() - draft.start + TAG_BYTES;
             if !self.pacer.passes(now_us, size, priority) {
-                let bytes = hub.out.bytes.split_off(draft.start);
+                if self.pacer.is_full() {
+                    return self.discard(draft, hub);
+                }
+                let bytes = hub.take_back(draft.start);
                 self.pacer.queue(Queued { draft, bytes }, size, priority);
-                hub.waiting.insert(self.key);
-                return;
+                return self.wait(hub);
             }
         }
         self.emit(draft, now_us, hub);
@@ -197,8 +216,24 @@ impl EgressTransport {
         self.resend_us_per_byte = 8_000_000.0 / (RESEND_SHARE * estimate_bps as f64);
     }
 
-    /// Whether a retransmission is within its share of the estimate: then it is spent, else counted.
+    /// So much media was sent since this was called last: a share of it may be sent again.
+    pub fn earn(&mut self, sent_bytes: i64, now_us: i64) {
+        let earned =
+            RESEND_SHARE * sent_bytes as f64 + RESEND_BYTES_PER_US * (now_us - self.earned_us) as f64;
+        self.resend_bytes = (self.resend_bytes + earned).min(RESEND_BURST_BYTES);
+        self.earned_us = now_us;
+    }
+
+    /// Whether a retransmission is within its share: then it is spent, else counted.
     pub fn may_resend(&mut self, size: usize, now_us: i64, hub: &mut Hub) -> bool {
+        if self.resend_us_per_byte == 0.0 {
+            if self.resend_bytes < size as f64 {
+                hub.counters.drop("rtx-share");
+                return false;
+            }
+            self.resend_bytes -= size as f64;
+            return true;
+        }
         let free_us = self.resend_free_us.max(now_us as f64);
         if free_us - now_us as f64 > RESEND_BURST_US {
             hub.counters.drop("rtx-share");
@@ -216,7 +251,15 @@ impl EgressTransport {
     /// Begin a cluster; `pump` and `pad` send it.
     pub fn start_probe(&mut self, now_us: i64, probe: Probe, hub: &mut Hub) {
         self.pacer.start_probe(now_us, probe);
-        hub.waiting.insert(self.key);
+        self.wait(hub);
+    }
+
+    /// The pacer has something to do later.
+    fn wait(&mut self, hub: &mut Hub) {
+        if !self.waits {
+            self.waits = true;
+            hub.waiting.push(self.key);
+        }
     }
 
     pub fn end_probe(&mut self) {
@@ -238,7 +281,7 @@ impl EgressTransport {
         self.pacer.begin_due();
         while let Some(Queued { mut draft, bytes }) = self.pacer.next_due(now_us) {
             draft.start = hub.out.bytes.len();
-            hub.out.bytes.extend_from_slice(&bytes);
+            hub.put_back(bytes);
             self.emit(draft, now_us, hub);
         }
         self.pacer.end_due();

@@ -217,6 +217,8 @@ fn push(out: &mut Vec<u8>, id: u8, value: &[u8], two_byte: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutation::mutated;
+    use proptest::prelude::*;
 
     fn carried(level: &[u8], descriptor: &[u8]) -> Carried {
         let mut carried = Carried::default();
@@ -264,5 +266,54 @@ mod tests {
         let data = [0x10, 7, 0xF0, 0x20, 8];
         let values = parse_extensions(ONE_BYTE_PROFILE, &data, 0..5).unwrap();
         assert_eq!((values.get(&data, 1), values.get(&data, 2)), (Some(&[7][..]), None));
+    }
+
+    /// A block with its profile and length, as a leg writes it, in either form.
+    fn written() -> impl Strategy<Value = Vec<u8>> {
+        let ids = (1..16u8, 1..16u8, 16..40u8, any::<bool>());
+        (ids, 0..20usize, 1..24usize).prop_map(|((mid, number, high, is_high), named, described)| {
+            let ids = ExtensionIds {
+                mid,
+                transport_cc: number,
+                abs_send_time: 3,
+                audio_level: 4,
+                dependency_descriptor: if is_high { high } else { 7 },
+                ..ExtensionIds::default()
+            };
+            let layout = ExtensionLayout::new(&ids, &"middle of a description"[..named]);
+            let mut out = Vec::new();
+            layout.write(&carried(&[0x85], &[7; 24][..described]), None, 1_000_000, &mut out);
+            let profile = u16::from_be_bytes([out[0], out[1]]);
+            assert!(!parse_extensions(profile, &out, 4..out.len()).unwrap().is_empty());
+            out
+        })
+    }
+
+    fn values_are_within(profile: u16, data: &[u8]) -> Result<(), TestCaseError> {
+        if data.len() >= 4
+            && let Ok(values) = parse_extensions(profile, data, 4..data.len())
+        {
+            prop_assert!(values.0.len() <= data.len() / 2);
+            for (id, start, size) in &values.0 {
+                prop_assert!(*start >= 5 && usize::from(start + u16::from(*size)) <= data.len());
+                prop_assert!(values.get(data, *id).is_some());
+            }
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn mutations_of_what_is_written_are_read_within_bounds(data in mutated(written())) {
+            if let [high, low, ..] = data[..] {
+                values_are_within(u16::from_be_bytes([high, low]), &data)?;
+            }
+        }
+
+        #[test]
+        fn any_block_of_either_form_is_read_within_bounds(data: Vec<u8>, profile in 0x0FFF..0x1012u16) {
+            values_are_within(profile, &data)?;
+            values_are_within(ONE_BYTE_PROFILE, &data)?;
+        }
     }
 }

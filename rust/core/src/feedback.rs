@@ -28,19 +28,21 @@ impl Subscription {
     /// Answer a NACK by RTX. Spec: RFC 4588 section 4.
     pub fn retransmit(
         &mut self,
-        lost: &[u16],
+        lost: impl Iterator<Item = u16>,
         publication: &Publication,
         transport: &mut EgressTransport,
         now_us: i64,
         hub: &mut Hub,
     ) {
         let newest = self.run().map_or(self.next_out - 1, |run| run.sequence.highest_out());
+        transport.earn(self.stats.bytes - self.earned_bytes, now_us);
+        self.earned_bytes = self.stats.bytes;
         let rtt_us = (self.stats.rtt_ms.unwrap_or(0.0) * 1000.0) as i64;
         let resend_us = rtt_us.clamp(RESEND_US, LONGEST_RESEND_US);
-        for seq in lost.iter().take(MOST_RESENT) {
+        for seq in lost.take(MOST_RESENT) {
             self.stats.nacks_received += 1;
             let Some(rtx_ssrc) = self.config.rtx_ssrc.filter(|_| self.connected) else { continue };
-            let out = unwrap(i64::from(*seq), newest, 16);
+            let out = unwrap(i64::from(seq), newest, 16);
             if self.resent.at(out).is_some_and(|at_us| now_us - at_us < resend_us) {
                 continue;
             }
@@ -49,7 +51,7 @@ impl Subscription {
                 continue;
             };
             if let Some(payload_type) = self.rtx_payload_type(packet.payload_type) {
-                if !self.resend(*seq, index, packet, (rtx_ssrc, payload_type), transport, now_us, hub) {
+                if !self.resend(seq, index, packet, (rtx_ssrc, payload_type), transport, now_us, hub) {
                     return;
                 }
                 self.resent.note(out, now_us);
@@ -167,7 +169,7 @@ impl Subscription {
         }
         self.stats.plis_received += 1;
         if let Some(wanted) = self.wanted {
-            hub.ask(Event::KeyframeWanted {
+            hub.tell(Event::KeyframeWanted {
                 publication: publication.key,
                 rid: publication.encodings[wanted].stats.rid.clone(),
                 reason: if fir_seq.is_some() { "fir" } else { "pli" },
@@ -202,7 +204,7 @@ impl Subscription {
             let run = self.run().filter(|_| current.is_some());
             self.stats.current_rid =
                 run.map_or_else(String::new, |run| publication.encodings[run.encoding].stats.rid.to_string());
-            hub.events.push(Event::CurrentLayerChanged { subscription: self.key, layer: current });
+            hub.tell(Event::CurrentLayerChanged { subscription: self.key, layer: current });
         }
     }
 
@@ -254,7 +256,7 @@ impl Subscription {
         }
         if self.asked_us < 0 || now_us - self.asked_us >= REMIND_US {
             self.asked_us = now_us;
-            hub.ask(Event::KeyframeWanted {
+            hub.tell(Event::KeyframeWanted {
                 publication: publication.key,
                 rid: publication.encodings[wanted].stats.rid.clone(),
                 reason: if self.runs.is_empty() { "join" } else { "switch" },

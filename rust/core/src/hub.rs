@@ -1,24 +1,13 @@
 //! What all parts of a plane write to: packets that are to be sent, events, counters.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 
+pub use crate::events::Event;
+use crate::events::Events;
 use crate::ingress::SubscriptionId;
 use crate::mirror::Copies;
-use crate::parameters::{Layer, PublicationKey, SubscriptionKey, TransportKey};
-use crate::twcc::PacketResult;
-
-/// Plane to policy; `sfu/media/plane.py` says what each means.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    EncodingStarted { publication: PublicationKey, rid: Arc<str>, ssrc: u32 },
-    EncodingStopped { publication: PublicationKey, rid: Arc<str> },
-    KeyframeWanted { publication: PublicationKey, rid: Arc<str>, reason: &'static str },
-    CurrentLayerChanged { subscription: SubscriptionKey, layer: Option<Layer> },
-    AudioLevel { publication: PublicationKey, level: u8, packets: i64 },
-    TransportFeedback { transport: TransportKey, results: Vec<PacketResult> },
-    RembReceived { transport: TransportKey, bitrate_bps: u128, subscriptions: Vec<SubscriptionKey> },
-}
+use crate::parameters::TransportKey;
+use crate::srtp::MOST_BYTES;
 
 /// Of the whole plane. `dropped` counts by reason.
 #[derive(Clone, Debug, Default)]
@@ -67,43 +56,43 @@ impl Outbox {
     }
 }
 
-/// Events that wait for their poll at most, of those that peers cause as they like.
-const EVENTS: usize = 8192;
+/// Packets' memory that is kept at most for those that pacers will hold back: 6 MB.
+const SPARES: usize = 4096;
 
 #[derive(Default)]
 pub struct Hub {
     pub out: Outbox,
     pub copies: Copies,
     pub counters: Counters,
-    pub events: Vec<Event>,
-    /// Transports whose pacers have something to do later.
-    pub waiting: BTreeSet<TransportKey>,
+    pub events: Events,
+    /// Transports whose pacers have something to do later, each once.
+    pub waiting: Vec<TransportKey>,
+    spares: Vec<Vec<u8>>,
     /// Subscriptions that have something to settle before their next turn.
     pub unsettled: VecDeque<SubscriptionId>,
 }
 
 impl Hub {
-    /// Tell of something that a peer may cause as often as it likes; where nobody listens it is left out.
-    pub fn ask(&mut self, event: Event) {
-        if self.events.len() < EVENTS {
-            self.events.push(event);
-        } else {
-            self.counters.drop("event-queue-full");
+    /// Take what lies at the end of the outbox from `start` on out of it.
+    pub fn take_back(&mut self, start: usize) -> Vec<u8> {
+        let mut bytes = self.spares.pop().unwrap_or_else(|| Vec::with_capacity(MOST_BYTES));
+        bytes.clear();
+        bytes.extend_from_slice(&self.out.bytes[start..]);
+        self.out.bytes.truncate(start);
+        bytes
+    }
+
+    /// Put it to the end of the outbox again.
+    pub fn put_back(&mut self, bytes: Vec<u8>) {
+        self.out.bytes.extend_from_slice(&bytes);
+        if self.spares.len() < SPARES {
+            self.spares.push(bytes);
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_peers_cause_waits_within_bounds_and_what_is_so_is_always_told() {
-        let mut hub = Hub::default();
-        let wanted = || Event::KeyframeWanted { publication: 1, rid: "".into(), reason: "pli" };
-        (0..EVENTS + 5).for_each(|_| hub.ask(wanted()));
-        hub.events.push(Event::EncodingStopped { publication: 1, rid: "".into() });
-        assert_eq!(hub.events.len(), EVENTS + 1);
-        assert_eq!(hub.counters.dropped.get("event-queue-full"), Some(&5));
+    pub fn tell(&mut self, event: Event) {
+        if !self.events.tell(event) {
+            self.counters.drop("event-queue-full");
+        }
     }
 }

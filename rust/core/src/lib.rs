@@ -32,10 +32,13 @@ mod demux;
 mod dependency_descriptor;
 mod egress;
 mod egress_transport;
+mod events;
 mod feedback;
 mod h264;
 mod ingress;
 mod layers;
+#[cfg(test)]
+mod mutation;
 mod resent;
 mod run;
 mod srtp_crypto;

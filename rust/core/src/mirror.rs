@@ -175,7 +175,7 @@ impl Plane {
                 && publication.subscriptions.iter().any(gets)
             {
                 let (publication, rid) = (publication.key, rid.clone());
-                self.hub.ask(Event::KeyframeWanted { publication, rid, reason: "loss" });
+                self.hub.tell(Event::KeyframeWanted { publication, rid, reason: "loss" });
             }
         }
     }

@@ -102,11 +102,13 @@ impl<P> Pacer<P> {
         false
     }
 
-    /// Keep a packet for `next_due`; dropped where there are too many.
+    /// Whether so many wait that one more has to be dropped.
+    pub fn is_full(&self) -> bool {
+        self.queues[0].len() + self.queues[1].len() >= MOST_PACKETS
+    }
+
+    /// Keep a packet for `next_due`.
     pub fn queue(&mut self, packet: P, size: usize, priority: Priority) {
-        if self.queues[0].len() + self.queues[1].len() >= MOST_PACKETS {
-            return;
-        }
         self.queues[usize::from(priority == Priority::Video)].push_back((packet, size));
         self.queued_bytes += size;
         self.drain_us_per_byte = self.drain_us_per_byte.min(LONGEST_WAIT_US / self.queued_bytes as f64);

@@ -91,9 +91,76 @@ pub(crate) fn picture_id(payload: &[u8], offset: usize) -> Option<(i64, u32, usi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutation::{mutated, one_of};
     use proptest::prelude::*;
 
+    /// Of each codec payloads from encoders: keyframes with all that a descriptor may hold, and others.
+    const PAYLOADS: [(CodecName, &[&str]); 4] = [
+        (CodecName::Vp8, &["90f0812c0722d0c3009d012a0005d0020047", "90e0832b0520b10100", "10d1"]),
+        (
+            CodecName::Vp9,
+            &[
+                "ac812c200582498342004ff02cf60038241c184a18",
+                "8a0558014000b402800168050002d00204054082498342004ff02c",
+                "ae81232009300100009002800168",
+                "fa81232205030201",
+            ],
+        ),
+        (
+            CodecName::H264,
+            &[
+                "6764001facb200a00b7420000003002000000791e30649",
+                "6742c01f8c8d405017fcb00f08846a",
+                "7800056764001fac000368ebc3",
+                "7c85888404",
+            ],
+        ),
+        (CodecName::Av1, &["280c080000002d4cffb3c6af98043010008e808208", "1030a1b2", "900a"]),
+    ];
+
+    fn survives(name: CodecName, payload: &[u8], picture: i64, tl0: i64) -> Result<(), TestCaseError> {
+        let Ok(info) = inspect(name, payload) else { return Ok(()) };
+        if name == CodecName::Vp9 {
+            prop_assert!(vp9::sizes(payload).len() <= 8);
+        }
+        let mut changed = payload.to_vec();
+        rewrite(&mut changed, &info, picture, tl0);
+        let again = inspect(name, &changed).unwrap();
+        prop_assert_eq!(again.picture_id >= 0, info.picture_id >= 0);
+        if info.picture_id >= 0 {
+            prop_assert_eq!(again.picture_id, picture & ((1 << info.picture_id_bits) - 1));
+        }
+        if info.tl0_pic_idx >= 0 {
+            prop_assert_eq!(again.tl0_pic_idx, tl0 & 0xFF);
+        }
+        let kept = |info: &PayloadInfo| (info.keyframe, info.width, info.height, info.spatial, info.temporal);
+        prop_assert_eq!(kept(&again), kept(&info));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_mutated_is_read_as_it_is() {
+        for (name, payloads) in PAYLOADS {
+            for payload in payloads {
+                let digits = payload.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+                let bytes: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+                assert!(inspect(name, &bytes).is_ok(), "{name:?} {payload}");
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn mutations_of_real_payloads_are_read_and_rewritten_within_bounds(
+            vp8 in mutated(one_of(PAYLOADS[0].1)), vp9 in mutated(one_of(PAYLOADS[1].1)),
+            h264 in mutated(one_of(PAYLOADS[2].1)), av1 in mutated(one_of(PAYLOADS[3].1)),
+            picture: i64, tl0: i64,
+        ) {
+            for ((name, _), payload) in PAYLOADS.iter().zip([vp8, vp9, h264, av1]) {
+                survives(*name, &payload, picture, tl0)?;
+            }
+        }
+
         #[test]
         fn any_payload_is_read_and_rewritten_within_bounds(payload: Vec<u8>, picture: i64, tl0: i64) {
             let names = [CodecName::Vp8, CodecName::Vp9, CodecName::H264, CodecName::Av1];

@@ -152,7 +152,7 @@ impl Plane {
         for subscription in subscriptions {
             self.close_subscription(subscription);
         }
-        self.hub.waiting.remove(&key);
+        self.hub.waiting.retain(|other| *other != key);
         self.transports.remove(id);
     }
 
@@ -346,23 +346,21 @@ impl Plane {
     /// Send what the pacers held back; when to call again, None while nothing waits.
     pub fn pump(&mut self, now_us: i64) -> Option<i64> {
         let mut soonest_us: Option<i64> = None;
-        let waiting: Vec<TransportKey> = self.hub.waiting.iter().copied().collect();
-        for key in waiting {
-            let mut next_us = None;
-            if let Some(id) = self.transport_ids.get(&key).copied().filter(|_| !self.halted.contains(&key)) {
-                next_us = self.transports[id].out.next_us();
-                if next_us.is_some_and(|next_us| next_us <= now_us) {
-                    self.pump_one(id, now_us);
-                    next_us = self.transports[id].out.next_us();
-                }
+        let mut place = 0;
+        while let Some(key) = self.hub.waiting.get(place) {
+            let id = self.transport_ids.get(key).copied().filter(|_| !self.halted.contains(key));
+            let next = |plane: &Self| id.and_then(|id| plane.transports[id].out.next_us());
+            if let Some(id) = id.filter(|_| next(self).is_some_and(|next_us| next_us <= now_us)) {
+                self.pump_one(id, now_us);
             }
-            match next_us {
-                None => {
-                    self.hub.waiting.remove(&key);
-                }
-                Some(next_us) => {
-                    soonest_us = Some(soonest_us.map_or(next_us, |soonest| soonest.min(next_us)))
-                }
+            if let Some(next_us) = next(self) {
+                soonest_us = Some(soonest_us.map_or(next_us, |soonest| soonest.min(next_us)));
+                place += 1;
+                continue;
+            }
+            self.hub.waiting.swap_remove(place);
+            if let Some(id) = id {
+                self.transports[id].out.waits = false;
             }
         }
         soonest_us
@@ -471,7 +469,7 @@ impl Plane {
                 receiving.stats.active = true;
                 let (rid, ssrc) = (receiving.stats.rid.clone(), receiving.stats.ssrc);
                 if !publication.mirror {
-                    self.hub.events.push(Event::EncodingStarted { publication: publication.key, rid, ssrc });
+                    self.hub.tell(Event::EncodingStarted { publication: publication.key, rid, ssrc });
                 }
                 self.reconsider(route.publication);
             }
@@ -530,7 +528,7 @@ impl Plane {
     // --- what is known -------------------------------------------------------------------------
 
     pub fn poll_events(&mut self) -> Vec<Event> {
-        let mut events = std::mem::take(&mut self.hub.events);
+        let mut events = self.hub.events.take();
         for id in self.publication_ids.values() {
             let publication = &mut self.publications[*id];
             if publication.audio_packets == 0 {

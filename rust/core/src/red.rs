@@ -41,7 +41,24 @@ fn headers(payload: &[u8]) -> Parsed<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutation::mutated;
     use proptest::prelude::*;
+
+    /// Redundant blocks of a payload type and size each, and what is new.
+    fn packed() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec((0..128u8, 0..40u16), 0..4).prop_map(|blocks| {
+            let mut payload = Vec::new();
+            for (payload_type, size) in &blocks {
+                payload.push(0x80 | payload_type);
+                payload.push(0);
+                payload.extend(size.to_be_bytes());
+            }
+            payload.push(111);
+            let size: u16 = blocks.iter().map(|(_, size)| size).sum();
+            payload.resize(payload.len() + usize::from(size) + 3, 7);
+            payload
+        })
+    }
 
     #[test]
     fn one_redundant_block() {
@@ -54,7 +71,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_payload_is_read_within_bounds(mut payload: Vec<u8>) {
+        fn any_payload_is_read_within_bounds(
+            mut payload in prop_oneof![any::<Vec<u8>>(), mutated(packed())]
+        ) {
             if let Ok((_, start)) = primary(&payload) {
                 prop_assert!(start <= payload.len());
                 renumber(&mut payload, |number| number ^ 1);

@@ -16,6 +16,8 @@ const INDEX_BYTES: usize = 4;
 const ENCRYPTED: u32 = 0x8000_0000;
 /// SSRCs of no publication whose state is kept: of RTCP senders, and of streams not yet or no longer known.
 const MOST_UNWANTED: usize = 64;
+/// SSRCs whose last SRTCP index is kept.
+const MOST_SENDING: usize = 1024;
 /// More than any path MTU lets through.
 pub const MOST_BYTES: usize = 1500;
 
@@ -178,13 +180,15 @@ pub struct SrtpSender {
     rtcp: Cipher,
     /// The last index used of each SSRC: with AES-GCM one used twice would give the key away.
     rtcp_indices: IndexMap<u32, u32, FxBuildHasher>,
+    /// Of those that are forgotten the highest: who is not known goes on above it.
+    forgotten_index: u32,
 }
 
 impl SrtpSender {
     /// None where the key is too short.
     pub fn new(profile: Profile, master: &[u8]) -> Option<Self> {
         let (rtp, rtcp) = ciphers(profile, master)?;
-        Some(Self { profile, rtp, rtcp, rtcp_indices: IndexMap::default() })
+        Some(Self { profile, rtp, rtcp, rtcp_indices: IndexMap::default(), forgotten_index: 0 })
     }
 
     pub fn tag_bytes(&self) -> usize {
@@ -212,12 +216,24 @@ impl SrtpSender {
             return Err(FAILED);
         }
         let ssrc = u32_at(out, start + 4);
-        let index = self.rtcp_indices.entry(ssrc).or_default();
-        if *index + 1 >= ENCRYPTED {
-            return Err(FAILED);
+        let index = self.next_rtcp_index(ssrc).ok_or(FAILED)?;
+        self.rtcp.seal_rtcp(ssrc, index | ENCRYPTED, start, out).ok_or(FAILED)
+    }
+
+    /// None where all are used up.
+    fn next_rtcp_index(&mut self, ssrc: u32) -> Option<u32> {
+        if let Some(index) = self.rtcp_indices.get_mut(&ssrc) {
+            *index = Some(*index + 1).filter(|next| *next < ENCRYPTED)?;
+            return Some(*index);
         }
-        *index += 1;
-        self.rtcp.seal_rtcp(ssrc, *index | ENCRYPTED, start, out).ok_or(FAILED)
+        if self.rtcp_indices.len() == MOST_SENDING
+            && let Some((_, index)) = self.rtcp_indices.shift_remove_index(0)
+        {
+            self.forgotten_index = self.forgotten_index.max(index);
+        }
+        let index = Some(self.forgotten_index + 1).filter(|next| *next < ENCRYPTED)?;
+        self.rtcp_indices.insert(ssrc, index);
+        Some(index)
     }
 }
 
@@ -234,4 +250,25 @@ fn rtp_header_bytes(data: &[u8]) -> Option<usize> {
         header += 4 + 4 * usize::from(u16_at(data, header + 2));
     }
     (header <= data.len()).then_some(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_srtcp_index_is_used_twice_and_few_are_kept() {
+        let mut sender = SrtpSender::new(Profile::AeadAes128Gcm, &[7; 28]).unwrap();
+        let mut last = std::collections::HashMap::new();
+        let order = (0..MOST_SENDING as u32).flat_map(|ssrc| [ssrc, 0]).chain(0..3 * MOST_SENDING as u32);
+        for ssrc in order.chain(0..10) {
+            let index = sender.next_rtcp_index(ssrc).unwrap();
+            assert!(last.insert(ssrc, index).is_none_or(|before| before < index));
+            assert!(sender.rtcp_indices.len() <= MOST_SENDING);
+        }
+        // Whoever is not known any more begins above all that are forgotten.
+        assert!(last[&9] > MOST_SENDING as u32);
+        sender.rtcp_indices.insert(9, ENCRYPTED - 1);
+        assert_eq!(sender.next_rtcp_index(9), None);
+    }
 }

@@ -87,16 +87,21 @@ impl Cipher {
     pub fn open_rtcp(&self, ssrc: u32, word: u32, data: &mut [u8]) -> Option<usize> {
         match self {
             Self::Gcm { key, salt } => {
-                let (packet, _) = data.split_at_mut_checked(data.len().checked_sub(INDEX_BYTES)?)?;
-                let end = packet.len().checked_sub(GCM_TAG)?;
-                // Without the flag everything but the tag is only authenticated. Spec: RFC 7714 section 9.3.
-                let (head, body) =
-                    packet.split_at_mut_checked(if word & ENCRYPTED != 0 { RTCP_FIXED } else { end })?;
+                let end = data.len().checked_sub(GCM_TAG + INDEX_BYTES)?;
                 let nonce = rtcp_nonce(salt, ssrc, word & !ENCRYPTED);
-                let mut aad = Vec::with_capacity(head.len() + INDEX_BYTES);
-                aad.extend_from_slice(head);
-                aad.extend(word.to_be_bytes());
-                key.open_in_place(nonce, aead::Aad::from(aad), body).ok()?;
+                if word & ENCRYPTED != 0 {
+                    let (head, body) = data[..end + GCM_TAG].split_at_mut_checked(RTCP_FIXED)?;
+                    key.open_in_place(nonce, aead::Aad::from(rtcp_aad(head, word)), body).ok()?;
+                } else {
+                    // Everything but the tag is only authenticated, with the word after it: that takes the tag's
+                    // place. Spec: RFC 7714 section 9.3.
+                    let (head, tail) = data.split_at_mut_checked(end)?;
+                    let mut tag = [0; GCM_TAG];
+                    tag.copy_from_slice(tail.get(..GCM_TAG)?);
+                    tail[..INDEX_BYTES].copy_from_slice(&word.to_be_bytes());
+                    let all = head.len() + INDEX_BYTES;
+                    key.open_in_place(nonce, aead::Aad::from(&data[..all]), &mut tag).ok()?;
+                }
                 Some(end)
             }
             Self::CounterMode { key, salt, authentication } => {
@@ -114,9 +119,7 @@ impl Cipher {
         match self {
             Self::Gcm { key, salt } => {
                 let (head, body) = out.get_mut(start..)?.split_at_mut_checked(RTCP_FIXED)?;
-                let mut aad = [0; RTCP_FIXED + INDEX_BYTES];
-                aad[..RTCP_FIXED].copy_from_slice(head);
-                aad[RTCP_FIXED..].copy_from_slice(&word.to_be_bytes());
+                let aad = rtcp_aad(head, word);
                 let nonce = rtcp_nonce(salt, ssrc, word & !ENCRYPTED);
                 let tag = key.seal_in_place_separate_tag(nonce, aead::Aad::from(aad), body).ok()?;
                 out.extend_from_slice(tag.as_ref());
@@ -165,6 +168,14 @@ fn rtcp_nonce(salt: &[u8; 12], ssrc: u32, index: u32) -> aead::Nonce {
     xor(&mut iv[2..6], &ssrc.to_be_bytes());
     xor(&mut iv[8..12], &index.to_be_bytes());
     aead::Nonce::assume_unique_for_key(iv)
+}
+
+/// What is authenticated beside what is encrypted. Spec: RFC 7714 section 9.2.
+fn rtcp_aad(head: &[u8], word: u32) -> [u8; RTCP_FIXED + INDEX_BYTES] {
+    let mut aad = [0; RTCP_FIXED + INDEX_BYTES];
+    aad[..RTCP_FIXED].copy_from_slice(head);
+    aad[RTCP_FIXED..].copy_from_slice(&word.to_be_bytes());
+    aad
 }
 
 /// Spec: RFC 3711 section 4.1.1.
@@ -262,18 +273,51 @@ mod tests {
         }
     }
 
-    /// RFC 7714 section 17.1.
+    const RTCP: &str = "81c8000d 4d617273 4e5450314e545032 52545020 0000042a 0000e930 4c756e61 deadbeef deadbeef deadbeef deadbeef deadbeef";
+
+    /// RFC 7714 section 17.1.1 and 17.2.1.
     #[test]
     fn gcm_rtcp() {
-        let plain = hex(
-            "81c8000d 4d617273 4e5450314e545032 52545020 0000042a 0000e930 4c756e61 deadbeef deadbeef deadbeef deadbeef deadbeef",
-        );
-        let mut out = plain.clone();
-        let cipher = gcm(Profile::AeadAes128Gcm);
-        cipher.seal_rtcp(0x4D61_7273, 0x8000_05D4, 0, &mut out).unwrap();
-        let expected = "81c8000d4d617273 63e94885dcdab67ca727d7662f6b7e997ff5c0f76c06f32dc676a5f1730d6fda4ce09b4686303ded0bb9275bc84aa45896cf4d2fc5abf87245d9eade 800005d4";
-        assert_eq!(out, hex(expected));
-        let size = cipher.open_rtcp(0x4D61_7273, 0x8000_05D4, &mut out).unwrap();
-        assert_eq!(out[..size], plain);
+        let cases = [
+            (
+                Profile::AeadAes128Gcm,
+                "63e94885dcdab67ca727d7662f6b7e997ff5c0f76c06f32dc676a5f1730d6fda4ce09b4686303ded0bb9275bc84aa45896cf4d2fc5abf87245d9eade",
+            ),
+            (
+                Profile::AeadAes256Gcm,
+                "d50ae4d1f5ce5d304ba297e47d470c282c3ece5dbffe0a50a2eaa5c1110555be8415f658c61de0476f1b6fad1d1eb30c4446839f57ff6f6cb26ac3be",
+            ),
+        ];
+        for (profile, expected) in cases {
+            let mut out = hex(RTCP);
+            let cipher = gcm(profile);
+            cipher.seal_rtcp(0x4D61_7273, 0x8000_05D4, 0, &mut out).unwrap();
+            assert_eq!(out[..8], hex(RTCP)[..8]);
+            assert_eq!(out[8..], hex(&format!("{expected} 800005d4")));
+            let size = cipher.open_rtcp(0x4D61_7273, 0x8000_05D4, &mut out).unwrap();
+            assert_eq!(out[..size], hex(RTCP));
+        }
+    }
+
+    /// RFC 7714 section 17.3 and 17.4: nothing is encrypted, everything authenticated.
+    #[test]
+    fn gcm_rtcp_in_the_clear() {
+        let cases = [
+            (Profile::AeadAes128Gcm, "841dd9683dd78ec92ae58790125f62b3"),
+            (Profile::AeadAes256Gcm, "91db4afbfeee5a978fab4393ed2615fe"),
+        ];
+        for (profile, tag) in cases {
+            let cipher = gcm(profile);
+            let whole = hex(&format!("{RTCP} {tag} 000005d4"));
+            let mut data = whole.clone();
+            let size = cipher.open_rtcp(0x4D61_7273, 0x5D4, &mut data).unwrap();
+            assert_eq!(data[..size], hex(RTCP));
+            for at in 0..size + GCM_TAG {
+                let mut changed = whole.clone();
+                changed[at] ^= 1;
+                assert_eq!(cipher.open_rtcp(0x4D61_7273, 0x5D4, &mut changed), None);
+            }
+            assert_eq!(cipher.open_rtcp(0x4D61_7273, 0x5D5, &mut whole.clone()), None);
+        }
     }
 }

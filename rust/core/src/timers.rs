@@ -7,7 +7,7 @@ use crate::mirror::Copied;
 use crate::parameters::Kind;
 use crate::plane::Plane;
 use crate::reception::SenderClock;
-use crate::rtcp::{self, ReportBlock, Rtcp, parse_compound};
+use crate::rtcp::{self, Rtcp, parse_compound};
 
 const REPORT_US: i64 = 1_000_000;
 const MOST_BLOCKS: usize = 31;
@@ -26,17 +26,17 @@ impl Plane {
         Ok(())
     }
 
-    fn receive_rtcp(&mut self, id: usize, packet: Rtcp, now_us: i64) {
+    fn receive_rtcp(&mut self, id: usize, packet: Rtcp<'_>, now_us: i64) {
         match packet {
-            Rtcp::Nack { media_ssrc, lost, .. } => self.retransmit(id, media_ssrc, &lost, now_us),
+            Rtcp::Nack { media_ssrc, lost, .. } => self.retransmit(id, media_ssrc, lost, now_us),
             Rtcp::TransportWide(feedback) => {
                 let transport = &mut self.transports[id];
                 let results = transport.out.history.matched(&feedback);
                 if !results.is_empty() {
-                    self.hub.ask(Event::TransportFeedback { transport: transport.out.key, results });
+                    self.hub.tell(Event::TransportFeedback { transport: transport.out.key, results });
                 }
             }
-            Rtcp::ReceiverReport { reports, .. } => self.receive_blocks(id, &reports, now_us),
+            Rtcp::ReceiverReport { reports, .. } => self.receive_blocks(id, reports, now_us),
             Rtcp::SenderReport { ssrc, ntp, rtp_ts, reports } => {
                 if let Some((publication, encoding)) = self.encoding_of(id, ssrc).filter(|_| ntp != 0) {
                     let reception = &mut self.publications[publication].encodings[encoding].reception;
@@ -48,36 +48,37 @@ impl Plane {
                         self.hub.copies.word(publication, Copied::Clock { rid, clock });
                     }
                 }
-                self.receive_blocks(id, &reports, now_us);
+                self.receive_blocks(id, reports, now_us);
             }
             Rtcp::PictureLoss { media_ssrc, .. } => self.wants_keyframe(id, media_ssrc, None),
             Rtcp::FullIntraRequest { entries, .. } => {
-                for (ssrc, seq) in entries {
+                for (ssrc, seq) in rtcp::entries(entries) {
                     self.wants_keyframe(id, ssrc, Some(seq));
                 }
             }
             Rtcp::Remb { bitrate_bps, ssrcs, .. } => {
                 let transport = &self.transports[id];
-                let known = ssrcs.iter().filter_map(|ssrc| transport.subscriptions.get(ssrc));
+                let known = rtcp::words(ssrcs).filter_map(|ssrc| transport.subscriptions.get(&ssrc));
                 let mut subscriptions: Vec<_> = known.map(|each| self.subscriptions[*each].key).collect();
                 subscriptions.sort_unstable();
                 subscriptions.dedup();
                 let transport = transport.out.key;
-                self.hub.ask(Event::RembReceived { transport, bitrate_bps, subscriptions });
+                self.hub.tell(Event::RembReceived { transport, bitrate_bps, subscriptions });
             }
             Rtcp::Goodbye { ssrcs } => {
-                for ssrc in ssrcs {
+                for ssrc in rtcp::words(ssrcs) {
                     self.receive_goodbye(id, ssrc);
                 }
             }
         }
     }
 
-    fn retransmit(&mut self, id: usize, media_ssrc: u32, lost: &[u16], now_us: i64) {
+    fn retransmit(&mut self, id: usize, media_ssrc: u32, lost: &[u8], now_us: i64) {
         let transport = &mut self.transports[id];
         if let Some(subscription) = transport.subscriptions.get(&media_ssrc) {
             let subscription = &mut self.subscriptions[*subscription];
             let publication = &self.publications[subscription.publication];
+            let lost = rtcp::lost(lost);
             subscription.retransmit(lost, publication, &mut transport.out, now_us, &mut self.hub);
         }
     }
@@ -90,11 +91,11 @@ impl Plane {
         }
     }
 
-    fn receive_blocks(&mut self, id: usize, blocks: &[ReportBlock], now_us: i64) {
-        for block in blocks {
+    fn receive_blocks(&mut self, id: usize, blocks: &[u8], now_us: i64) {
+        for block in rtcp::blocks(blocks) {
             if let Some(subscription) = self.transports[id].subscriptions.get(&block.ssrc) {
                 let subscription = &mut self.subscriptions[*subscription];
-                subscription.reported(block, &self.publications[subscription.publication], now_us);
+                subscription.reported(&block, &self.publications[subscription.publication], now_us);
             }
         }
     }
@@ -126,7 +127,7 @@ impl Plane {
             self.hub.copies.word(publication, Copied::Ended { rid: rid.clone() });
         }
         if !publication.mirror {
-            self.hub.events.push(Event::EncodingStopped { publication: publication.key, rid });
+            self.hub.tell(Event::EncodingStopped { publication: publication.key, rid });
         }
     }
 
@@ -220,7 +221,7 @@ impl Plane {
                     let gets = |each: &usize| self.subscriptions[*each].gets(index);
                     if publication.config.kind == Kind::Video && publication.subscriptions.iter().any(gets) {
                         let publication = publication.key;
-                        self.hub.ask(Event::KeyframeWanted { publication, rid, reason: "loss" });
+                        self.hub.tell(Event::KeyframeWanted { publication, rid, reason: "loss" });
                     }
                 }
             }

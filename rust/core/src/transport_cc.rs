@@ -12,8 +12,10 @@ pub const REFERENCE_US: i64 = 64_000;
 pub const REFERENCE_SPAN_US: i64 = REFERENCE_US << 24;
 pub const MAX_DELTA_TICKS: i64 = 0x7FFF;
 pub const MIN_DELTA_TICKS: i64 = -0x8000;
-/// Most packets one report may speak of: a short datagram could otherwise claim 65535 of them.
-pub const MAX_STATUSES: usize = 8192;
+/// Most packets that all reports of one datagram may speak of: two bytes can claim 8191 lost ones, so a short
+/// datagram could otherwise make half a million of them. A real receiver reports some hundreds, and of more nobody
+/// remembers when they were sent.
+pub const MAX_STATUSES: usize = 4096;
 
 const LOST: u8 = 0;
 const SMALL: u8 = 1;
@@ -35,40 +37,53 @@ pub struct TransportWideFeedback {
     pub arrivals: Vec<Option<i64>>,
 }
 
-/// Parse what follows the four-byte RTCP header, without padding.
-pub fn parse_feedback(body: &[u8]) -> Parsed<TransportWideFeedback> {
+/// A report as it came, checked; the arrivals are read where they lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceivedFeedback<'a> {
+    pub sender_ssrc: u32,
+    pub media_ssrc: u32,
+    pub base_seq: u16,
+    pub feedback_count: u8,
+    pub reference_time_us: i64,
+    pub count: usize,
+    chunks: &'a [u8],
+    deltas: &'a [u8],
+}
+
+impl<'a> ReceivedFeedback<'a> {
+    /// As in `TransportWideFeedback`: one for `base_seq` and each number after it.
+    pub fn arrivals(&self) -> Arrivals<'a> {
+        Arrivals {
+            chunks: self.chunks,
+            deltas: self.deltas,
+            left: self.count,
+            chunk: Chunk(0),
+            in_chunk: 0,
+            at_us: self.reference_time_us,
+        }
+    }
+}
+
+/// Parse what follows the four-byte RTCP header, without padding; it may speak of `most` packets.
+pub fn parse_feedback(body: &[u8], most: usize) -> Parsed<ReceivedFeedback<'_>> {
     if body.len() < FIXED_BYTES {
         return Err(ParseError("rtcp-twcc-truncated"));
     }
     let count = usize::from(u16_at(body, 10));
-    if count == 0 || count > MAX_STATUSES {
+    if count == 0 || count > most {
         return Err(ParseError("rtcp-twcc-count"));
     }
-    let (symbols, mut offset) = parse_chunks(body, count)?;
+    let (chunks, deltas) = check_chunks(&body[FIXED_BYTES..], count)?;
     let tail = u32_at(body, 12);
-    let reference_us = i64::from(tail >> 8) * REFERENCE_US;
-    let mut arrival_us = reference_us;
-    let mut arrivals = Vec::with_capacity(count);
-    for symbol in symbols {
-        if symbol == LOST {
-            arrivals.push(None);
-            continue;
-        }
-        if offset + usize::from(symbol) > body.len() {
-            return Err(ParseError("rtcp-twcc-deltas"));
-        }
-        arrival_us += DELTA_US
-            * if symbol == SMALL { i64::from(body[offset]) } else { i64::from(u16_at(body, offset) as i16) };
-        offset += usize::from(symbol);
-        arrivals.push(Some(arrival_us));
-    }
-    Ok(TransportWideFeedback {
+    Ok(ReceivedFeedback {
         sender_ssrc: u32_at(body, 0),
         media_ssrc: u32_at(body, 4),
         base_seq: u16_at(body, 8),
         feedback_count: tail as u8,
-        reference_time_us: reference_us,
-        arrivals,
+        reference_time_us: i64::from(tail >> 8) * REFERENCE_US,
+        count,
+        chunks,
+        deltas,
     })
 }
 
@@ -105,30 +120,101 @@ pub fn serialize_feedback(feedback: &TransportWideFeedback, out: &mut Vec<u8>) {
     out.extend(deltas);
 }
 
-/// The status of `count` packets, and the offset of the first delta.
-fn parse_chunks(body: &[u8], count: usize) -> Parsed<(Vec<u8>, usize)> {
-    let mut symbols = Vec::with_capacity(count + 13);
-    let mut offset = FIXED_BYTES;
-    while symbols.len() < count {
-        if offset + 2 > body.len() {
+/// Two bytes that tell the status of some packets: a run of one, or a vector of one or two bits for each.
+#[derive(Clone, Copy, Debug)]
+struct Chunk(u16);
+
+impl Chunk {
+    fn is_run(self) -> bool {
+        self.0 & 0x8000 == 0
+    }
+
+    fn symbols(self) -> usize {
+        match self.0 & 0xC000 {
+            0x8000 => 14,
+            0xC000 => 7,
+            _ => usize::from(self.0) & RUN_LIMIT,
+        }
+    }
+
+    /// The symbol after which `following` come in this chunk.
+    fn symbol(self, following: usize) -> u8 {
+        match self.0 & 0xC000 {
+            0x8000 => (self.0 >> following & 1) as u8,
+            0xC000 => (self.0 >> (2 * following) & 3) as u8,
+            _ => (self.0 >> 13 & 3) as u8,
+        }
+    }
+}
+
+/// The chunks of `count` packets and the deltas after them, both whole.
+fn check_chunks(data: &[u8], count: usize) -> Parsed<(&[u8], &[u8])> {
+    let (mut offset, mut left, mut delta_bytes, mut known) = (0, count, 0, true);
+    while left > 0 {
+        if offset + 2 > data.len() {
             return Err(ParseError("rtcp-twcc-chunks"));
         }
-        let chunk = u16_at(body, offset);
+        let chunk = Chunk(u16_at(data, offset));
         offset += 2;
-        if chunk & 0x8000 == 0 {
-            let run = (usize::from(chunk) & RUN_LIMIT).min(count - symbols.len());
-            symbols.resize(symbols.len() + run, (chunk >> 13 & 3) as u8);
-        } else if chunk & 0x4000 != 0 {
-            symbols.extend((0..7).rev().map(|place| (chunk >> (2 * place) & 3) as u8));
+        let taken = chunk.symbols().min(left);
+        left -= taken;
+        let mut count = |symbol: u8, times: usize| {
+            known = known && (symbol <= LARGE || times == 0);
+            delta_bytes += usize::from(symbol) * times;
+        };
+        if chunk.is_run() {
+            count(chunk.symbol(0), taken);
         } else {
-            symbols.extend((0..14).rev().map(|place| (chunk >> place & 1) as u8));
+            (0..taken).for_each(|place| count(chunk.symbol(chunk.symbols() - 1 - place), 1));
         }
     }
-    symbols.truncate(count);
-    if symbols.iter().any(|symbol| *symbol > LARGE) {
+    if !known {
         return Err(ParseError("rtcp-twcc-symbol"));
     }
-    Ok((symbols, offset))
+    if offset + delta_bytes > data.len() {
+        return Err(ParseError("rtcp-twcc-deltas"));
+    }
+    Ok(data.split_at(offset))
+}
+
+/// When each packet arrived, None where it had not.
+#[derive(Clone, Debug)]
+pub struct Arrivals<'a> {
+    chunks: &'a [u8],
+    deltas: &'a [u8],
+    left: usize,
+    chunk: Chunk,
+    in_chunk: usize,
+    at_us: i64,
+}
+
+impl Iterator for Arrivals<'_> {
+    type Item = Option<i64>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        while self.in_chunk == 0 {
+            let [high, low, rest @ ..] = self.chunks else { return None };
+            self.chunk = Chunk(u16::from_be_bytes([*high, *low]));
+            self.in_chunk = self.chunk.symbols();
+            self.chunks = rest;
+        }
+        self.in_chunk -= 1;
+        let delta = match (self.chunk.symbol(self.in_chunk), self.deltas) {
+            (LOST, _) => return Some(None),
+            (SMALL, [delta, rest @ ..]) => {
+                self.deltas = rest;
+                i64::from(*delta)
+            }
+            (_, [high, low, rest @ ..]) => {
+                self.deltas = rest;
+                i64::from(i16::from_be_bytes([*high, *low]))
+            }
+            _ => return None,
+        };
+        self.at_us += DELTA_US * delta;
+        Some(Some(self.at_us))
+    }
 }
 
 /// Greedy: a run where it covers at least what a vector would, else the widest vector that can say it.
@@ -162,7 +248,32 @@ fn vector(symbols: &[u8], capacity: usize, bits: usize) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutation::mutated;
     use proptest::prelude::*;
+
+    fn written() -> impl Strategy<Value = Vec<u8>> {
+        let gaps = proptest::collection::vec(proptest::option::of(-300i64..700), 1..200);
+        gaps.prop_map(|gaps| {
+            let mut at = 7 * REFERENCE_US;
+            let step = |gap: Option<i64>| {
+                gap.map(|gap| {
+                    at += gap * DELTA_US;
+                    at
+                })
+            };
+            let feedback = TransportWideFeedback {
+                sender_ssrc: 1,
+                media_ssrc: 2,
+                base_seq: 3,
+                feedback_count: 4,
+                reference_time_us: 7 * REFERENCE_US,
+                arrivals: gaps.into_iter().map(step).collect(),
+            };
+            let mut body = Vec::new();
+            serialize_feedback(&feedback, &mut body);
+            body
+        })
+    }
 
     proptest! {
         #[test]
@@ -180,7 +291,19 @@ mod tests {
             };
             let mut body = Vec::new();
             serialize_feedback(&feedback, &mut body);
-            prop_assert_eq!(parse_feedback(&body).unwrap(), feedback);
+            let parsed = parse_feedback(&body, MAX_STATUSES).unwrap();
+            let head = (parsed.sender_ssrc, parsed.media_ssrc, parsed.base_seq, parsed.feedback_count);
+            prop_assert_eq!(head, (1, 2, base, count));
+            prop_assert_eq!(parsed.reference_time_us, feedback.reference_time_us);
+            prop_assert_eq!(parsed.arrivals().collect::<Vec<_>>(), feedback.arrivals);
+        }
+
+        #[test]
+        fn mutations_of_what_is_written_are_read_within_bounds(body in mutated(written())) {
+            if let Ok(feedback) = parse_feedback(&body, MAX_STATUSES) {
+                prop_assert!((1..=MAX_STATUSES).contains(&feedback.count));
+                prop_assert_eq!(feedback.arrivals().count(), feedback.count);
+            }
         }
 
         #[test]
@@ -188,8 +311,9 @@ mod tests {
             if body.len() > 12 {
                 body[10..12].copy_from_slice(&count.to_be_bytes());
             }
-            if let Ok(feedback) = parse_feedback(&body) {
-                prop_assert!(feedback.arrivals.len() <= MAX_STATUSES);
+            if let Ok(feedback) = parse_feedback(&body, 200) {
+                prop_assert!((1..=200).contains(&feedback.count));
+                prop_assert_eq!(feedback.arrivals().count(), feedback.count);
             }
         }
     }

@@ -8,7 +8,8 @@ use rustc_hash::FxHashMap;
 
 use crate::rtcp;
 use crate::transport_cc::{
-    DELTA_US, MAX_DELTA_TICKS, MIN_DELTA_TICKS, REFERENCE_SPAN_US, REFERENCE_US, TransportWideFeedback,
+    DELTA_US, MAX_DELTA_TICKS, MIN_DELTA_TICKS, REFERENCE_SPAN_US, REFERENCE_US, ReceivedFeedback,
+    TransportWideFeedback,
 };
 
 /// Senders' estimators expect 50 to 250 ms; the lower end lets a publisher's top layer start sooner.
@@ -239,12 +240,12 @@ impl SentHistory {
     ///
     /// Each packet is told at most twice: lost, and later received after all. Numbers never sent or too old
     /// are left out. Arrival times do not wrap.
-    pub fn matched(&mut self, feedback: &TransportWideFeedback) -> Vec<PacketResult> {
+    pub fn matched(&mut self, feedback: &ReceivedFeedback) -> Vec<PacketResult> {
         let offset_us = self.unwrap(feedback.reference_time_us) - feedback.reference_time_us;
         let mut results = Vec::new();
         let newest = self.next.wrapping_sub(1);
         let mut seq = feedback.base_seq;
-        for arrival in &feedback.arrivals {
+        for arrival in feedback.arrivals() {
             let number = seq;
             seq = seq.wrapping_add(1);
             let Some(sent) = self.sent.get_mut(usize::from(number) % HISTORY) else { break };
@@ -282,9 +283,11 @@ impl SentHistory {
 mod tests {
     use super::*;
     use crate::rtcp::{Rtcp, parse_compound};
+    use crate::transport_cc::{MAX_STATUSES as MOST, parse_feedback, serialize_feedback};
     use proptest::prelude::*;
 
-    fn reports(recorder: &mut TwccRecorder, now_us: i64) -> Vec<TransportWideFeedback> {
+    /// First number and arrivals of each.
+    fn reports(recorder: &mut TwccRecorder, now_us: i64) -> Vec<(u16, Vec<Option<i64>>)> {
         let mut feedbacks = Vec::new();
         loop {
             let mut out = Vec::new();
@@ -292,8 +295,8 @@ mod tests {
                 return feedbacks;
             }
             assert!(out.len() <= 1200);
-            let Some(Rtcp::TransportWide(feedback)) = parse_compound(&out).unwrap().pop() else { panic!() };
-            feedbacks.push(feedback);
+            let Some(Rtcp::TransportWide(feedback)) = parse_compound(&out).unwrap().next() else { panic!() };
+            feedbacks.push((feedback.base_seq, feedback.arrivals().collect()));
         }
     }
 
@@ -303,11 +306,10 @@ mod tests {
         recorder.record(0xFFFF, 1_000_000);
         recorder.record(1, 1_010_000);
         let report = &reports(&mut recorder, 1_060_000)[0];
-        assert_eq!(report.base_seq, 0xFFFF);
-        assert_eq!(report.arrivals, [Some(1_000_000), None, Some(1_010_000)]);
+        assert_eq!(*report, (0xFFFF, vec![Some(1_000_000), None, Some(1_010_000)]));
         recorder.record(0, 1_070_000);
         let report = &reports(&mut recorder, 1_120_000)[0];
-        assert_eq!((report.base_seq, report.arrivals[0]), (0, Some(1_070_000)));
+        assert_eq!((report.0, report.1[0]), (0, Some(1_070_000)));
     }
 
     #[test]
@@ -324,11 +326,16 @@ mod tests {
             reference_time_us: 0,
             arrivals: vec![Some(250), None, None],
         };
-        let told: Vec<i32> = history.matched(&feedback).iter().map(|result| result.size_bytes).collect();
+        let mut matched = |feedback: &TransportWideFeedback| {
+            let mut body = Vec::new();
+            serialize_feedback(feedback, &mut body);
+            history.matched(&parse_feedback(&body, MOST).unwrap())
+        };
+        let told: Vec<i32> = matched(&feedback).iter().map(|result| result.size_bytes).collect();
         assert_eq!(told, [100, 200]);
-        assert!(history.matched(&feedback).is_empty());
+        assert!(matched(&feedback).is_empty());
         feedback.arrivals[1] = Some(500);
-        assert_eq!(history.matched(&feedback)[0].arrival_us, Some(500));
+        assert_eq!(matched(&feedback)[0].arrival_us, Some(500));
     }
 
     proptest! {

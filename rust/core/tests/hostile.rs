@@ -88,12 +88,13 @@ enum Sent {
     /// RTP with what comes after its fixed header as it likes.
     Media {
         rtx: bool,
-        extension: bool,
+        /// The profile of the header extensions.
+        extension: Option<u16>,
         payload_type: u8,
         seq: u16,
         rest: Vec<u8>,
     },
-    /// RTCP of a known type about a known source, with any body.
+    /// RTCP of a known type about a known source, with any body, that of an estimate with its magic word.
     Control {
         by_subscriber: bool,
         kind: u8,
@@ -106,24 +107,34 @@ enum Sent {
 }
 
 fn sent() -> impl Strategy<Value = Sent> {
-    let media = (any::<bool>(), any::<bool>(), 95..108u8, 0..400u16, vec(any::<u8>(), 0..200)).prop_map(
+    let profile = prop_oneof![Just(None), Just(Some(0xBEDE)), (0x1000..0x1010u16).prop_map(Some)];
+    let media = (any::<bool>(), profile, 95..108u8, 0..400u16, vec(any::<u8>(), 0..200)).prop_map(
         |(rtx, extension, payload_type, seq, rest)| Sent::Media { rtx, extension, payload_type, seq, rest },
     );
     let control = (any::<bool>(), 200..208u8, 0..32u8, vec(any::<u8>(), 0..120))
         .prop_map(|(by_subscriber, kind, count, body)| Sent::Control { by_subscriber, kind, count, body });
+    let remb = (any::<bool>(), 0..4u8, vec(any::<u8>(), 3..30)).prop_map(|(by_subscriber, count, rest)| {
+        let mut body = b"REMB".to_vec();
+        body.push(count);
+        body.extend_from_slice(&rest[..3]);
+        (0..count).for_each(|_| body.extend(OWN_SSRC.to_be_bytes()));
+        body.extend_from_slice(&rest[3..]);
+        Sent::Control { by_subscriber, kind: 206, count: 15, body }
+    });
     let later = (1..2_000_000i64).prop_map(|us| Sent::Later { us });
-    prop_oneof![6 => media, 3 => control, 1 => later]
+    prop_oneof![12 => media, 5 => control, 1 => remb, 2 => later]
 }
 
-fn media(rtx: bool, extension: bool, payload_type: u8, seq: u16, rest: &[u8]) -> Vec<u8> {
-    let mut packet = vec![if extension { 0x90 } else { 0x80 }, payload_type];
+fn media(rtx: bool, extension: Option<u16>, payload_type: u8, seq: u16, rest: &[u8]) -> Vec<u8> {
+    let mut packet = vec![if extension.is_some() { 0x90 } else { 0x80 }, payload_type];
     packet.extend(seq.to_be_bytes());
     packet.extend(u32::from(seq / 3).to_be_bytes());
     packet.extend(if rtx { RTX_SSRC } else { SSRC }.to_be_bytes());
-    if extension {
+    if let Some(profile) = extension {
         // A block whose length is true, so that what is in it is looked at.
         let words = rest.len() / 8;
-        packet.extend([0xBE, 0xDE, 0, words as u8]);
+        packet.extend(profile.to_be_bytes());
+        packet.extend([0, words as u8]);
     }
     packet.extend_from_slice(rest);
     packet
@@ -154,7 +165,7 @@ proptest! {
             let (packet, from) = match each {
                 Sent::Media { rtx, extension, payload_type, seq, rest } => {
                     let mut packet = media(*rtx, *extension, *payload_type, *seq, rest);
-                    let words = if *extension { 4 + rest.len() / 8 * 4 } else { 0 };
+                    let words = if extension.is_some() { 4 + rest.len() / 8 * 4 } else { 0 };
                     let ssrc = if *rtx { RTX_SSRC } else { SSRC };
                     publisher.protect(ssrc, u64::from(*seq), 0, 12 + words, &mut packet).unwrap();
                     (packet, PUBLISHER)
@@ -205,7 +216,7 @@ proptest! {
         let profile = if gcm { Profile::AeadAes128Gcm } else { Profile::Aes128CmSha1 };
         let mut sender = SrtpSender::new(profile, &secret(profile, 1)).unwrap();
         let mut receiver = SrtpReceiver::new(profile, &secret(profile, 1)).unwrap();
-        let mut data = if rtcp { control(201, 0, &[7; 20]) } else { media(false, false, 96, 5, &[7; 40]) };
+        let mut data = if rtcp { control(201, 0, &[7; 20]) } else { media(false, None, 96, 5, &[7; 40]) };
         if rtcp {
             sender.protect_rtcp(0, &mut data).unwrap();
         } else {

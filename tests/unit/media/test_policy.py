@@ -243,3 +243,22 @@ def test_a_subscription_opened_anew_is_steered_anew(plane: RecordingPlane, polic
 def test_a_fault_of_the_plane_is_passed_on(plane: RecordingPlane, policy: Policy) -> None:
     plane.events.append(PlaneFault(7))
     assert PlaneFault(7) in policy.tick(0)
+
+
+def test_a_fault_is_told_whatever_fails_after_it_and_takes_nothing_with_it(
+    plane: RecordingPlane, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(publication: PublicationKey) -> list[EncodingStats]:
+        raise RuntimeError
+
+    monkeypatch.setattr(plane, "publication_stats", fail)
+    plane.events += [KeyframeWanted(CAMERA, "f", "pli"), PlaneFault(7), PlaneFault(8)]
+    assert policy.tick(0) == [PlaneFault(7), PlaneFault(8)]
+    with pytest.raises(RuntimeError):
+        policy.tick(20 * MS)
+    monkeypatch.undo()
+    plane.events += [KeyframeWanted(CAMERA, "f", "pli"), PlaneFault(9)]
+    assert policy.tick(40 * MS) == [PlaneFault(9)]
+    assert plane.requests == []
+    policy.tick(60 * MS)
+    assert plane.requests == [(60, "f")]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from plane_harness import SENT_IDS, Stage, Viewer
+from plane_harness import SENT_IDS, Stage, Viewer, each_plane  # noqa: F401 - every test runs on every plane
 from svc_camera import AV1, VP9, Decoded, SvcCamera, decode
 
 from sfu.media.plane import Codec, CurrentLayerChanged, KeyframeWanted, Layer

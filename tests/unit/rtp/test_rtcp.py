@@ -18,6 +18,7 @@ from sfu.rtp.rtcp import (
     RtcpPacket,
     SenderReport,
     SourceDescription,
+    TransportWideFeedback,
     parse_compound,
     serialize,
 )
@@ -128,6 +129,16 @@ def test_profile_extension_and_padding_are_left_out() -> None:
     padded[0] |= 0x20
     padded[3] += 1
     assert parse_compound(bytes(padded)) == [Nack(1, 2, (3,))]
+
+
+def test_a_datagram_may_speak_of_so_many_packets_and_no_more() -> None:
+    def lost(count: int) -> bytes:
+        return serialize([TransportWideFeedback(1, 2, 0, 0, 0, tuple((seq, None) for seq in range(count)))])
+
+    assert len(parse_compound(lost(4000) + lost(96))) == 2
+    for datagram in (lost(4096) + lost(1), lost(96) * 43):
+        with pytest.raises(ParseError, match="rtcp-twcc-count"):
+            parse_compound(datagram)
 
 
 def test_source_description_keeps_the_cname_of_each_chunk() -> None:

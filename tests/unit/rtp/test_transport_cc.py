@@ -85,6 +85,7 @@ def body(*, count: int, chunks: str, deltas: str = "") -> bytes:
         (b"\x8f\xcd\x00\x02" + bytes(8), "rtcp-twcc-truncated"),
         (body(count=0, chunks=""), "rtcp-twcc-count"),
         (body(count=65535, chunks="1fff" * 8), "rtcp-twcc-count"),
+        (body(count=4097, chunks="1fff"), "rtcp-twcc-count"),
         (body(count=3, chunks=""), "rtcp-twcc-chunks"),
         (body(count=15, chunks="8000"), "rtcp-twcc-chunks"),
         (body(count=3, chunks="2003", deltas="0101"), "rtcp-twcc-deltas"),
@@ -102,7 +103,7 @@ def test_malformed_feedback_is_refused(data: bytes, reason: str) -> None:
 @pytest.mark.parametrize(
     ("packets", "message"),
     [
-        ((), "1 to 8192"),
+        ((), "1 to 4096"),
         (((0, 1), (2, 1)), "dense"),
         (((0, 0), (1, 9_000_000)), "does not fit"),
     ],
