@@ -14,6 +14,7 @@ import av
 from av.video.codeccontext import VideoCodecContext
 
 from sfu import clock
+from sfu.config import ExtensionsConfig
 from sfu.errors import ParseError
 from sfu.extensions import Frame
 from sfu.ids import PublicationId
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sfu.server.conference import Conference
-    from sfu.server.extending import Guard
+    from sfu.server.guard import Guard
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,9 @@ class _Wish:
 class FrameTaps:
     """One tap for each publication that an extension wants to see."""
 
-    def __init__(self, conference: Conference) -> None:
+    def __init__(self, conference: Conference, config: ExtensionsConfig) -> None:
         self._conference = conference
+        self._config = config
         self._wishes: list[_Wish] = []
         self._taps: dict[str, _Watched] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="frames")

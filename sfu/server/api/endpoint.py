@@ -42,6 +42,7 @@ STATUS: Mapping[str, int] = {
     "token_revoked": 401,
     "wrong_room": 403,
     "not_allowed": 403,
+    "refused": 403,
     "origin_not_allowed": 403,
     "not_found": 404,
     "method_not_allowed": 405,
