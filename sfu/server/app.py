@@ -27,6 +27,7 @@ from sfu.server.session import CLOSE_TIMEOUT_S, Session, Timing
 from sfu.server.storage import open_storage
 from sfu.server.uploads import Uploads
 from sfu.server.webhooks import open_webhooks
+from sfu.store import people
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,10 @@ class Server:
                 extensions = Extensions(conference, config.extensions)
                 stack.push_async_callback(extensions.close)
                 await extensions.load()
+                if storage.dead:
+                    # Nobody has joined yet. What is told and what is marked is one commit: it is told once.
+                    conference.events.crashed(storage.dead)
+                    storage.store.writes.submit(people.crashed())
                 await server._listen(ssl_context)
             except BaseException:
                 await server.stop("start failed")

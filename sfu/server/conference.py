@@ -376,7 +376,7 @@ class Conference:
         """Apply a command to its room and do what follows. Raises `RequestError`."""
         done = self.core.apply(command, _now())
         self._execute(done)
-        self.events.command(command)
+        self.events.command(command, done)
         by_anybody = command.command if isinstance(command, commands.Operate) else command
         if isinstance(by_anybody, (commands.Disconnect, commands.Leave, acts.Remove)):
             self._arm()
