@@ -90,8 +90,8 @@ Answer = Json | web.StreamResponse
 class Endpoint:
     """`path` is below `PREFIX`; `{room}` in it is the room that the caller needs its right in.
 
-    `answer` is the schema of a JSON answer; with `media_type` the answer is of that type instead. `body` is
-    the schema of a JSON body, `raw_body` a body of bytes that the endpoint reads itself.
+    `answer` is the schema of a JSON answer; with `media_type` the answer is of that type instead, of any with
+    `*/*`. `body` is the schema of a JSON body, `raw_body` a body of bytes that the endpoint reads itself.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
