@@ -1,16 +1,20 @@
 """The rules of noughts and crosses, kept by the server: a judge of the shared state (docs/protocol.md).
 
 The game lies under one key. Whoever moves proposes the board as it shall be; what else a client writes there
-is not looked at. The first two who move are the players. `Server.start(..., judge=judge)` puts the rules in
-force, for every room of the server.
+is not looked at. The first two who move are the players; who leaves has lost. As an extension it rules every
+room of the server (docs/extensions.md):
+
+SFU_EXTENSIONS__MODULES=noughts_and_crosses PYTHONPATH=examples sfu serve
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from sfu.room.state import Accept, Change, Entry, Refuse, Replace, Verdict
+from sfu.errors import RequestError
+from sfu.extensions import Accept, Change, Entry, Event, Hooks, Refuse, Replace, Verdict
 
 KEY = "noughts-and-crosses"
 LINES = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6))
@@ -60,3 +64,24 @@ def after(game: Mapping[str, Any], cell: int, identity: str) -> dict[str, Any]:
         "players": {**game["players"], mark: identity},
         "winner": mark if won else None if "" in cells else "draw",
     }
+
+
+def extend(hooks: Hooks) -> None:
+    async def gone(event: Event) -> None:
+        # Where nobody is left the room may have ended, and with it the game.
+        with contextlib.suppress(RequestError):
+            give_up(hooks, event.room, event.data["identity"])
+
+    hooks.judge_state(judge)
+    hooks.on_event(gone, "participant_left")
+
+
+def give_up(hooks: Hooks, room: str, identity: str) -> None:
+    """End the game that `identity` plays, if it does: the other has won."""
+    entry = hooks.state(room).get(KEY)
+    if entry is None or entry.value["winner"]:
+        return
+    for mark, player in entry.value["players"].items():
+        if player == identity:
+            ended = {**entry.value, "winner": "o" if mark == "x" else "x"}
+            hooks.set_state(room, KEY, ended, if_version=entry.version, name="Referee")

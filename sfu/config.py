@@ -221,6 +221,7 @@ class ExtensionsConfig:
     )
     timeout_s: float = option(2.0, "seconds one call of an extension may take")
     max_failures: int = option(10, "failures in a row after which a callback is switched off")
+    frame_pixels: int = option(4_147_200, "largest picture that is decoded for extensions, pixels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -477,7 +478,7 @@ _POSITIVE = (
     "limits.sessions_per_address", "limits.api_per_s", "limits.api_burst",
     "storage.max_waiting", "storage.file_bytes", "storage.room_bytes", "storage.person_bytes",
     "media.keyframe_interval_ms", "media.cache_packets",
-    "extensions.timeout_s", "extensions.max_failures",
+    "extensions.timeout_s", "extensions.max_failures", "extensions.frame_pixels",
     "webhooks.timeout_s", "webhooks.max_waiting", "webhooks.max_age_s",
 )  # fmt: skip
 

@@ -1,8 +1,9 @@
 """The one place where your own Python joins the server. See docs/extensions.md.
 
 A module named in `extensions.modules` has a function `extend(hooks: Hooks)`, called once at start, that says
-which of its functions are to be called. They run in the server's process, each with a time limit; one that
-fails or takes too long harms no call, and one that keeps failing is switched off.
+which of its functions are to be called. They run in the server's process, in a thread and event loop of the
+module's own, each call with a time limit; one that fails or takes too long harms no call, and one that keeps
+failing is switched off.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sfu.room.state import Entry as Entry
 from sfu.room.state import Judge as Judge
 from sfu.room.state import Refuse as Refuse
 from sfu.room.state import Replace as Replace
+from sfu.room.state import Verdict as Verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +46,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A chat message before it is stored. `to` is a participant, None for everybody."""
+    """A chat message before it is stored. `to` is a participant, None for everybody.
+
+    `participant` is empty for who writes over the HTTP API without being in the room.
+    """
 
     room: str
     participant: str
@@ -84,7 +89,10 @@ OnFrame = Callable[[Frame], Awaitable[None]]
 
 
 class Hooks(Protocol):
-    """What a module may ask for, and what it may do. Everything runs in the server's event loop."""
+    """What a module may ask for, and what it may do. Every method may be called from every thread.
+
+    What is asked for is called in the module's own event loop.
+    """
 
     def on_event(self, call: OnEvent, *types: str) -> None:
         """Call it with every event of these types, all without any, one after the other."""
@@ -92,8 +100,8 @@ class Hooks(Protocol):
     def on_message(self, call: OnMessage) -> None:
         """Call it before a chat message, or its new text, is stored; it returns the text to send instead.
 
-        None leaves it as it is. It raises `Refused` for what shall not be sent. Where it fails the message
-        goes out as it was.
+        None leaves it as it is. It raises `Refused` for what shall not be sent. Where it fails, as it
+        does with a text that nobody could have sent, the message goes out as it was.
         """
 
     def on_data(self, call: OnData, *topics: str) -> None:
@@ -106,7 +114,10 @@ class Hooks(Protocol):
         """
 
     def judge_state(self, judge: Judge) -> None:
-        """Decide about changes of the shared state, at once: it is no coroutine. The last one rules."""
+        """Decide about changes of the shared state, at once: it is no coroutine. The last one rules.
+
+        It alone is called in the server's thread: it must not block, and shares data with care.
+        """
 
     async def say(self, room: str, text: str, *, name: str = "Server") -> int:
         """Write into a room's chat; returns the message's number. Raises `RequestError`."""
@@ -114,5 +125,24 @@ class Hooks(Protocol):
     def act(self, room: str, message: Mapping[str, Any], *, name: str = "Server") -> None:
         """Do what a message of docs/protocol.md asks, like `{"type": "mute_all"}`. Raises `RequestError`."""
 
-    def alarm(self, room: str, data: Mapping[str, Any]) -> None:
-        """Tell an event of type `alarm`: to webhooks, the audit log and extensions."""
+    def state(self, room: str) -> Mapping[str, Entry]:
+        """The shared state as it is now. Raises `RequestError` `not_found`: the room is not open."""
+
+    def set_state(
+        self, room: str, key: str, value: Any, *, if_version: int | None = None, name: str = "Server"
+    ) -> int:
+        """Give a key of the shared state a value, asking no judge; returns its version.
+
+        Only at `if_version`, where it is given (0: a key that is not there). Raises `RequestError`.
+        """
+
+    def delete_state(
+        self, room: str, key: str, *, if_version: int | None = None, name: str = "Server"
+    ) -> int:
+        """Take a key away, like `set_state`; returns the change's version."""
+
+    def alarm(self, room: str, data: Mapping[str, Any], *, text: str = "") -> None:
+        """Tell an event of type `alarm`: to webhooks, the audit log and extensions.
+
+        With `text` everybody in the room is shown that. Raises `RequestError` for what is not JSON.
+        """

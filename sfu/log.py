@@ -38,10 +38,16 @@ class _Json(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
-def _not_bad_http(record: logging.LogRecord) -> bool:
-    """Whether a record is something else than a stranger's bytes that are no HTTP: those are answered 400."""
+def _not_a_peers(record: logging.LogRecord) -> bool:
+    """Whether a record of the web server is of something else than what a stranger sent.
+
+    Bytes that are no HTTP, and bodies that are not what they say, are answered 400; who went away is not.
+    """
     kind = record.exc_info[0] if record.exc_info else None
-    return kind is None or kind.__module__ != "aiohttp.http_exceptions"
+    if kind is None or record.name != "aiohttp.server":
+        return True
+    bad = kind.__module__ == "aiohttp.http_exceptions" or kind.__name__ == "RequestPayloadError"
+    return not bad and not issubclass(kind, ConnectionError)
 
 
 def configure(config: LogConfig) -> None:
@@ -53,7 +59,7 @@ def configure(config: LogConfig) -> None:
         _Json() if config.json else _Line("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     )
     root = logging.getLogger()
-    handler.addFilter(_not_bad_http)
+    handler.addFilter(_not_a_peers)
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     for name in ("sfu", "sfu_client"):

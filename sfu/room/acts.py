@@ -320,5 +320,6 @@ FromOutside = (
     | ClearBoard
     | SetThresholds
     | AcknowledgeAlarm
+    | ChangeState
 )
 """What somebody may do who is not in the room."""

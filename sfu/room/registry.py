@@ -230,6 +230,9 @@ class Rooms:
                 return room.chat.send(operator, wanted, now)
             case commands.DeleteChat():
                 return room.chat.delete(operator, wanted)
+            case acts.ChangeState():
+                # The server itself: the judge is its word about what others want.
+                return change_state(room, operator, wanted, accept_all, now)
             case _:
                 return act(room, operator, wanted, now)
 

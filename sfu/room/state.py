@@ -24,6 +24,9 @@ Value = Any
 MAX_DEPTH = 32
 """Lists and objects in each other: far below where encoders and browsers give up."""
 
+LARGEST_INTEGER = 2**53 - 1
+"""What every JSON implementation keeps; a longer one is another in a browser, or Infinity."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -154,18 +157,21 @@ def encoded_bytes(value: Value) -> int:
     """Bytes of `value` as compact JSON.
 
     Raises `RequestError` `bad_request` for what would not pass: infinities, lone surrogates, nesting that
-    is deeper than `MAX_DEPTH`, and whatever is no JSON at all.
+    is deeper than `MAX_DEPTH`, integers past `LARGEST_INTEGER`, and whatever is no JSON at all.
     """
-    _check_depth(value)
+    _check(value)
     try:
         return len(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
     except (ValueError, TypeError):
         raise RequestError("bad_request", "the value is not JSON") from None
 
 
-def _check_depth(value: Value) -> None:
+def _check(value: Value) -> None:
+    """Level by level: recursion would end where the nesting is deep."""
     level = [value]
     for _ in range(MAX_DEPTH):
+        if any(isinstance(each, int) and abs(each) > LARGEST_INTEGER for each in level):
+            raise RequestError("bad_request", "a browser cannot keep integers past 2**53 - 1")
         level = [
             inner
             for outer in level

@@ -15,17 +15,19 @@ from aiohttp import web
 from sfu.config import Config
 from sfu.log import peer_address
 from sfu.room.state import Judge, accept_all
-from sfu.server import cors, extending, pages
+from sfu.server import cors, pages
 from sfu.server.api import routes as api
 from sfu.server.api.endpoint import json_errors
 from sfu.server.api.files import Files
 from sfu.server.audit import Audit
 from sfu.server.conference import Conference
+from sfu.server.extending import Extensions
 from sfu.server.listen import listen
 from sfu.server.session import CLOSE_TIMEOUT_S, Session, Timing
 from sfu.server.storage import open_storage
 from sfu.server.uploads import Uploads
 from sfu.server.webhooks import open_webhooks
+from sfu.store import people
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ class Server:
             webhooks = await stack.enter_async_context(open_webhooks(config.webhooks, storage.store))
             conference = await Conference.open(config, storage.store)
             conference.events.listen(webhooks.listen)
+            conference.more_counts["webhooks"] = webhooks.counts
             conference.core.judge = judge
             conference.events.listen(Audit(storage.store).listen)
             server = cls(config, conference, timing or Timing())
@@ -75,8 +78,13 @@ class Server:
             files = Files(storage, uploads)
             server._api = api.routes(config, conference, storage.store, files, server._address)
             try:
-                extensions = extending.load(conference, config.extensions)
+                extensions = Extensions(conference, config.extensions)
                 stack.push_async_callback(extensions.close)
+                await extensions.load()
+                if storage.dead:
+                    # Nobody has joined yet. What is told and what is marked is one commit: it is told once.
+                    conference.events.crashed(storage.dead)
+                    storage.store.writes.submit(people.crashed())
                 await server._listen(ssl_context)
             except BaseException:
                 await server.stop("start failed")

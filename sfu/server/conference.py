@@ -9,12 +9,12 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
-from functools import partial
 
 import sfu
 from sfu import clock
 from sfu.config import Config
 from sfu.errors import RequestError
+from sfu.extensions import Message
 from sfu.ids import ParticipantId, PublicationKey, RoomName, SubscriptionKey
 from sfu.media.decisions import LayersWanted, Notice, PublicationSized, Speakers, SubscriptionState
 from sfu.media.plane import PlaneFault
@@ -58,11 +58,9 @@ _CLOSED_CODE: dict[LeaveReason, str] = {
 }
 
 
-ChatText = requests.Chat | requests.ChatEdit
-AskFirst = Callable[
-    [ParticipantId, ChatText, Callable[[ChatText], None], Callable[[RequestError], None]], bool
-]
-"""Whether somebody is asked about a chat message first; then the first or the second callback follows."""
+AskFirst = Callable[[Message, int, Callable[[str], None], Callable[[RequestError], None]], bool]
+"""Whether somebody is asked about a chat message first; then the first callback follows with its text, of at
+least as many characters as the number says, or the second."""
 
 
 class Conference:
@@ -85,7 +83,9 @@ class Conference:
         self._waiting: dict[SessionKey, tuple[Channel, Claims | None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._session_keys = itertools.count(1)
-        self.ask_first: AskFirst = lambda member, request, go_on, refuse: False
+        self.more_counts: dict[str, Callable[[], Json]] = {}
+        """What others count, by the name that it has in `counts`."""
+        self.ask_first: AskFirst = lambda message, shortest, go_on, refuse: False
         self.media: Media
 
     @classmethod
@@ -95,6 +95,11 @@ class Conference:
         conference = cls(config, rng, store)
         conference.media = await Media.open(config, rng, conference._on_notices)
         return conference
+
+    @property
+    def chat_characters(self) -> int:
+        """How long a chat message may be."""
+        return self._config.limits.chat_characters
 
     def new_session_key(self) -> SessionKey:
         return SessionKey(next(self._session_keys))
@@ -260,18 +265,46 @@ class Conference:
             case requests.Join() | requests.Candidate() | requests.Ping() | requests.Leave():
                 # The session's affair, or nobody's.
                 pass
-            case requests.Chat() | requests.ChatEdit() if self.ask_first(
-                member.id, request, partial(self._say, member, answer), answer
-            ):
+            case requests.Chat() | requests.ChatEdit() if self._asked(member, request, answer):
                 return None
             case _:
                 self.chat.request(member.id, member.room, request, answer)
                 return None
         return {"type": "ok"}
 
-    def _say(self, member: Member, answer: Answer, request: requests.Chat | requests.ChatEdit) -> None:
-        """What an extension has agreed to."""
-        self.chat.request(member.id, member.room, request, answer)
+    def _asked(self, member: Member, request: requests.Chat | requests.ChatEdit, answer: Answer) -> bool:
+        """Whether an extension is asked first."""
+        participant = self.core.participant(member.id)
+        if participant is None:
+            raise RequestError("not_found", "not a participant")
+        sent = request if isinstance(request, requests.Chat) else None
+        message = Message(
+            room=member.room,
+            participant=member.id,
+            identity=participant.identity,
+            name=participant.name,
+            text=request.text,
+            to=sent.to if sent else None,
+        )
+
+        def go_on(text: str) -> None:
+            self.chat.request(member.id, member.room, replace(request, text=text), answer)
+
+        return self.ask_first(message, 0 if sent and sent.file else 1, go_on, answer)
+
+    async def agreed(self, message: Message) -> str:
+        """The text that extensions make of a message. Raises `RequestError` where one refuses it."""
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def go_on(text: str) -> None:
+            if not done.done():
+                done.set_result(text)
+
+        def refuse(error: RequestError) -> None:
+            if not done.done():
+                done.set_exception(error)
+
+        return await done if self.ask_first(message, 1, go_on, refuse) else message.text
 
     def _revoke(self, member: Member, target: ParticipantId) -> None:
         """The room decides whether `target` may be removed; only then is its token spoilt."""
@@ -332,7 +365,9 @@ class Conference:
             "participants": len(self._members),
             "sessions": sessions,
             "publications": len(self.media.published),
+            "telemetry_lost": self._measurements.lost,
             **self.media.counts(),
+            **{name: count() for name, count in self.more_counts.items()},
         }
 
     # --- room effects --------------------------------------------------------------------------
@@ -341,7 +376,7 @@ class Conference:
         """Apply a command to its room and do what follows. Raises `RequestError`."""
         done = self.core.apply(command, _now())
         self._execute(done)
-        self.events.command(command)
+        self.events.command(command, done)
         by_anybody = command.command if isinstance(command, commands.Operate) else command
         if isinstance(by_anybody, (commands.Disconnect, commands.Leave, acts.Remove)):
             self._arm()

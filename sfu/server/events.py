@@ -8,14 +8,14 @@ from __future__ import annotations
 import itertools
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from sfu import clock
 from sfu.ids import ParticipantId, RoomName, random_text
 from sfu.room import acts, commands, effects
-from sfu.room.class_events import AlarmChanged, RecordingChanged
+from sfu.room.class_events import AlarmChanged, HandsChanged, RecordingChanged
 from sfu.room.commands import Command
 from sfu.room.effects import Effect
 from sfu.room.model import ChatMessage, LeaveReason, ParticipantView
@@ -74,7 +74,7 @@ class _Person:
     room: RoomName
     identity: str
     name: str
-    role: str
+    role: str | None
 
 
 class Events:
@@ -130,6 +130,18 @@ class Events:
             case effects.Announce(event=RecordingChanged(by, on)):
                 self._act(by, "recording", {"on": on})
 
+    def crashed(self, dead: Iterable[Mapping[str, Any]]) -> None:
+        """An earlier run was killed: its sessions (rows of the store) and their rooms are over."""
+        rooms: dict[str, list[Mapping[str, Any]]] = {}
+        for session in dead:
+            rooms.setdefault(session["room"], []).append(session)
+        for room, sessions in rooms.items():
+            for session in sessions:
+                person = _Person(RoomName(room), session["identity"], session["name"], None)
+                data = {**_of(ParticipantId(session["id"]), person), "reason": "crashed"}
+                self.emit("participant_left", person.room, data)
+            self.emit("room_ended", RoomName(room), {})
+
     def close(self) -> None:
         """The server stops: everybody leaves, every room ends."""
         for participant in list(self._people):
@@ -138,24 +150,44 @@ class Events:
             self.emit("room_ended", room, {})
         self._rooms.clear()
 
-    def command(self, command: Command) -> None:
-        """A participant's command has been carried out."""
+    def command(self, command: Command, done: Iterable[Effect]) -> None:
+        """A command has been carried out, with these effects."""
         match command:
             case commands.ChatStored() if command.change == "added":
                 self.emit("message", command.room, {"message": _message(command.message)})
             case commands.Operate():
                 who = {"participant": None, "identity": command.identity, "name": command.name}
-                self._moderated(command.command, command.room, {**who, "role": command.role})
-            case acts.RaiseHand(by, raised):
-                self._act(by, "hand", {"act": "raise_hand" if raised else "lower_hand"})
-            case acts.LowerHand(by, target):
-                self._act(by, "hand", {"act": "lower_hand", "target": target})
-            case acts.CallOn(by, target):
-                self._act(by, "hand", {"act": "call_on", "target": target})
+                who["role"] = command.role
+                if isinstance(command.command, acts.LowerHand | acts.CallOn):
+                    self._hand(command.command, command.room, who, done)
+                else:
+                    self._moderated(command.command, command.room, who)
+            case acts.RaiseHand() | acts.LowerHand() | acts.CallOn():
+                if (person := self._people.get(command.participant)) is not None:
+                    self._hand(command, person.room, _of(command.participant, person), done)
             case _ if type(command) in _MODERATION:
                 by = getattr(command, "participant")  # noqa: B009 - every act has one
                 if (person := self._people.get(by)) is not None:
                     self._moderated(command, person.room, _of(by, person))
+
+    def _hand(
+        self,
+        act: acts.RaiseHand | acts.LowerHand | acts.CallOn,
+        room: RoomName,
+        who: Mapping[str, Any],
+        done: Iterable[Effect],
+    ) -> None:
+        if not any(
+            isinstance(each, effects.Announce) and isinstance(each.event, HandsChanged) for each in done
+        ):
+            return
+        match act:
+            case acts.RaiseHand(raised=raised):
+                self.emit("hand", room, {**who, "act": "raise_hand" if raised else "lower_hand"})
+            case acts.LowerHand(target=target):
+                self.emit("hand", room, {**who, "act": "lower_hand", "target": target})
+            case acts.CallOn(target=target):
+                self.emit("hand", room, {**who, "act": "call_on", "target": target})
 
     def _moderated(self, command: Command, room: RoomName, who: Mapping[str, Any]) -> None:
         name = _MODERATION.get(type(command))

@@ -1,162 +1,88 @@
-"""Extensions at work: loaded, called with limits, switched off when they keep failing."""
+"""Extensions at work: loaded, told what happens, asked about chat messages."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from functools import partial
+from types import ModuleType
+from typing import Any
 
 from sfu.config import ExtensionsConfig
 from sfu.errors import ConfigError, RequestError
-from sfu.extensions import Data, Event, Message, OnData, OnEvent, OnFrame, OnMessage, Refused
-from sfu.ids import ParticipantId, RoomName
-from sfu.room.acts import FromOutside
-from sfu.room.commands import OPERATOR, Operate, SendChat
-from sfu.room.permissions import Grants
-from sfu.room.state import Judge
+from sfu.extensions import Data, Event, Hooks, Message
+from sfu.ids import ParticipantId
 from sfu.server import requests
-from sfu.server.act_requests import PARSERS
 from sfu.server.conference import Conference
 from sfu.server.data import DataMessage
 from sfu.server.events import RoomEvent
+from sfu.server.guard import Feed, Guard
+from sfu.server.hook_thread import HookThread
+from sfu.server.hooks import ModuleHooks
 from sfu.server.pictures import FrameTaps
 from sfu.server.wire import Json
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-R = TypeVar("R")
-
-WAITING = 256
-"""Things that may wait for one callback; past that the oldest go."""
-_POWER = Grants(moderate=True, record=True, see_hidden=True)
-
-
-class Guard:
-    """One callback: `calls`, `failures` and what was `dropped` are counted."""
-
-    def __init__(self, call: Callable[..., Awaitable[Any]], config: ExtensionsConfig) -> None:
-        self.name = f"{getattr(call, '__module__', '?')}.{getattr(call, '__qualname__', call)}"
-        self.calls = self.failures = self.dropped = 0
-        self.on = True
-        self._call = call
-        self._config = config
-        self._in_a_row = 0
-
-    async def __call__(self, argument: object) -> Any:
-        """Its result; None where it fails, and from when it is switched off. Raises `Refused`."""
-        if not self.on:
-            return None
-        self.calls += 1
-        try:
-            result = await asyncio.wait_for(self._call(argument), self._config.timeout_s)
-        except Refused:
-            self._in_a_row = 0
-            raise
-        except Exception as error:
-            self._failed(error)
-            return None
-        self._in_a_row = 0
-        return result
-
-    def _failed(self, error: Exception) -> None:
-        self.failures += 1
-        self._in_a_row += 1
-        if self._in_a_row == 1:
-            log.error("the extension %s failed", self.name, exc_info=error)
-        if self._in_a_row >= self._config.max_failures:
-            self.on = False
-            log.error("the extension %s failed %d times in a row: switched off", self.name, self._in_a_row)
-
-
-class Feed(Generic[T]):
-    """What waits for one callback, oldest first."""
-
-    def __init__(self, guard: Guard, wanted: frozenset[str]) -> None:
-        self.guard = guard
-        self._wanted = wanted
-        self._waiting: deque[T] = deque()
-        self._wake = asyncio.Event()
-
-    def put(self, kind: str, thing: T) -> None:
-        if not self.guard.on or (self._wanted and kind not in self._wanted):
-            return
-        self._waiting.append(thing)
-        if len(self._waiting) > WAITING:
-            self._waiting.popleft()
-            self.guard.dropped += 1
-        self._wake.set()
-
-    async def run(self) -> None:
-        while True:
-            while self._waiting:
-                await self.guard(self._waiting.popleft())
-            self._wake.clear()
-            await self._wake.wait()
 
 
 class Extensions:
-    """Implements `sfu.extensions.Hooks`, and is told what happens."""
+    """Every configured module. It lives in the server's thread, their code each in one of its own."""
 
     def __init__(self, conference: Conference, config: ExtensionsConfig) -> None:
         self._conference = conference
         self._config = config
+        self._guards: list[Guard] = []
         self._events: list[Feed[Event]] = []
         self._data: list[Feed[Data]] = []
         self._messages: list[Guard] = []
-        self._order: dict[ParticipantId, asyncio.Lock] = {}
+        self._last: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._threads: list[HookThread] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._frames = FrameTaps(conference)
+        self._frames = FrameTaps(conference, config)
+
+    async def load(self) -> None:
+        """Call `extend` of every configured module. Raises `ConfigError`: one cannot be loaded."""
+        conference = self._conference
+        conference.events.listen(self.told)
+        conference.data.on_relayed = self.relayed
+        conference.ask_first = self.ask
+        conference.more_counts["extensions"] = self.counts
+        for name in self._config.modules:
+            try:
+                module = importlib.import_module(name)
+                thread = HookThread(name)
+                self._threads.append(thread)
+                hooks = ModuleHooks(self, conference, thread, self._config)
+                await thread.call(partial(_extend, module), hooks, None)
+            except (Exception, SystemExit) as error:
+                raise ConfigError([f"extensions.modules: {name}: {type(error).__name__}: {error}"]) from error
+            log.info("extended by %s", name)
 
     # --- what modules ask for ------------------------------------------------------------------
 
-    def on_event(self, call: OnEvent, *types: str) -> None:
-        feed: Feed[Event] = Feed(Guard(call, self._config), frozenset(types))
+    def add_event(self, guard: Guard, types: tuple[str, ...]) -> None:
+        self._guards.append(guard)
+        feed: Feed[Event] = Feed(guard, frozenset(types))
         self._events.append(feed)
         self._start(feed.run())
 
-    def on_message(self, call: OnMessage) -> None:
-        self._messages.append(Guard(call, self._config))
+    def add_message(self, guard: Guard) -> None:
+        self._guards.append(guard)
+        self._messages.append(guard)
 
-    def on_data(self, call: OnData, *topics: str) -> None:
-        feed: Feed[Data] = Feed(Guard(call, self._config), frozenset(topics))
+    def add_data(self, guard: Guard, topics: tuple[str, ...]) -> None:
+        self._guards.append(guard)
+        feed: Feed[Data] = Feed(guard, frozenset(topics))
         self._data.append(feed)
         self._start(feed.run())
 
-    def on_frame(self, call: OnFrame, *, source: str = "camera", fps: float = 2.0) -> None:
-        self._frames.add(Guard(call, self._config), source, fps)
-
-    def judge_state(self, judge: Judge) -> None:
-        self._conference.core.judge = judge
-
-    async def say(self, room: str, text: str, *, name: str = "Server") -> int:
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-        def answer(result: Json | RequestError) -> None:
-            if done.done():
-                return
-            if isinstance(result, RequestError):
-                done.set_exception(result)
-            else:
-                done.set_result(result["message"]["id"])
-
-        self._conference.chat.keep(_operate(room, name, SendChat(OPERATOR, text)), answer)
-        return await done
-
-    def act(self, room: str, message: Mapping[str, Any], *, name: str = "Server") -> None:
-        parser = PARSERS.get(str(message.get("type")))
-        if parser is None:
-            raise RequestError("unknown_type", "no such act")
-        command = parser(message).by(OPERATOR)
-        if not isinstance(command, FromOutside):
-            raise RequestError("not_allowed", "only participants do this")
-        self._conference.apply(_operate(room, name, command))
-
-    def alarm(self, room: str, data: Mapping[str, Any]) -> None:
-        self._conference.events.emit("alarm", RoomName(room), {"identity": "server", **data})
+    def add_frame(self, guard: Guard, source: str, fps: float) -> None:
+        self._guards.append(guard)
+        self._frames.add(guard, source, fps)
 
     # --- what happens --------------------------------------------------------------------------
 
@@ -183,82 +109,82 @@ class Extensions:
 
     def ask(
         self,
-        member: ParticipantId,
-        request: requests.Chat | requests.ChatEdit,
-        go_on: Callable[[requests.Chat | requests.ChatEdit], None],
+        message: Message,
+        shortest: int,
+        go_on: Callable[[str], None],
         refuse: Callable[[RequestError], None],
     ) -> bool:
-        """Whether somebody is asked about a chat message first; `go_on` or `refuse` follows, in order."""
-        if not any(guard.on for guard in self._messages):
+        """Whether somebody is asked about a chat message first; `go_on` or `refuse` follows, in order.
+
+        A text that an extension makes of it has at least `shortest` characters.
+        """
+        sender = message.room, message.participant or message.identity
+        before = self._last.get(sender)
+        if before is None and not any(guard.on for guard in self._messages):
             return False
-        self._start(self._asked(member, request, go_on, refuse))
+        self._last[sender] = self._start(self._asked(sender, before, message, shortest, go_on, refuse))
         return True
 
     async def _asked(
         self,
-        member: ParticipantId,
-        request: requests.Chat | requests.ChatEdit,
-        go_on: Callable[[requests.Chat | requests.ChatEdit], None],
+        sender: tuple[str, str],
+        before: asyncio.Task[None] | None,
+        message: Message,
+        shortest: int,
+        go_on: Callable[[str], None],
         refuse: Callable[[RequestError], None],
     ) -> None:
-        lock = self._order.setdefault(member, asyncio.Lock())
-        async with lock:
-            try:
-                go_on(replace(request, text=await self._text(member, request)))
-            except RequestError as error:
-                refuse(error)
-        if not lock.locked():
-            self._order.pop(member, None)
+        try:
+            if before is not None:
+                await asyncio.wait({before})
+            go_on(await self._text(message, shortest))
+        except RequestError as error:
+            refuse(error)
+        except Exception:
+            log.exception("a chat message could not be sent on", extra={"room": message.room})
+            refuse(RequestError("internal", "an error of the server"))
+        finally:
+            if self._last.get(sender) is asyncio.current_task():
+                del self._last[sender]
 
-    async def _text(self, member: ParticipantId, request: requests.Chat | requests.ChatEdit) -> str:
-        text = request.text
-        participant, room = self._conference.core.participant(member), self._conference.core.room_of(member)
-        if participant is None or room is None:
-            raise RequestError("not_found", "not a participant")
+    async def _text(self, message: Message, shortest: int) -> str:
+        def check(result: Any) -> None:
+            if result is not None:
+                requests.chat_text({"text": result}, self._conference.chat_characters, shortest)
+
         for guard in self._messages:
-            message = Message(
-                room=room.name,
-                participant=member,
-                identity=participant.identity,
-                name=participant.name,
-                text=text,
-                to=request.to if isinstance(request, requests.Chat) else None,
-            )
-            changed = await guard(message)
-            if isinstance(changed, str):
-                text = changed
-        return text
+            changed = await guard(message, check)
+            if changed is not None:
+                message = replace(message, text=changed)
+        return message.text
 
     # --- life ----------------------------------------------------------------------------------
 
-    def _start(self, work: Any) -> None:
+    def counts(self) -> Json:
+        """Of all callbacks, for the statistics."""
+        return {
+            "calls": sum(guard.calls for guard in self._guards),
+            "failures": sum(guard.failures for guard in self._guards),
+            "dropped": sum(guard.dropped for guard in self._guards),
+            "switched_off": sum(not guard.on for guard in self._guards),
+        }
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def close(self) -> None:
+        """End what runs; what does not end in time is left behind."""
         await self._frames.close()
-        for task in list(self._tasks):
+        for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(thread.close() for thread in self._threads))
 
 
-def load(conference: Conference, config: ExtensionsConfig) -> Extensions:
-    """Call `extend` of every configured module. Raises `ConfigError`: one cannot be loaded."""
-    extensions = Extensions(conference, config)
-    conference.events.listen(extensions.told)
-    conference.data.on_relayed = extensions.relayed
-    conference.ask_first = extensions.ask
-    for name in config.modules:
-        try:
-            importlib.import_module(name).extend(extensions)
-        except Exception as error:
-            raise ConfigError([f"extensions.modules: {name}: {type(error).__name__}: {error}"]) from error
-        log.info("extended by %s", name)
-    return extensions
-
-
-def _operate(room: str, name: str, command: FromOutside | SendChat) -> Operate:
-    return Operate(
-        room=RoomName(room), identity="server", name=name, role="owner", grants=_POWER, command=command
-    )
+async def _extend(module: ModuleType, hooks: Hooks) -> None:
+    made = module.extend(hooks)
+    if inspect.isawaitable(made):
+        await made

@@ -232,11 +232,11 @@ def parse(message: Message, *, chat_characters: int) -> Request:
     kind = v.text(message, "type", longest=64)
     if kind == "chat":
         file = None if message.get("file") is None else v.text(message, "file", shortest=1, longest=MAX_ID)
-        text = _chat_text(message, chat_characters, shortest=1 if file is None else 0)
+        text = chat_text(message, chat_characters, shortest=1 if file is None else 0)
         to = None if message.get("to") is None else v.text(message, "to", longest=MAX_IDENTITY)
         return Chat(text, to, file)
     if kind == "chat_edit":
-        return ChatEdit(_message(message), _chat_text(message, chat_characters))
+        return ChatEdit(_message(message), chat_text(message, chat_characters))
     parser = _PARSERS.get(kind) or PARSERS.get(kind) or telemetry_wire.PARSERS.get(kind)
     if parser is None:
         raise RequestError("unknown_type", "no such message type")
@@ -336,7 +336,11 @@ def _unsubscribe(message: Message) -> Unsubscribe:
     return Unsubscribe(_publications(message))
 
 
-def _chat_text(message: Message, longest: int, shortest: int = 1) -> str:
+def chat_text(message: Message, longest: int, shortest: int = 1) -> str:
+    """The `text` of a chat message of at most `longest` characters.
+
+    Raises `RequestError` `bad_request`, or `too_large`.
+    """
     text = v.text(message, "text", shortest=shortest, longest=v.LARGEST_ID)
     if len(text) > longest:
         raise RequestError("too_large", f"a chat message has at most {longest} characters")

@@ -7,9 +7,10 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sfu import clock
 from sfu.config import Config, StorageConfig
@@ -36,10 +37,11 @@ def data_dir(config: Config) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """The database, and the contents of the files that it knows."""
+    """The database, the contents of the files that it knows, and the sessions that a killed server left."""
 
     store: Store
     contents: Contents
+    dead: Sequence[Mapping[str, Any]] = ()
 
 
 @contextlib.asynccontextmanager
@@ -49,10 +51,12 @@ async def open_storage(config: Config) -> AsyncIterator[Storage]:
     folder = None if url == TEMPORARY else data_dir(config)
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(url, folder, config.storage.max_waiting))
-        if dead := await store.writes.transact(people.close_dead_sessions):
-            log.warning("%d sessions had no end: the server was killed", dead)
+        async with store.reading() as connection:
+            dead = await people.dead_sessions(connection)
+        if dead:
+            log.warning("%d sessions had no end: the server was killed", len(dead))
         contents = await stack.enter_async_context(open_contents(config.storage, store.folder))
-        storage = Storage(store, contents)
+        storage = Storage(store, contents, dead)
         clearing = asyncio.create_task(_clear_out(storage, config.storage))
         try:
             yield storage

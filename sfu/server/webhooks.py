@@ -17,7 +17,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -109,6 +109,10 @@ class Webhooks:
                 self._store.writes.submit(outbox.added(delivery), partial(self._kept, delivery))
             except RequestError:
                 self._drop("a full store")
+
+    def counts(self) -> dict[str, int]:
+        """Of all URLs, for the statistics; `waiting` are those that nobody has taken yet."""
+        return {**asdict(self.counters), "waiting": sum(map(len, self._queues.values()))}
 
     def _kept(self, delivery: Delivery, error: RequestError | None) -> None:
         if error is not None:

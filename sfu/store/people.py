@@ -53,6 +53,7 @@ _LEAVE = (
     .where(sessions.c.id == bindparam("of_id"))
     .values(left_ms=bindparam("at_ms"), reason=bindparam("why"))
 )
+_CRASH = update(sessions).where(sessions.c.reason.is_(None)).values(reason=bindparam("why"))
 _RECORD = insert(audit)
 
 
@@ -75,10 +76,15 @@ def recorded(at_ms: int, room: str, identity: str, action: str, detail: Mapping[
     return [(_RECORD, row)]
 
 
-async def close_dead_sessions(connection: AsyncConnection) -> int:
-    """Sessions that a killed server left open get the reason `crashed`; nobody knows how long they were."""
-    ended = update(sessions).where(sessions.c.reason.is_(None)).values(reason="crashed")
-    return (await connection.execute(ended)).rowcount
+async def dead_sessions(connection: AsyncConnection) -> list[dict[str, Any]]:
+    """Sessions that a killed server left open, oldest first. For its start, before anybody joins."""
+    query = select(sessions).where(sessions.c.reason.is_(None)).order_by(sessions.c.joined_ms)
+    return [dict(row._mapping) for row in (await connection.execute(query)).all()]
+
+
+def crashed() -> list[Step]:
+    """All sessions without an end get the reason `crashed`; nobody knows how long they were."""
+    return [(_CRASH, {"why": "crashed"})]
 
 
 async def attendance(

@@ -21,12 +21,13 @@ from sfu.extensions import Accept, Change, Data, Event, Hooks, Message, Refuse
 from sfu.server.events import RoomEvent
 from sfu_client import Room, VideoSource
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "extensions"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(autouse=True)
 def _examples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.syspath_prepend(str(EXAMPLES / "extensions"))
 
 
 def extended(*modules: str, **values: Any) -> Config:
@@ -115,6 +116,20 @@ async def test_an_extension_judges_the_shared_state() -> None:
             ann = await those.join()
             assert (await ann.request("state_set", key="score", value=1))["type"] == "ok"
             assert (await ann.request("state_set", key="other", value=1))["code"] == "rules"
+
+
+async def test_noughts_and_crosses_is_won_by_who_stays() -> None:
+    async with clients(extended("noughts_and_crosses")) as those:
+        ann, ben = await those.join(), await those.join(name="Ben")
+        board = ["x"] + [""] * 8
+        key = "noughts-and-crosses"
+        assert (await ann.request("state_set", key=key, value={"cells": board}))["type"] == "ok"
+        again = await ann.request("state_set", key=key, value={"cells": ["x", "x"] + [""] * 7})
+        assert again["code"] == "illegal_move"
+        await ann.request("leave")
+        assert (await ben.next("state_patch"))["value"]["winner"] is None
+        patch = await ben.next("state_patch")
+        assert (patch["value"]["winner"], patch["participant"]) == ("o", "operator")
 
 
 @pytest.mark.parametrize("name", ["not_there_at_all", "json"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -11,6 +12,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from sfu.errors import RequestError
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
 MAX_BODY_BYTES = 65_536
+BODY_S = 30.0
+"""How long a body may come to nothing, as one does whose chunks have gone wrong on the way."""
 
 Need = Literal["nothing", "server", "room", "inside", "chat", "moderate", "admin"]
 """`server`: any token, and in development mode nothing. `room`: a token for it, or a participant's secret;
@@ -42,6 +46,7 @@ STATUS: Mapping[str, int] = {
     "token_revoked": 401,
     "wrong_room": 403,
     "not_allowed": 403,
+    "refused": 403,
     "origin_not_allowed": 403,
     "not_found": 404,
     "method_not_allowed": 405,
@@ -85,8 +90,8 @@ Answer = Json | web.StreamResponse
 class Endpoint:
     """`path` is below `PREFIX`; `{room}` in it is the room that the caller needs its right in.
 
-    `answer` is the schema of a JSON answer; with `media_type` the answer is of that type instead. `body` is
-    the schema of a JSON body, `raw_body` a body of bytes that the endpoint reads itself.
+    `answer` is the schema of a JSON answer; with `media_type` the answer is of that type instead, of any with
+    `*/*`. `body` is the schema of a JSON body, `raw_body` a body of bytes that the endpoint reads itself.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -228,10 +233,19 @@ def _check(validator: Draft202012Validator, value: Any, name: str) -> None:
 
 
 async def read(request: web.Request, most: int) -> bytes:
-    """The body, which may come without a length. Raises `RequestError` `too_large`."""
+    """The body, which may come without a length.
+
+    Raises `RequestError`: `too_large`; `bad_request` where it is not encoded as it says, or stops coming.
+    """
     body = bytearray()
-    async for part in request.content.iter_any():
-        body += part
-        if len(body) > most:
-            raise RequestError("too_large", f"at most {most} bytes")
+    try:
+        while not request.content.at_eof():
+            async with asyncio.timeout(BODY_S):
+                body += await request.content.readany()
+            if len(body) > most:
+                raise RequestError("too_large", f"at most {most} bytes")
+    except (web.RequestPayloadError, HttpProcessingError):
+        raise v.bad("the body is not encoded as its headers say") from None
+    except TimeoutError:
+        raise v.bad(f"nothing more of the body came for {BODY_S:g} s") from None
     return bytes(body)

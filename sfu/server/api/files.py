@@ -82,7 +82,7 @@ class Files:
                 summary="The content, always as an attachment",
                 needs="room",
                 do=self._download,
-                media_type="application/octet-stream",
+                media_type="*/*",
                 errors=("bad_request", "storage_failed"),
             ),
             Endpoint(

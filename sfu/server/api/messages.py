@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from sfu.errors import RequestError
+from sfu.extensions import Message
 from sfu.room.commands import OPERATOR, DeleteChat, SendChat
 from sfu.server import chat
 from sfu.server.api import schemas as s
@@ -43,7 +44,7 @@ def endpoints(conference: Conference, store: Store, characters: int) -> list[End
                 {"identity": s.IDENTITY, "name": s.NAME},
             ),
             answer=s.MESSAGE,
-            errors=("overloaded", "storage_failed"),
+            errors=("overloaded", "refused", "storage_failed"),
         ),
         Endpoint(
             method="DELETE",
@@ -85,8 +86,18 @@ async def _send(conference: Conference, call: Call) -> Json:
             raise RequestError("not_allowed", "only an administrator writes as another")
         caller = replace(call.caller, **{"name": another.get("identity", ""), **another})
         by_whom = replace(call, caller=caller)
+    message = Message(
+        room=call.room,
+        participant=by or "",
+        identity=by_whom.caller.identity,
+        name=by_whom.caller.name or by_whom.caller.identity,
+        text=call.body["text"],
+        to=None,
+    )
+    text = await conference.agreed(message)
+    if another:
         note(conference, call, call.room, "chat", subject=call.body.get("identity", call.caller.identity))
-    return await _kept(conference, by_whom, SendChat(by or OPERATOR, call.body["text"]))
+    return await _kept(conference, by_whom, SendChat(by or OPERATOR, text))
 
 
 async def _delete(conference: Conference, store: Store, call: Call) -> Json:

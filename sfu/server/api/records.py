@@ -26,7 +26,17 @@ def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
             summary="Counts of the whole server; in development mode for everybody",
             needs="admin" if conference.access.guarded else "server",
             do=partial(_counts, conference),
-            answer=s.answer(rooms=s.NUMBER, participants=s.NUMBER, sessions=s.NUMBER, publications=s.NUMBER),
+            answer=s.answer(
+                rooms=s.NUMBER,
+                participants=s.NUMBER,
+                sessions=s.NUMBER,
+                publications=s.NUMBER,
+                telemetry_lost=s.NUMBER,
+                webhooks=s.answer(delivered=s.NUMBER, failed=s.NUMBER, dropped=s.NUMBER, waiting=s.NUMBER),
+                extensions=s.answer(
+                    calls=s.NUMBER, failures=s.NUMBER, dropped=s.NUMBER, switched_off=s.NUMBER
+                ),
+            ),
         ),
         Endpoint(
             method="GET",

@@ -125,7 +125,13 @@ def nested(depth: int) -> Any:
     return value
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("nan"), "\ud800", {"\ud800": 1}, nested(MAX_DEPTH)])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(float("inf"), float("nan"), "\ud800", {"\ud800": 1}, nested(MAX_DEPTH)),
+        *(2**53, {"a": [-(2**53)]}, 10**4000),
+    ],
+)
 def test_what_would_break_other_clients_is_refused(value: Any) -> None:
     play = Play(StateLimits())
     assert play.refusal(play.join("ann"), "a", value=value).code == "bad_request"
@@ -134,6 +140,7 @@ def test_what_would_break_other_clients_is_refused(value: Any) -> None:
 def test_the_deepest_value_passes() -> None:
     play = Play(StateLimits())
     play.change(play.join("ann"), "a", value=nested(MAX_DEPTH - 1))
+    play.change(play.join("ann"), "b", value=[2**53 - 1, 1e300])
 
 
 def test_the_data_grant_and_hidden_people() -> None:

@@ -12,7 +12,7 @@ from test_conference import World
 from sfu.ids import RoomName
 from sfu.room import acts, commands
 from sfu.room.model import ChatMessage
-from sfu.room.permissions import GrantChanges
+from sfu.room.permissions import GrantChanges, Grants
 from sfu.server import wire
 from sfu.server.events import Events, RoomEvent
 
@@ -66,6 +66,7 @@ async def test_acts_name_who_and_whom() -> None:
     for act in (
         acts.RaiseHand(ben.id, True),
         acts.CallOn(ann.id, ben.id),
+        acts.RaiseHand(ben.id, True),
         acts.LowerHand(ann.id, None),
         acts.MuteOthers(ann.id, None, "microphone"),
         acts.SetGrants(ann.id, ben.id, GrantChanges(chat=False)),
@@ -76,13 +77,41 @@ async def test_acts_name_who_and_whom() -> None:
     assert told == [
         ("hand", "raise_hand", "Ben"),
         ("hand", "call_on", "Ann"),
+        ("hand", "raise_hand", "Ben"),
         ("hand", "lower_hand", "Ann"),
         ("moderated", "mute_all", "Ann"),
         ("moderated", "set_grants", "Ann"),
         ("moderated", "remove", "Ann"),
     ]
-    assert events[4].data["target"] == ben.id
-    assert events[4].data["changes"] == {"chat": False}
+    assert events[5].data["target"] == ben.id
+    assert events[5].data["changes"] == {"chat": False}
+
+
+async def test_hands_are_told_of_where_they_changed_whoever_did_it() -> None:
+    world = World()
+    ben, _ = world.join("Ben")
+    events = heard(world.conference.events)
+
+    def outside(act: acts.FromOutside) -> commands.Operate:
+        grants = Grants(moderate=True)
+        return commands.Operate(
+            room=ROOM, identity="server", name="Server", role="owner", grants=grants, command=act
+        )
+
+    for command in (
+        acts.RaiseHand(ben.id, True),
+        acts.RaiseHand(ben.id, True),
+        outside(acts.LowerHand(commands.OPERATOR, ben.id)),
+        outside(acts.LowerHand(commands.OPERATOR, None)),
+        acts.RaiseHand(ben.id, False),
+        outside(acts.CallOn(commands.OPERATOR, ben.id)),
+    ):
+        world.conference.apply(command)
+    assert [(each.data["act"], each.data["name"], each.data.get("target")) for each in events] == [
+        ("raise_hand", "Ben", None),
+        ("lower_hand", "Server", ben.id),
+        ("call_on", "Server", ben.id),
+    ]
 
 
 async def test_a_recording_is_told_with_its_end() -> None:

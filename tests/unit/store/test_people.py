@@ -45,8 +45,11 @@ async def test_sessions_say_who_when_and_why(store: Store) -> None:
         assert [tuple(row) for row in users] == [("ann", "Anna", 100, 400), ("ben", "Ben", 200, 200)]
         (room,) = (await connection.execute(select(tables.rooms))).all()
         assert tuple(room) == ("r", 100, 400, 0)
-    assert await store.writes.transact(people.close_dead_sessions) == 2
     async with store.reading() as connection:
+        assert [row["id"] for row in await people.dead_sessions(connection)] == ["PA_2", "PA_3"]
+    await written(store, people.crashed())
+    async with store.reading() as connection:
+        assert await people.dead_sessions(connection) == []
         rows = await people.attendance(connection, "r", limit=1)
         assert (rows[0]["left_ms"], rows[0]["reason"]) == (None, "crashed")
 
