@@ -148,7 +148,9 @@ def _set_room(room: Room, act: acts.SetRoom) -> list[Effect]:
         room.locked = act.locked
     if act.lobby is not None:
         room.lobby.on = act.lobby
-    return room.tell_room() if (room.locked, room.lobby.on) != before else []
+    if (room.locked, room.lobby.on) == before:
+        return []
+    return [effects.ClassToStore(room.name, room.settings()), *room.tell_room()]
 
 
 def _set_spotlight(room: Room, act: acts.SetSpotlight) -> list[Effect]:

@@ -20,7 +20,7 @@ from sfu.room.class_events import (
     RoomUpdated,
     Spotlight,
 )
-from sfu.room.class_records import ClassHistory
+from sfu.room.class_records import ClassHistory, RoomSettings
 from sfu.room.effects import Announce, Effect, Event
 from sfu.room.hands import Hands
 from sfu.room.lobby import Lobby, Waiting
@@ -80,6 +80,10 @@ class Room:
         self._limits = limits
         self._rng = rng
         self.chat = Chat(name, self.participants, limits.chat_history, chat)
+
+    def settings(self) -> RoomSettings:
+        """What a later room of this name begins with."""
+        return RoomSettings(template=self.template.name, locked=self.locked, lobby=self.lobby.on)
 
     def publication(self, publication: PublicationId) -> Publication | None:
         """The publication of that id, None where the room has none such."""
