@@ -47,6 +47,7 @@ class RoomSettings:
     template: str
     locked: bool
     lobby: bool
+    silenced: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

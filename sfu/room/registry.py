@@ -215,7 +215,7 @@ class Rooms:
         template = self.template(name, wish or (before.template if before is not None else None))
         room = Room(name, template, limits, self._rng, now, chat, work)
         if before is not None and before.template == template.name:
-            room.locked, room.lobby.on = before.locked, before.lobby
+            room.locked, room.lobby.on, room.silence.on = before.locked, before.lobby, before.silenced
         return room
 
     def _opened(self, room: Room, work: ClassHistory) -> list[Effect]:

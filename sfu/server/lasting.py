@@ -213,7 +213,10 @@ def _steps(room: RoomName, change: Asked | RoomSettings) -> list[Step]:
             return classwork.poll_dropped(room, poll)
         case RoomSettings():
             settings = people.StoredSettings(
-                template=change.template, locked=change.locked, lobby=change.lobby
+                template=change.template,
+                locked=change.locked,
+                lobby=change.lobby,
+                silenced=change.silenced,
             )
             return people.room_set(room, settings, now_ms)
 
@@ -242,7 +245,9 @@ def _sketch_steps(room: RoomName, sketch: _Sketch) -> list[Step]:
 def _settings(stored: people.StoredSettings | None) -> RoomSettings | None:
     if stored is None:
         return None
-    return RoomSettings(template=stored.template, locked=stored.locked, lobby=stored.lobby)
+    return RoomSettings(
+        template=stored.template, locked=stored.locked, lobby=stored.lobby, silenced=stored.silenced
+    )
 
 
 def _question(stored: StoredQuestion) -> QuestionRecord:

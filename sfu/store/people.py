@@ -51,7 +51,7 @@ _MEET_ROOM = insert(rooms).from_select(
 _SET_ROOM = (
     update(rooms)
     .where(rooms.c.name == bindparam("of_room"))
-    .values({name: bindparam(f"new_{name}") for name in ("template", "locked", "lobby")})
+    .values({name: bindparam(f"new_{name}") for name in ("template", "locked", "lobby", "silenced")})
 )
 _JOIN = insert(sessions)
 _LEAVE = (
@@ -69,6 +69,7 @@ class StoredSettings:
     template: str
     locked: bool
     lobby: bool
+    silenced: bool = False
 
 
 def joined(session: str, room: str, identity: str, name: str, at_ms: int) -> list[Step]:
@@ -132,7 +133,7 @@ async def was_in(connection: AsyncConnection, room: str, identity: str) -> bool:
 
 async def room_settings(connection: AsyncConnection, room: str) -> StoredSettings | None:
     """None where the room is unknown, or has not been used for so long that it was forgotten."""
-    query = select(rooms.c.template, rooms.c.locked, rooms.c.lobby).where(
+    query = select(rooms.c.template, rooms.c.locked, rooms.c.lobby, rooms.c.silenced).where(
         rooms.c.name == room, rooms.c.template.is_not(None)
     )
     row = (await connection.execute(query)).first()

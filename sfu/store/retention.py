@@ -51,7 +51,7 @@ async def expire(connection: AsyncConnection, before_ms: int) -> list[str]:
     for column in _AGED:
         await connection.execute(delete(column.table).where(column < before_ms))
     unused_rooms = update(rooms).where(rooms.c.last_seen_ms < before_ms)
-    await connection.execute(unused_rooms.values(template=None, locked=None, lobby=None))
+    await connection.execute(unused_rooms.values(template=None, locked=None, lobby=None, silenced=None))
     await classwork.drop_orphans(connection)
     return await unused(connection, hashes)
 

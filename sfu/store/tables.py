@@ -46,6 +46,7 @@ rooms = Table(
     Column("template", String(64)),
     Column("locked", Boolean),
     Column("lobby", Boolean),
+    Column("silenced", Boolean),
 )
 
 sessions = Table(

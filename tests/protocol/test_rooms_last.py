@@ -64,7 +64,8 @@ async def test_with_tokens_a_teacher_finds_the_room_as_it_was_left(tmp_path: Pat
     config = replace(keeping(tmp_path), auth=AuthConfig(keys=(f"k:{SECRET}",)))
     async with clients(config) as those:
         ann = await member(those, "ann", role="owner", template="classroom")
-        await ok(ann, "set_room", lobby=True)
+        await ok(ann, "set_room", lobby=True, silenced=True)
     async with clients(config) as those:
         ann = await member(those, "ann", role="owner")
         assert settings(ann.joined) == ("classroom", False, True)
+        assert ann.joined["room"]["silenced"] is True

@@ -44,7 +44,7 @@ async def test_sessions_say_who_when_and_why(store: Store) -> None:
         users = (await connection.execute(select(tables.users).order_by(tables.users.c.identity))).all()
         assert [tuple(row) for row in users] == [("ann", "Anna", 100, 400), ("ben", "Ben", 200, 200)]
         (room,) = (await connection.execute(select(tables.rooms))).all()
-        assert tuple(room) == ("r", 100, 400, 0, None, None, None)
+        assert tuple(room) == ("r", 100, 400, 0, None, None, None, None)
     assert await store.writes.transact(people.close_dead_sessions) == 2
     async with store.reading() as connection:
         rows = await people.attendance(connection, "r", limit=1)
@@ -142,7 +142,7 @@ async def test_retention_deletes_the_old_and_keeps_the_counter(store: Store) -> 
 
 
 async def test_a_room_is_remembered_until_it_has_not_been_used_for_long(store: Store) -> None:
-    lesson = people.StoredSettings(template="classroom", locked=True, lobby=False)
+    lesson = people.StoredSettings(template="classroom", locked=True, lobby=False, silenced=True)
     await written(
         store,
         people.room_set("r", lesson, 100),

@@ -15,3 +15,4 @@ def upgrade() -> None:
     op.add_column("rooms", sa.Column("template", sa.String(length=64), nullable=True))
     op.add_column("rooms", sa.Column("locked", sa.Boolean(), nullable=True))
     op.add_column("rooms", sa.Column("lobby", sa.Boolean(), nullable=True))
+    op.add_column("rooms", sa.Column("silenced", sa.Boolean(), nullable=True))
