@@ -49,11 +49,12 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class SetRoom:
-    """Lock the room or open its lobby; None leaves a value as it is."""
+    """Lock the room, open its lobby, silence the students; None leaves a value as it is."""
 
     participant: ParticipantId
     locked: bool | None
     lobby: bool | None
+    silenced: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

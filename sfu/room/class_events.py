@@ -28,6 +28,7 @@ class RoomView:
     template: str
     locked: bool
     lobby: bool
+    silenced: bool
     spotlight: Spotlight | None
     breakouts: tuple[Breakout, ...]
     recording: tuple[ParticipantId, ...]

@@ -41,9 +41,23 @@ class PollRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClassHistory:
-    """Questions and polls by id, strokes in the order of drawing; `turns` counts by identity."""
+class RoomSettings:
+    """What a room is, by the name of its template, and how whoever moderates has set it."""
 
+    template: str
+    locked: bool
+    lobby: bool
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassHistory:
+    """Questions and polls by id, strokes in the order of drawing; `turns` counts by identity.
+
+    `settings` is None where nothing is known of an earlier room of that name.
+    """
+
+    settings: RoomSettings | None = None
     questions: tuple[QuestionRecord, ...] = ()
     polls: tuple[PollRecord, ...] = ()
     strokes: tuple[Stroke, ...] = ()
@@ -134,7 +148,7 @@ Asked = (
     | BallotCast
     | PollDropped
 )
-"""Whoever makes one of these is answered when it is durable."""
+"""Whoever makes one of these, or sets the room, is answered when it is durable."""
 Sketched = StrokeKept | StrokeDropped | BoardCleared | TurnTaken
 """These are many, and are written a little later."""
-ClassChange = Asked | Sketched
+ClassChange = Asked | Sketched | RoomSettings

@@ -70,9 +70,10 @@ def _set_role(room: Room, member: Participant, act: acts.SetRole) -> list[Effect
     target = _subordinate(room, member, act.target)
     if act.role == "owner" and member.role != "owner":
         raise RequestError("not_allowed", "only an owner makes owners")
-    grants = GrantChanges(join=target.grants.join, hidden=target.grants.hidden).applied(
+    given = GrantChanges(join=target.grants.join, hidden=target.grants.hidden).applied(
         room.template.roles[act.role]
     )
+    grants = room.silence.applied(target.id, act.role, given)
     _check_within(member, target.grants, grants)
     return _enforce(room, target, act.role, grants)
 
@@ -143,12 +144,31 @@ def _mute(room: Room, member: Participant, act: acts.MuteOthers) -> list[Effect]
 
 
 def _set_room(room: Room, act: acts.SetRoom) -> list[Effect]:
-    before = (room.locked, room.lobby.on)
+    before = room.settings()
     if act.locked is not None:
         room.locked = act.locked
     if act.lobby is not None:
         room.lobby.on = act.lobby
-    return room.tell_room() if (room.locked, room.lobby.on) != before else []
+    done = [] if act.silenced is None else _silence(room, on=act.silenced)
+    if room.settings() == before:
+        return []
+    return [effects.ClassToStore(room.name, room.settings()), *room.tell_room(), *done]
+
+
+def _silence(room: Room, *, on: bool) -> list[Effect]:
+    """Take the microphone of every student, or give it back to those from whom it was taken."""
+    if room.silence.on == on:
+        return []
+    room.silence.on = on
+    done: list[Effect] = []
+    for target in list(room.participants.values()):
+        grants = room.silence.applied(target.id, target.role, target.grants)
+        if not on and target.id in room.silence.taken:
+            grants = target.grants.with_source("microphone")
+        done += _enforce(room, target, target.role, grants)
+    if not on:
+        room.silence.taken.clear()
+    return done
 
 
 def _set_spotlight(room: Room, act: acts.SetSpotlight) -> list[Effect]:

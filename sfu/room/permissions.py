@@ -48,6 +48,17 @@ class Grants:
             return False
         return self.publish if isinstance(self.publish, bool) else source in self.publish
 
+    def without(self, source: Source) -> Grants:
+        """The same, but for that source."""
+        sources = SOURCES if self.publish is True else self.publish or ()
+        return replace(self, publish=tuple(each for each in sources if each != source))
+
+    def with_source(self, source: Source) -> Grants:
+        """The same, and that source."""
+        sources = SOURCES if self.publish is True else self.publish or ()
+        given = tuple(each for each in SOURCES if each == source or each in sources)
+        return replace(self, publish=given == SOURCES or given)
+
     @property
     def may_send_data(self) -> bool:
         return self.data and not self.hidden

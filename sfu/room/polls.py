@@ -48,17 +48,20 @@ class Poll:
     ballots: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def vote(self, identity: str, choices: Iterable[int]) -> tuple[int, ...]:
-        """Vote, or vote anew; returns the choices in order.
+        """Vote, or vote anew, or with no choices take the vote back; returns the choices in order.
 
         Raises `RequestError` `bad_state` when closed, `bad_request`.
         """
         chosen = tuple(sorted(set(choices)))
         if not self.open:
             raise RequestError("bad_state", "the poll is closed")
-        if not chosen or not all(0 <= choice < len(self.options) for choice in chosen):
+        if not all(0 <= choice < len(self.options) for choice in chosen):
             raise RequestError("bad_request", "no such option")
         if len(chosen) > 1 and not self.multiple:
             raise RequestError("bad_request", "one option only")
+        if not chosen:
+            self.ballots.pop(identity, None)
+            return chosen
         if len(self.ballots) >= MAX_BALLOTS and identity not in self.ballots:
             raise RequestError("bad_state", "the poll has all the votes it can have")
         self.ballots[identity] = chosen

@@ -21,6 +21,7 @@ class QuestionView:
 
     id: int
     participant: ParticipantId
+    identity: str
     name: str
     text: str
     asked_at_ms: int
@@ -61,6 +62,7 @@ class Question:
         return QuestionView(
             id=self.id,
             participant=self.participant,
+            identity=self.identity,
             name=self.name,
             text=self.text,
             asked_at_ms=self.asked_at_ms,

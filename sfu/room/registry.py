@@ -9,9 +9,11 @@ from dataclasses import replace
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationId, RoomName
 from sfu.room import acts, commands
+from sfu.room.class_records import ClassHistory
 from sfu.room.classroom import act
 from sfu.room.commands import Command
 from sfu.room.effects import (
+    ClassToStore,
     Effect,
     ParticipantClosed,
     PublicationClosed,
@@ -21,7 +23,7 @@ from sfu.room.effects import (
     WaitingEnded,
     Welcome,
 )
-from sfu.room.model import Instant, Limits, Participant, Publication, RoomSummary, Wants
+from sfu.room.model import ChatHistory, Instant, Limits, Participant, Publication, RoomSummary, Wants
 from sfu.room.permissions import MEETING, Source, Template
 from sfu.room.room import Room
 from sfu.room.state import Judge, accept_all
@@ -178,11 +180,10 @@ class Rooms:
             return room.join(command, now)
         if len(self._rooms) >= self._limits.max_rooms:
             raise RequestError("too_many_rooms", "the server has no place for another room")
-        template = self.template(command.room, command.template)
-        room = Room(command.room, template, self._limits, self._rng, now, command.chat, command.work)
+        wish = command.template if command.work.settings is None or _may_make(command) else None
+        room = self._made(command.room, wish, self._limits, now, command.chat, command.work)
         done = room.join(command, now)
-        self._rooms[room.name] = room
-        return [RoomOpened(room.name), *done]
+        return [*self._opened(room, command.work), *done]
 
     def template(self, name: RoomName, wish: str | None) -> Template:
         """The kind of the room if it is open, else of one that `wish` opens."""
@@ -196,12 +197,32 @@ class Rooms:
             raise RequestError("bad_state", "the room is open")
         if len(self._rooms) >= self._limits.max_rooms:
             raise RequestError("too_many_rooms", "the server has no place for another room")
-        template = self.template(command.room, command.template)
         limits = replace(self._limits, empty_us=max(command.empty_us, self._limits.empty_us))
-        self._rooms[command.room] = Room(
-            command.room, template, limits, self._rng, now, command.chat, command.work
-        )
-        return [RoomOpened(command.room)]
+        room = self._made(command.room, command.template, limits, now, command.chat, command.work)
+        return self._opened(room, command.work)
+
+    def _made(
+        self,
+        name: RoomName,
+        wish: str | None,
+        limits: Limits,
+        now: Instant,
+        chat: ChatHistory,
+        work: ClassHistory,
+    ) -> Room:
+        """A room as the last one of its name was, where `wish` does not make it another kind."""
+        before = work.settings
+        template = self.template(name, wish or (before.template if before is not None else None))
+        room = Room(name, template, limits, self._rng, now, chat, work)
+        if before is not None and before.template == template.name:
+            room.locked, room.lobby.on, room.silence.on = before.locked, before.lobby, before.silenced
+        return room
+
+    def _opened(self, room: Room, work: ClassHistory) -> list[Effect]:
+        self._rooms[room.name] = room
+        settings = room.settings()
+        kept: list[Effect] = [ClassToStore(room.name, settings)] if settings != work.settings else []
+        return [RoomOpened(room.name), *kept]
 
     def _close(self, room: Room, now: Instant) -> list[Effect]:
         done: list[Effect] = []
@@ -268,3 +289,8 @@ class Rooms:
                     self._room_with[publication.id] = self._room_of[publication.participant]
                 case PublicationClosed():
                     del self._room_with[effect.publication]
+
+
+def _may_make(command: commands.Join) -> bool:
+    """Whether its wish counts for a room that has been before: a token's, else that of who will own it."""
+    return command.guarded or (command.role is None and command.formerly in {None, "owner"})

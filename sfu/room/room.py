@@ -20,7 +20,7 @@ from sfu.room.class_events import (
     RoomUpdated,
     Spotlight,
 )
-from sfu.room.class_records import ClassHistory
+from sfu.room.class_records import ClassHistory, RoomSettings
 from sfu.room.effects import Announce, Effect, Event
 from sfu.room.hands import Hands
 from sfu.room.lobby import Lobby, Waiting
@@ -38,6 +38,7 @@ from sfu.room.model import (
 from sfu.room.permissions import Grants, Role, Source, Template, source_fits
 from sfu.room.polls import Polls
 from sfu.room.questions import Questions
+from sfu.room.silence import Silence
 from sfu.room.state import StateDocument
 from sfu.room.telemetry import Telemetry
 from sfu.rtp.parameters import Kind
@@ -67,6 +68,7 @@ class Room:
         self.spotlight: Spotlight | None = None
         self.lobby = Lobby(on=template.lobby)
         self.breakouts = Breakouts()
+        self.silence = Silence()
         self.hands = Hands(work.turns)
         self.questions = Questions(work.questions)
         self.polls = Polls(work.polls)
@@ -80,6 +82,15 @@ class Room:
         self._limits = limits
         self._rng = rng
         self.chat = Chat(name, self.participants, limits.chat_history, chat)
+
+    def settings(self) -> RoomSettings:
+        """What a later room of this name begins with."""
+        return RoomSettings(
+            template=self.template.name,
+            locked=self.locked,
+            lobby=self.lobby.on,
+            silenced=self.silence.on,
+        )
 
     def publication(self, publication: PublicationId) -> Publication | None:
         """The publication of that id, None where the room has none such."""
@@ -163,8 +174,10 @@ class Room:
         return not self.owners and not any(makers)
 
     def _enter(self, command: commands.Join, role: Role, grants: Grants, now: Instant) -> list[Effect]:
+        id_ = participant_id(self._rng)
+        grants = self.silence.applied(id_, role, grants)
         participant = Participant(
-            id=participant_id(self._rng),
+            id=id_,
             identity=command.identity or "guest-" + random_text(self._rng, 12),
             name=command.name,
             role=role,
@@ -173,6 +186,7 @@ class Room:
             joined_at_ms=now.wall_ms,
             secret=random_text(self._rng, SECRET_CHARACTERS),
             session=command.session,
+            breakout=self.breakouts.entered(command.identity or ""),
             chat_read=command.chat_read,
         )
         self.participants[participant.id] = participant
@@ -226,6 +240,8 @@ class Room:
             done.append(effects.SubscriptionClosed(participant.id, publication, asked=False))
         del self.participants[participant.id]
         self.telemetry.forget(participant.id)
+        self.silence.taken.discard(participant.id)
+        self.breakouts.left(participant.identity, None if reason == "removed" else participant.breakout)
         if not self.participants:
             self.empty_since_us = now.us
         self.attendance.left(participant.id, now.wall_ms, reason)

@@ -19,6 +19,7 @@ def room_view(room: Room) -> RoomView:
         template=room.template.name,
         locked=room.locked,
         lobby=room.lobby.on,
+        silenced=room.silence.on,
         spotlight=room.spotlight,
         breakouts=room.breakouts.groups,
         recording=tuple(room.recording),

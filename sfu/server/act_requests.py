@@ -71,7 +71,8 @@ def _remove(message: Message) -> InRoom:
 
 def _set_room(message: Message) -> InRoom:
     locked, lobby = v.optional_boolean(message, "locked"), v.optional_boolean(message, "lobby")
-    return InRoom(partial(acts.SetRoom, locked=locked, lobby=lobby))
+    silenced = v.optional_boolean(message, "silenced")
+    return InRoom(partial(acts.SetRoom, locked=locked, lobby=lobby, silenced=silenced))
 
 
 def _spotlight(message: Message) -> InRoom:
@@ -164,8 +165,8 @@ def _open_poll(message: Message) -> InRoom:
 
 def _vote_poll(message: Message) -> InRoom:
     given = message.get("choices")
-    if not isinstance(given, list) or not 0 < len(given) <= MAX_OPTIONS:
-        raise v.bad(f"choices must be a list of 1 to {MAX_OPTIONS} numbers")
+    if not isinstance(given, list) or len(given) > MAX_OPTIONS:
+        raise v.bad(f"choices must be a list of at most {MAX_OPTIONS} numbers")
     choices = tuple(v.integer({"choices": each}, "choices", lowest=0, highest=MAX_OPTIONS) for each in given)
     return InRoom(partial(acts.VotePoll, poll=_number(message, "poll"), choices=choices))
 

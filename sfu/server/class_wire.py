@@ -23,6 +23,7 @@ def room(value: RoomView) -> Json:
         "template": value.template,
         "locked": value.locked,
         "lobby": value.lobby,
+        "silenced": value.silenced,
         "spotlight": spotlight
         and {"participant": spotlight.participant, "publication": spotlight.publication},
         "breakouts": [{"id": each.id, "name": each.name} for each in value.breakouts],
@@ -44,6 +45,7 @@ def question(value: QuestionView) -> Json:
     return {
         "id": value.id,
         "participant": value.participant,
+        "identity": value.identity,
         "name": value.name,
         "text": value.text,
         "asked_at_ms": value.asked_at_ms,

@@ -32,6 +32,7 @@ from sfu.room.class_records import (
     QuestionDropped,
     QuestionRecord,
     QuestionVoted,
+    RoomSettings,
     StrokeDropped,
     StrokeKept,
     TurnTaken,
@@ -39,7 +40,7 @@ from sfu.room.class_records import (
 from sfu.room.effects import Effect
 from sfu.server import act_requests
 from sfu.server.wire import Json
-from sfu.store import classwork
+from sfu.store import classwork, people
 from sfu.store.classwork import StoredPoll, StoredQuestion, StoredStroke
 from sfu.store.store import Store
 from sfu.store.writes import Done, Step
@@ -106,6 +107,7 @@ class Lasting:
         await self._store.writes.flush()
         async with self._store.reading() as connection:
             return ClassHistory(
+                settings=_settings(await people.room_settings(connection, room)),
                 questions=tuple(map(_question, await classwork.questions_of(connection, room))),
                 polls=tuple(map(_poll, await classwork.polls_of(connection, room))),
                 strokes=tuple(map(_stroke, await classwork.strokes_of(connection, room))),
@@ -169,7 +171,7 @@ class Lasting:
                 done(error)
 
 
-def _steps(room: RoomName, change: Asked) -> list[Step]:
+def _steps(room: RoomName, change: Asked | RoomSettings) -> list[Step]:
     now_ms = clock.wall_ms()
     match change:
         case QuestionAsked(question):
@@ -209,6 +211,14 @@ def _steps(room: RoomName, change: Asked) -> list[Step]:
             return classwork.cast(room, poll, identity, choices, now_ms)
         case PollDropped(poll):
             return classwork.poll_dropped(room, poll)
+        case RoomSettings():
+            settings = people.StoredSettings(
+                template=change.template,
+                locked=change.locked,
+                lobby=change.lobby,
+                silenced=change.silenced,
+            )
+            return people.room_set(room, settings, now_ms)
 
 
 def _sketch_steps(room: RoomName, sketch: _Sketch) -> list[Step]:
@@ -230,6 +240,14 @@ def _sketch_steps(room: RoomName, sketch: _Sketch) -> list[Step]:
     ]
     cleared = classwork.cleared(room) if sketch.cleared else []
     return [*cleared, *classwork.drawn(room, gone, there), *classwork.taken(room, sketch.turns, now_ms)]
+
+
+def _settings(stored: people.StoredSettings | None) -> RoomSettings | None:
+    if stored is None:
+        return None
+    return RoomSettings(
+        template=stored.template, locked=stored.locked, lobby=stored.lobby, silenced=stored.silenced
+    )
 
 
 def _question(stored: StoredQuestion) -> QuestionRecord:

@@ -130,9 +130,10 @@ def closed(room: str, poll: int, at_ms: int) -> list[Step]:
 
 
 def cast(room: str, poll: int, identity: str, choices: Sequence[int], at_ms: int) -> list[Step]:
-    """`identity` chooses, in place of what it chose before."""
+    """`identity` chooses, in place of what it chose before; nothing takes its vote back."""
+    before: Step = (_UNCAST, {"of_room": room, "of_id": poll, "of_identity": identity})
     row = {"room": room, "poll": poll, "identity": identity, "choices": list(choices), "at_ms": at_ms}
-    return [(_UNCAST, {"of_room": room, "of_id": poll, "of_identity": identity}), (_CAST, row)]
+    return [before, (_CAST, row)] if choices else [before]
 
 
 def poll_dropped(room: str, poll: int) -> list[Step]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import bindparam, delete, func, insert, literal, or_, select, update
@@ -47,6 +48,11 @@ _MEET_ROOM = insert(rooms).from_select(
         literal(0),
     ).where(~select(literal(1)).where(rooms.c.name == bindparam("of_room")).exists()),
 )
+_SET_ROOM = (
+    update(rooms)
+    .where(rooms.c.name == bindparam("of_room"))
+    .values({name: bindparam(f"new_{name}") for name in ("template", "locked", "lobby", "silenced")})
+)
 _JOIN = insert(sessions)
 _LEAVE = (
     update(sessions)
@@ -57,12 +63,28 @@ _CRASH = update(sessions).where(sessions.c.reason.is_(None)).values(reason=bindp
 _RECORD = insert(audit)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSettings:
+    """What a room is and how it is set."""
+
+    template: str
+    locked: bool
+    lobby: bool
+    silenced: bool = False
+
+
 def joined(session: str, room: str, identity: str, name: str, at_ms: int) -> list[Step]:
     """A participant's session in a room has begun."""
     user = {"of_identity": identity, "new_name": name, "at_ms": at_ms}
     place = {"of_room": room, "at_ms": at_ms}
     row = {"id": session, "room": room, "identity": identity, "name": name, "joined_ms": at_ms}
     return [(_SEE_USER, user), (_MEET_USER, user), (_SEE_ROOM, place), (_MEET_ROOM, place), (_JOIN, row)]
+
+
+def room_set(room: str, settings: StoredSettings, at_ms: int) -> list[Step]:
+    """What the room is from now on."""
+    changes = {f"new_{name}": value for name, value in asdict(settings).items()}
+    return [(_MEET_ROOM, {"of_room": room, "at_ms": at_ms}), (_SET_ROOM, {"of_room": room, **changes})]
 
 
 def left(session: str, reason: str, at_ms: int) -> list[Step]:
@@ -113,6 +135,15 @@ async def was_in(connection: AsyncConnection, room: str, identity: str) -> bool:
     """Whether `identity` has ever been in the room, as far as is remembered."""
     query = select(literal(1)).where(sessions.c.room == room, sessions.c.identity == identity).limit(1)
     return await connection.scalar(query) is not None
+
+
+async def room_settings(connection: AsyncConnection, room: str) -> StoredSettings | None:
+    """None where the room is unknown, or has not been used for so long that it was forgotten."""
+    query = select(rooms.c.template, rooms.c.locked, rooms.c.lobby, rooms.c.silenced).where(
+        rooms.c.name == room, rooms.c.template.is_not(None)
+    )
+    row = (await connection.execute(query)).first()
+    return StoredSettings(**row._mapping) if row is not None else None
 
 
 async def export(connection: AsyncConnection, identity: str) -> dict[str, list[dict[str, Any]]]:

@@ -43,12 +43,15 @@ _AGED = (
 async def expire(connection: AsyncConnection, before_ms: int) -> list[str]:
     """Delete everything from before `before_ms` (Unix milliseconds).
 
-    A room keeps its counter, so that ids go on. Returns the hashes of contents that no file has any more.
+    A room keeps its counter, so that ids go on, and forgets what it was. Returns the hashes of contents
+    that no file has any more.
     """
     hashes = (await connection.scalars(select(files.c.sha256).where(files.c.created_ms < before_ms))).all()
     await _keep_heads(connection, before_ms)
     for column in _AGED:
         await connection.execute(delete(column.table).where(column < before_ms))
+    unused_rooms = update(rooms).where(rooms.c.last_seen_ms < before_ms)
+    await connection.execute(unused_rooms.values(template=None, locked=None, lobby=None, silenced=None))
     await classwork.drop_orphans(connection)
     return await unused(connection, hashes)
 

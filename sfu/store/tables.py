@@ -42,6 +42,11 @@ rooms = Table(
     Column("last_seen_ms", BigInteger, nullable=False, index=True),
     # At least the highest `rev` among messages that are gone, so that no id is given twice.
     Column("chat_head", BigInteger, nullable=False),
+    # What a later room of that name begins with; null where that is forgotten.
+    Column("template", String(64)),
+    Column("locked", Boolean),
+    Column("lobby", Boolean),
+    Column("silenced", Boolean),
 )
 
 sessions = Table(

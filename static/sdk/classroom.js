@@ -4,6 +4,7 @@
  * @property {'meeting' | 'classroom' | 'webinar' | 'consultation' | 'monitoring'} template
  * @property {boolean} locked
  * @property {boolean} lobby
+ * @property {boolean} silenced whether students have no microphone
  * @property {{participant: string, publication: string | null} | null} spotlight
  * @property {{id: number, name: string}[]} breakouts
  * @property {string[]} recording participants that record
@@ -20,7 +21,7 @@
  */
 export class Classroom extends EventTarget {
   /** @type {RoomInfo} */
-  room = { name: '', template: 'meeting', locked: false, lobby: false, spotlight: null, breakouts: [], recording: [] };
+  room = { name: '', template: 'meeting', locked: false, lobby: false, silenced: false, spotlight: null, breakouts: [], recording: [] };
   /** In the order of raising. @type {{participant: string, raised_at_ms: number}[]} */
   hands = [];
   /** How often somebody was called on, by identity. @type {Record<string, number>} */
@@ -72,7 +73,7 @@ export class Classroom extends EventTarget {
 
   /**
    * @param {number} poll
-   * @param {number[]} choices indices of options
+   * @param {number[]} choices indices of options; none takes the vote back
    */
   async votePoll(poll, choices) {
     await this.#request('vote_poll', { poll, choices });

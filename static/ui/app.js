@@ -26,8 +26,6 @@ class App {
   #room = /** @type {Room | null} */ (null);
   #name = '';
   #seat = /** @type {import('./seats.js').Seat | null} */ (null);
-  /** Of the room that is made; `?kind=` makes one by its link. */
-  #kind = new URLSearchParams(location.search).get('kind') ?? '';
   #query = new URLSearchParams(location.search);
   // In the fragment, which browsers send to nobody and servers never log.
   #token = new URLSearchParams(location.hash.slice(1)).get('token') ?? '';
@@ -56,8 +54,11 @@ class App {
 
   #home = () => this.#go('/');
   #enter = (room, kind = '') => {
-    this.#kind = kind;
-    this.#go(`/r/${encodeURIComponent(room)}${location.search}${location.hash}`);
+    const query = new URLSearchParams(location.search);
+    // In the address, so that a reload makes the same kind of room.
+    if (kind) query.set('kind', kind);
+    else query.delete('kind');
+    this.#go(`/r/${encodeURIComponent(room)}${query.size ? `?${query}` : ''}${location.hash}`);
   };
 
   #show(page, title) {
@@ -121,6 +122,7 @@ class App {
         this.#seat?.keep(room.pass);
         rememberRoom(roomName);
         this.#show(page, roomName);
+        page.shown();
         return true;
       } catch (error) {
         page.dispose();
@@ -134,6 +136,7 @@ class App {
   }
 
   #newRoom(roomName, name) {
+    const kind = new URLSearchParams(location.search).get('kind');
     const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
     const room = new Room({
       url: `${scheme}//${location.host}/signal`,
@@ -141,7 +144,7 @@ class App {
       name,
       token: this.#token,
       pass: this.#token ? '' : this.#seat?.pass,
-      template: KINDS.includes(this.#kind) ? this.#kind : undefined,
+      template: KINDS.includes(kind) ? kind : undefined,
       codec: this.#query.get('codec') ?? undefined,
       iceTransportPolicy: this.#query.get('ice') === 'relay' ? 'relay' : 'all',
       client: 'web/1',

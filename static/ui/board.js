@@ -1,5 +1,6 @@
 import { t } from '../texts/index.js';
 import { boardBlob, boardSvg, drawStroke, SIZE } from './board-picture.js';
+import { confirmed } from './dialogs.js';
 import { el, iconButton } from './dom.js';
 
 const COLORS = ['#1f2430', '#e5394c', '#2f6bff', '#0c9a68', '#f0a000'];
@@ -53,6 +54,7 @@ export class Board {
 
   /** @param {boolean} open */
   show(open) {
+    if (open && !this.#room.self) return; // not in the room yet
     this.element.hidden = !open;
     if (!open) {
       this.#up();
@@ -132,12 +134,19 @@ export class Board {
             tool('board-eraser', 'eraser', 'board.eraser', pick(() => (this.#tool = 'eraser')), this.#tool === 'eraser'),
           ]
         : [el('small', { text: t('board.watch') })]),
-      ...(this.#mayDraw && grants.moderate ? [tool('board-clear', 'trash', 'board.clear', () => this.#ask(this.#room.classroom.moderate('clear_board')))] : []),
+      ...(this.#mayDraw && grants.moderate ? [tool('board-clear', 'trash', 'board.clear', () => this.#clear())] : []),
       el('span', { class: 'board-space' }),
       el('button', { type: 'button', class: 'quiet', testid: 'board-svg', text: 'SVG', title: t('board.svg'), on: { click: () => this.#save('svg') } }),
       el('button', { type: 'button', class: 'quiet', testid: 'board-png', text: 'PNG', title: t('board.png'), on: { click: () => this.#save('png') } }),
       tool('board-close', 'close', 'dialog.close', this.close),
     );
+  }
+
+  async #clear() {
+    const title = t('board.clear');
+    if (await confirmed({ title, text: t('board.clear.confirm'), action: title, code: 'board-clear' })) {
+      this.#ask(this.#room.classroom.moderate('clear_board'));
+    }
   }
 
   #point(event) {

@@ -12,9 +12,18 @@ const MOST = 50;
  */
 export function breakoutsDialog(room, act) {
   const body = el('div', { class: 'breakouts' });
+  let shown = null;
   const draw = () => {
     const { breakouts } = room.classroom.room;
-    body.replaceChildren(...(breakouts.length ? running(room, breakouts, act) : planning(room, act)));
+    const groups = JSON.stringify(breakouts);
+    if (shown?.groups !== groups) {
+      // Made once for these groups: what is being written or chosen stays under the hands of who does it.
+      const focused = body.contains(document.activeElement);
+      shown = { groups, ...(breakouts.length ? running(room, breakouts, act) : planning(room, act)) };
+      body.replaceChildren(...shown.nodes);
+      if (focused) body.querySelector('input, select, button')?.focus();
+    }
+    shown.update();
   };
   draw();
   const changes = new AbortController();
@@ -37,9 +46,10 @@ function movable(room) {
 }
 
 function planning(room, act) {
-  const people = movable(room);
+  const lead = el('p');
   const count = el('input', { type: 'number', min: 1, max: MOST, value: 2, testid: 'breakout-count', 'aria-label': t('breakouts.count') });
   const start = async () => {
+    const people = movable(room);
     const rooms = Math.min(MOST, Math.max(1, Number(count.value) || 1));
     const names = Array.from({ length: rooms }, (_, index) => t('breakouts.name', { number: index + 1 }));
     if (!(await act('open_breakouts', { names }))) return;
@@ -48,51 +58,79 @@ function planning(room, act) {
       if (participants.length) await act('assign_breakout', { participants, breakout: index + 1 });
     }
   };
-  return [
-    el('p', { text: t('breakouts.lead', { people: people.length }) }),
-    el('label', { class: 'field' }, el('span', { text: t('breakouts.count') }), count),
-    el('button', { type: 'button', class: 'primary', testid: 'breakout-start', text: t('breakouts.start'), on: { click: start } }),
-  ];
+  return {
+    nodes: [
+      lead,
+      el('label', { class: 'field' }, el('span', { text: t('breakouts.count') }), count),
+      el('button', { type: 'button', class: 'primary', testid: 'breakout-start', text: t('breakouts.start'), on: { click: start } }),
+    ],
+    update: () => (lead.textContent = t('breakouts.lead', { people: movable(room).length })),
+  };
 }
 
 function running(room, breakouts, act) {
-  const choose = (person) => {
+  const list = el('ul', { class: 'breakout-people' });
+  /** @type {Map<string, {item: HTMLElement, name: HTMLElement, select: HTMLSelectElement}>} */
+  const lines = new Map();
+  const line = (id) => {
     const select = el(
       'select',
-      { testid: 'breakout-of', 'aria-label': person.name },
+      { testid: 'breakout-of' },
       el('option', { value: '', text: t('breakouts.main') }),
       ...breakouts.map((each) => el('option', { value: String(each.id), text: each.name })),
     );
-    select.value = person.breakout === null ? '' : String(person.breakout);
     select.addEventListener('change', () =>
-      act('assign_breakout', { participants: [person.id], breakout: select.value ? Number(select.value) : null }),
+      act('assign_breakout', { participants: [id], breakout: select.value ? Number(select.value) : null }),
     );
-    return el('li', {}, el('span', { text: person.name }), select);
+    const name = el('span');
+    return { item: el('li', {}, name, select), name, select };
   };
   const visit = (id, label) =>
     el('button', {
       type: 'button',
       class: 'quiet',
       testid: 'breakout-visit',
-      'aria-pressed': String(room.self.breakout === id),
       text: label,
       on: { click: () => act('assign_breakout', { participants: [room.self.id], breakout: id }) },
     });
+  const visits = new Map([[null, visit(null, t('breakouts.main'))], ...breakouts.map((each) => [each.id, visit(each.id, each.name)])]);
   const input = el('input', { testid: 'breakout-text', maxlength: 500, placeholder: t('breakouts.broadcast'), 'aria-label': t('breakouts.broadcast') });
   const submit = async (event) => {
     event.preventDefault();
     if (input.value.trim() && (await act('broadcast', { text: input.value.trim() }))) input.value = '';
   };
-  return [
-    el('ul', { class: 'breakout-people' }, ...movable(room).map(choose)),
-    el('h3', { text: t('breakouts.visit') }),
-    el('div', { class: 'breakout-visits' }, visit(null, t('breakouts.main')), ...breakouts.map((each) => visit(each.id, each.name))),
-    el(
-      'form',
-      { class: 'class-form', on: { submit } },
-      input,
-      el('button', { type: 'submit', class: 'quiet', testid: 'breakout-broadcast', text: t('breakouts.send') }),
-    ),
-    el('button', { type: 'button', class: 'primary', testid: 'breakout-close', text: t('breakouts.close'), on: { click: () => act('close_breakouts') } }),
-  ];
+  const update = () => {
+    const people = movable(room);
+    const there = new Set(people.map((each) => each.id));
+    for (const [id, { item }] of lines) {
+      if (there.has(id)) continue;
+      item.remove();
+      lines.delete(id);
+    }
+    for (const [place, { id, name: called, breakout }] of people.entries()) {
+      if (!lines.has(id)) lines.set(id, line(id));
+      const { item, name, select } = lines.get(id);
+      name.textContent = called;
+      select.setAttribute('aria-label', called);
+      select.value = breakout === null ? '' : String(breakout);
+      // Who stands where it should is not touched: that would take the focus away.
+      if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
+    }
+    for (const [id, button] of visits) button.setAttribute('aria-pressed', String((room.self.breakout ?? null) === id));
+  };
+  return {
+    nodes: [
+      list,
+      el('h3', { text: t('breakouts.visit') }),
+      el('div', { class: 'breakout-visits' }, ...visits.values()),
+      el(
+        'form',
+        { class: 'class-form', on: { submit } },
+        input,
+        el('button', { type: 'submit', class: 'quiet', testid: 'breakout-broadcast', text: t('breakouts.send') }),
+      ),
+      el('button', { type: 'button', class: 'primary', testid: 'breakout-close', text: t('breakouts.close'), on: { click: () => act('close_breakouts') } }),
+    ],
+    update,
+  };
 }

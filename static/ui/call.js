@@ -54,7 +54,7 @@ export class CallPage {
   #overlay;
   #hear;
   #alone;
-  #stopShortcuts;
+  #stopShortcuts = () => undefined;
 
   /**
    * @param {{room: Room, media: import('./local-media.js').LocalMedia, callMedia: CallMedia,
@@ -118,8 +118,12 @@ export class CallPage {
       this.#audio.element,
     );
     this.#wire();
-    this.#stopShortcuts = shortcuts(this.#keys());
     this.#start();
+  }
+
+  /** The call is on the page now: before, in the lobby, no key is meant for it. */
+  shown() {
+    this.#stopShortcuts = shortcuts(this.#keys());
   }
 
   dispose() {

@@ -12,6 +12,9 @@ export class ClassPanel {
   #polls;
   #making;
   #ask;
+  #answer;
+  /** The question that is being answered in writing, 0 for none. */
+  #answering = 0;
   #options;
   #signature = '';
 
@@ -29,6 +32,7 @@ export class ClassPanel {
     this.#polls = el('div', { class: 'poll-list', testid: 'poll-list' });
     this.#making = this.#pollForm();
     this.#ask = this.#questionForm();
+    this.#answer = this.#answerForm();
     this.element = el(
       'aside',
       { class: 'panel class', testid: 'class-panel', 'aria-label': t('class.title'), hidden: true },
@@ -39,6 +43,7 @@ export class ClassPanel {
         el('section', {}, el('h3', { text: t('poll.title') }), this.#making, this.#polls),
         el('section', {}, el('h3', { text: t('question.title') }), this.#questions),
       ),
+      this.#answer.element,
       this.#ask,
     );
   }
@@ -59,6 +64,7 @@ export class ClassPanel {
     this.#signature = signature;
     this.#making.hidden = !moderates;
     this.#ask.hidden = !self.grants.chat || self.grants.hidden;
+    if (!moderates || !classroom.questions.has(this.#answering)) this.#startAnswer(0);
     const polls = [...classroom.polls.values()].reverse();
     this.#polls.replaceChildren(
       ...polls.map((each) => this.#poll(each, moderates)),
@@ -73,10 +79,12 @@ export class ClassPanel {
     );
   }
 
-  #question({ id, name, text, votes, voted: told, answered, answer, participant }, moderates) {
+  #question({ id, name, text, votes, voted: told, answered, answer, identity }, moderates) {
     const { classroom, self } = this.#room;
+    // By identity: after a restart of the server one is another participant.
+    const mine = identity === self.identity;
     // Who asks has voted for it.
-    const voted = told ?? participant === self.id;
+    const voted = told ?? mine;
     const button = (testid, icon, label, on, pressed) => iconButton({ testid, icon, label, class: 'bare', pressed, on });
     return el(
       'li',
@@ -102,10 +110,11 @@ export class ClassPanel {
         el('small', { text: answered ? t('question.answered', { name }) : name }),
         answer && el('p', { class: 'answer', text: answer }),
       ),
+      moderates && button('question-reply', 'edit', t('question.reply'), () => this.#startAnswer(id)),
       moderates &&
         button('question-answer', 'check', t(answered ? 'question.reopen' : 'question.answer'), () =>
-          this.#act('answer_question', { question: id, answered: !answered }), answered),
-      (moderates || participant === self.id) &&
+          this.#act('answer_question', { question: id, answered: !answered, ...(answer ? { answer } : {}) }), answered),
+      (moderates || mine) &&
         button('question-remove', 'close', t('question.remove'), () => this.#act('remove_question', { question: id })),
     );
   }
@@ -118,7 +127,7 @@ export class ClassPanel {
       const next = multiple ? new Set(chosen) : new Set();
       if (multiple && chosen.has(index)) next.delete(index);
       else next.add(index);
-      if (next.size) this.vote(() => classroom.votePoll(id, [...next]));
+      this.vote(() => classroom.votePoll(id, [...next]));
     };
     const option = (text, index) => {
       const share = voters ? Math.round((100 * counts[index]) / voters) : 0;
@@ -144,6 +153,7 @@ export class ClassPanel {
       'article',
       { class: 'poll', testid: 'poll', data: { open: String(open) } },
       el('p', { class: 'poll-question', text: question }),
+      multiple && open && el('small', { testid: 'poll-several', text: t('poll.several') }),
       ...options.map(option),
       el('small', { text: t(open ? 'poll.voters' : 'poll.closed', { voters }) }),
       missing.length > 0 && open && el('small', { testid: 'poll-missing', text: t('poll.missing', { names: missing.join(', ') }) }),
@@ -180,6 +190,41 @@ export class ClassPanel {
       input,
       el('button', { type: 'submit', class: 'primary', testid: 'question-send', text: t('question.ask') }),
     );
+  }
+
+  #answerForm() {
+    const about = el('small', { id: 'answering' });
+    const input = el('input', { testid: 'question-answer-input', maxlength: 2000, placeholder: t('question.reply.placeholder'), 'aria-label': t('question.reply.placeholder'), 'aria-describedby': 'answering', autocomplete: 'off' });
+    const submit = async (event) => {
+      event.preventDefault();
+      const answer = input.value.trim();
+      const question = this.#answering;
+      if (answer && (await this.#act('answer_question', { question, answered: true, answer })) && this.#answering === question) {
+        this.#startAnswer(0);
+      }
+    };
+    const cancel = iconButton({ testid: 'question-answer-cancel', icon: 'close', label: t('dialog.cancel'), class: 'bare', on: () => this.#startAnswer(0) });
+    const element = el(
+      'form',
+      { class: 'class-form answering', testid: 'question-answer-form', hidden: true, on: { submit } },
+      about,
+      input,
+      el('button', { type: 'submit', class: 'primary', testid: 'question-answer-send', text: t('question.reply.send') }),
+      cancel,
+    );
+    return { element, input, about };
+  }
+
+  /** @param {number} id of the question to answer in writing; 0 puts the field away */
+  #startAnswer(id) {
+    if (id === this.#answering && !id) return;
+    const { element, input, about } = this.#answer;
+    const question = this.#room.classroom.questions.get(id);
+    this.#answering = id;
+    element.hidden = !question;
+    input.value = question?.answer ?? '';
+    about.textContent = question ? t('question.replying', { text: question.text }) : '';
+    if (question) input.focus();
   }
 
   #pollForm() {

@@ -1,6 +1,7 @@
 import { messageKey } from '../sdk/errors.js';
 import { t } from '../texts/index.js';
 import { Board } from './board.js';
+import { ClassNews } from './class-news.js';
 import { breakoutsDialog } from './breakouts.js';
 import { ClassPanel } from './class-panel.js';
 import { el } from './dom.js';
@@ -13,6 +14,7 @@ export class ClassTools {
   #toasts;
   #controls;
   #listeners = new AbortController();
+  #news;
   #seen = { questions: 0, polls: 0, strokes: 0, hands: 0, lobby: 0 };
   #banner = el('div', { class: 'breakout-banner', testid: 'breakout-banner', role: 'status', hidden: true });
   #recording = el('div', { class: 'recording-mark', testid: 'recording-mark', role: 'status', hidden: true });
@@ -26,6 +28,7 @@ export class ClassTools {
     this.#room = room;
     this.#toasts = toasts;
     this.#controls = controls;
+    this.#news = new ClassNews(room, (text) => toasts.tell(text));
     this.panel = new ClassPanel(room, {
       close: () => openPanel(''),
       act: (type, members) => this.act(type, members),
@@ -43,13 +46,17 @@ export class ClassTools {
       redraw();
     });
     on('reaction', ({ reaction, participant }) => this.reactions.show(reaction, this.#nameOf(participant)));
-    on('broadcast', ({ name, text }) => toasts.show(t('class.broadcast', { name, text })));
+    on('broadcast', ({ participant, name, text }) => {
+      const said = t('class.broadcast', { name, text });
+      if (participant === room.self?.id) toasts.show(said);
+      else toasts.keep(said);
+    });
     on('recording', ({ participant, on: begins }) => {
       if (begins) toasts.show(t('toast.recording', { name: this.#nameOf(participant) || t('guest') }));
     });
     on('drawn', () => this.#drawn());
     on('erased', () => this.board.redraw());
-    room.addEventListener('selfupdated', () => (this.board.update(), this.update()), { signal });
+    room.addEventListener('selfupdated', () => (this.#news.update(), this.board.update(), this.update()), { signal });
     room.addEventListener('mutedbyother', () => toasts.show(t('toast.muted')), { signal });
     this.#changed('all', '');
   }
@@ -92,13 +99,15 @@ export class ClassTools {
 
   toggleHand() {
     const { self, classroom } = this.#room;
-    this.act('raise_hand', { raised: !classroom.hands.some((each) => each.participant === self?.id) });
+    const up = classroom.hands.some((each) => each.participant === self?.id);
+    if (up) this.#news.lowersHand();
+    this.act('raise_hand', { raised: !up });
   }
 
   /** @param {boolean} [open] the opposite of now without */
   toggleBoard(open = !this.board.open) {
     this.board.show(open);
-    this.#controls.showBoard(open);
+    this.#controls.showBoard(this.board.open);
     if (open) this.#controls.showClassUnread('board', 0);
   }
 
@@ -122,6 +131,8 @@ export class ClassTools {
 
   #changed(what, panel) {
     const { classroom, self } = this.#room;
+    if (what === 'all') this.#news.reset();
+    else this.#news.update();
     if (what === 'board' || what === 'all') this.board.update();
     if (what === 'all') {
       this.#seen.hands = classroom.hands.length;

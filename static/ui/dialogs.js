@@ -52,6 +52,19 @@ export function ask({ title, code = '', body, actions, icon: name, countdown }) 
   });
 }
 
+/**
+ * Ask before what cannot be taken back; a second press of the same key does not agree to it.
+ * @param {{title: string, text: string, action: string, code: string}} options `action` is what agreeing does
+ * @returns {Promise<boolean>}
+ */
+export async function confirmed({ title, text, action, code }) {
+  const actions = [
+    { label: t('dialog.cancel'), value: '', testid: 'dialog-cancel', primary: true },
+    { label: action, value: 'yes', testid: 'dialog-confirm' },
+  ];
+  return (await ask({ title, code, icon: 'warning', body: [text], actions })) === 'yes';
+}
+
 function countDown({ seconds }, line, done) {
   let left = seconds;
   const show = () => (line.textContent = t('dialog.countdown', { seconds: left }));

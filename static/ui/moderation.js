@@ -6,10 +6,11 @@ import { mayPublish } from './call-media.js';
  * What a moderator can do to somebody now, as requests of the protocol.
  * @param {{id: string, name: string, role: string, grants: Record<string, any>, muted: boolean, hand: number}} person
  * @param {import('../sdk/room.js').Room} room
- * @returns {{testid: string, label: string, type: string, members: object, danger?: boolean}[]}
+ * @returns {{testid: string, label: string, type: string, members: object, danger?: boolean, confirm?: string}[]}
+ *   `confirm` is what to ask before
  */
 export function moderationOf(person, room) {
-  const { id, role, grants } = person;
+  const { id, name, role, grants } = person;
   const mine = room.self.role === 'owner';
   if (role === 'owner' && !mine) return [];
   const one = (testid, key, type, members = {}, danger = false) => ({
@@ -23,6 +24,9 @@ export function moderationOf(person, room) {
     mayPublish(grants, source)
       ? one(`${testid}-deny`, `moderate.${source}.deny`, 'set_grants', { grants: { publish: without(grants, source) } })
       : one(`${testid}-allow`, `moderate.${source}.allow`, 'set_grants', { grants: { publish: withSource(grants, source) } });
+  const owner = room.classroom.room.template === 'classroom' ? 'moderate.teacher' : 'moderate.owner';
+  // Who was given a pass came without a token, and so did all others.
+  const tokens = !room.pass;
   const spotlit = room.classroom.room.spotlight?.participant === id;
   return [
     ...(person.hand ? [one('call-on', 'moderate.call_on', 'call_on'), one('lower-hand', 'moderate.lower_hand', 'lower_hand')] : []),
@@ -46,8 +50,13 @@ export function moderationOf(person, room) {
     ...(role === 'presenter'
       ? [one('make-participant', 'moderate.participant', 'set_role', { role: 'participant' })]
       : [one('make-presenter', 'moderate.presenter', 'set_role', { role: 'presenter' })]),
-    one('remove', 'moderate.remove', 'remove', {}, true),
-    ...(role === 'device' ? [one('revoke', 'moderate.revoke', 'revoke', {}, true)] : []),
+    ...(mine && ['participant', 'presenter'].includes(role)
+      ? [{ ...one('make-owner', owner, 'set_role', { role: 'owner' }), confirm: t('moderate.owner.confirm', { name }) }]
+      : []),
+    { ...one('remove', 'moderate.remove', 'remove', {}, true), confirm: t('moderate.remove.confirm', { name }) },
+    ...(tokens && role === 'device'
+      ? [{ ...one('revoke', 'moderate.revoke', 'revoke', {}, true), confirm: t('moderate.revoke.confirm', { name }) }]
+      : []),
   ];
 }
 

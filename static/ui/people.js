@@ -1,5 +1,5 @@
 import { t } from '../texts/index.js';
-import { panelHead } from './dialogs.js';
+import { confirmed, panelHead } from './dialogs.js';
 import { avatar, el, iconButton } from './dom.js';
 import { icon } from './icons.js';
 import { moderationOf } from './moderation.js';
@@ -16,6 +16,8 @@ export class PeoplePanel {
   #lobby;
   #list;
   #opened = '';
+  /** Whether only those are listed who have not been called on yet. */
+  #waiting = false;
 
   /**
    * @param {import('../sdk/room.js').Room} room
@@ -61,7 +63,7 @@ export class PeoplePanel {
       answered: classroom.answered[each.identity] ?? 0,
     }));
     const { room, lobby } = classroom;
-    const signature = JSON.stringify([rows, room, lobby, moderates, this.#opened]);
+    const signature = JSON.stringify([rows, room, lobby, moderates, this.#opened, this.#waiting]);
     if (signature === this.#signature) return;
     this.#signature = signature;
     // Raised hands come first, in their order; the rest as they came.
@@ -69,7 +71,12 @@ export class PeoplePanel {
     this.#title.textContent = t('people.title', { count: rows.length });
     this.#showTools(moderates, hands.size);
     this.#showLobby(moderates ? lobby : []);
-    this.#list.replaceChildren(...rows.map((each) => this.#row(each, moderates)));
+    const teaches = moderates && (room.template === 'classroom' || Object.keys(classroom.answered).length > 0);
+    const notYet = (each) => teaches && each.role === 'participant' && !each.grants.moderate && !each.answered;
+    if (teaches) this.#showWaiting(rows.filter(notYet).length);
+    else this.#waiting = false;
+    const listed = this.#waiting ? rows.filter(notYet) : rows;
+    this.#list.replaceChildren(...listed.map((each) => this.#row({ ...each, notYet: notYet(each) }, moderates)));
   }
 
   #showTools(moderates, hands) {
@@ -81,11 +88,24 @@ export class PeoplePanel {
       iconButton({ testid, icon: name, label: t(key), caption: t(key), class: 'tool', pressed, on });
     this.#tools.replaceChildren(
       tool('mute-all', 'mic-off', 'people.mute_all', () => act('mute_all')),
+      tool('silence', 'mic-off', room.silenced ? 'people.silence.off' : 'people.silence.on', () => act('set_room', { silenced: !room.silenced }), Boolean(room.silenced)),
       ...(hands ? [tool('lower-hands', 'hand', 'people.lower_hands', () => act('lower_hand'))] : []),
       tool('lock', 'lock', room.locked ? 'people.unlock' : 'people.lock', () => act('set_room', { locked: !room.locked }), room.locked),
       tool('lobby', 'door', room.lobby ? 'people.lobby.off' : 'people.lobby.on', () => act('set_room', { lobby: !room.lobby }), room.lobby),
       tool('breakouts', 'breakouts', 'breakouts.title', () => this.#options.breakouts(), room.breakouts.length > 0),
       tool('attendance', 'list', 'people.attendance', () => this.#options.attendance()),
+    );
+  }
+
+  /** The tool that lists only who has not had a turn: `count` people. */
+  #showWaiting(count) {
+    const toggle = () => {
+      this.#waiting = !this.#waiting;
+      this.#options.redraw();
+    };
+    const label = t('people.not_yet.only', { count });
+    this.#tools.append(
+      iconButton({ testid: 'not-yet', icon: 'hand', label, caption: label, class: 'tool', pressed: this.#waiting, on: toggle }),
     );
   }
 
@@ -119,7 +139,7 @@ export class PeoplePanel {
     const status = (key, name) => el('span', { role: 'img', 'aria-label': t(key), title: t(key) }, icon(name));
     const group = room.breakouts.find((each) => each.id === breakout);
     const shownRole = role === 'participant' ? '' : t(`role.${room.template === 'classroom' && role === 'owner' ? 'teacher' : role}`);
-    const notes = [local && t('people.you'), shownRole, group?.name, person.answered && t('people.answered', { count: person.answered })];
+    const notes = [local && t('people.you'), shownRole, group?.name, person.answered && t('people.answered', { count: person.answered }), person.notYet && t('people.not_yet')];
     const open = this.#opened === id;
     return el(
       'li',
@@ -163,14 +183,15 @@ export class PeoplePanel {
     return el(
       'div',
       { class: 'person-actions', role: 'group' },
-      ...actions.map(({ testid, label, type, members, danger }) =>
+      ...actions.map(({ testid, label, type, members, danger, confirm: text }) =>
         el('button', {
           type: 'button',
           class: danger ? 'quiet bad' : 'quiet',
           testid,
           text: label,
           on: {
-            click: () => {
+            click: async () => {
+              if (text && !(await confirmed({ title: label, text, action: label, code: testid }))) return;
               this.#open('');
               this.#options.act(type, members);
             },

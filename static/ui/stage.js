@@ -198,7 +198,7 @@ export class Stage {
       tile.element.hidden = !box;
       tile.setPinned(key === this.#pinned);
       tile.element.classList.toggle('main', key === this.#large);
-      tile.element.dataset.spotlight = String(key === this.#spotlit());
+      tile.setSpotlit(key === this.#spotlit());
       if (box) place(tile.element, box);
       this.#wish(tile);
     }

@@ -17,6 +17,7 @@ export class Tile {
   #note;
   #stats;
   #pin;
+  #spot = el('span', { class: 'tile-spot', testid: 'tile-spotlight', text: t('tile.spotlight'), hidden: true });
   #hand = el('span', { class: 'tile-hand', testid: 'tile-hand', role: 'img', 'aria-label': t('tile.hand'), hidden: true }, icon('hand'));
 
   /** @param {{onPin: (key: string) => void}} options */
@@ -45,7 +46,7 @@ export class Tile {
       this.video,
       this.#note,
       this.#stats,
-      el('div', { class: 'tile-label' }, this.#dot, this.#name, this.#micOff),
+      el('div', { class: 'tile-label' }, this.#dot, this.#name, this.#spot, this.#micOff),
       this.#hand,
       this.#pin,
     );
@@ -95,6 +96,12 @@ export class Tile {
   setPinned(pinned) {
     const key = pinned ? 'tile.unpin' : 'tile.pin';
     setButton(this.#pin, { pressed: pinned, label: t(key, { name: this.#shownName }) });
+  }
+
+  /** @param {boolean} spotlit shown large to all */
+  setSpotlit(spotlit) {
+    this.element.dataset.spotlight = String(spotlit);
+    this.#spot.hidden = !spotlit;
   }
 
   /** @param {import('../sdk/stats.js').StreamStats | null} stats null hides them */

@@ -1,4 +1,5 @@
-import { el } from './dom.js';
+import { t } from '../texts/index.js';
+import { el, iconButton } from './dom.js';
 
 const SHOWN_MS = 5_000;
 const MOST = 4;
@@ -25,9 +26,31 @@ export class Toasts {
    */
   show(text, tone = 'info') {
     const role = tone === 'bad' ? 'alert' : 'status';
-    const toast = el('div', { class: `toast ${tone}`, testid: 'toast', role, text });
+    this.#add(el('div', { class: `toast ${tone}`, testid: 'toast', role, text }));
+  }
+
+  /** @param {string} text to be seen for a while, and read aloud */
+  tell(text) {
+    this.#add(el('div', { class: 'toast info', testid: 'toast', text }));
+    this.announce(text);
+  }
+
+  /** @param {string} text to be read aloud, and seen until somebody puts it away */
+  keep(text) {
+    const close = iconButton({ testid: 'toast-close', icon: 'close', label: t('dialog.close'), class: 'bare', on: () => {
+      toast.remove();
+      this.#list.querySelector('button')?.focus();
+    } });
+    const toast = el('div', { class: 'toast info kept', testid: 'toast' }, el('span', { text }), close);
     this.#list.append(toast);
-    while (this.#list.children.length > MOST) this.#list.firstElementChild.remove();
+    while (this.#list.querySelectorAll('.kept').length > MOST) this.#list.querySelector('.kept').remove();
+    this.announce(text);
+  }
+
+  #add(toast) {
+    this.#list.append(toast);
+    const passing = this.#list.querySelectorAll('.toast:not(.kept)');
+    for (const old of [...passing].slice(0, -MOST)) old.remove();
     setTimeout(() => toast.remove(), SHOWN_MS);
   }
 

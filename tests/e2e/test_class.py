@@ -81,6 +81,7 @@ async def test_a_lesson(pages: Pages, server: ServerProcess, room: str) -> None:
     await pages.screenshot(dan, "phone")
 
     await moderate(tia, "Eve", "remove")
+    await tia.find("dialog-confirm").click()
     await eve.page.locator('[data-testid="dialog"][data-code="removed"]').wait_for()
 
 

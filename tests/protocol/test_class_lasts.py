@@ -51,6 +51,7 @@ async def _a_lesson(ann: Signal, ben: Signal) -> None:
 
 async def _finds_it_again(ann: Signal, ben: Signal) -> None:
     why, how = ben.joined["class"]["questions"]
+    assert why["identity"] == "ben", "whose it is, in whatever membership"
     assert (why["text"], why["votes"], why["voted"], why["answered"]) == ("Why?", 2, True, False)
     assert (how["text"], how["votes"], how["voted"], how["answer"]) == ("And how?", 1, False, "Like this")
     pizza, both = ben.joined["class"]["polls"]

@@ -164,7 +164,7 @@ async def test_the_board_is_drawn_on_erased_and_kept_for_the_late() -> None:
         ("vote_question", {"question": "1"}),
         ("open_poll", {"question": "?", "options": ["a"]}),
         ("open_poll", {"question": "?", "options": ["a"] * 11}),
-        ("vote_poll", {"poll": 1, "choices": []}),
+        ("vote_poll", {"poll": 1, "choices": [0] * 11}),
         ("vote_poll", {"poll": 1, "choices": [-1]}),
         ("react", {"reaction": ""}),
         ("draw", {"stroke": "s", "color": "red", "width": 1, "points": [[1, 1]]}),

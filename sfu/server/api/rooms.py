@@ -15,6 +15,7 @@ from sfu.server.conference import Conference
 from sfu.server.wire import Json
 
 MAX_KEEP_S = 86_400
+_SETTINGS = frozenset({"locked", "lobby", "silenced"})
 
 
 def endpoints(conference: Conference) -> list[Endpoint]:
@@ -42,6 +43,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
                     "template": s.TEMPLATE,
                     "locked": s.BOOLEAN,
                     "lobby": s.BOOLEAN,
+                    "silenced": s.BOOLEAN,
                     "keep_s": s.integer(0, MAX_KEEP_S),
                 },
             ),
@@ -59,7 +61,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
         Endpoint(
             method="PATCH",
             path=room,
-            summary="Lock a room, open its lobby, or show somebody large to all",
+            summary="Lock a room, open its lobby, silence its students, or show somebody large to all",
             needs="moderate",
             do=partial(_set, conference),
             body=s.closed(
@@ -67,6 +69,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
                 {
                     "locked": s.BOOLEAN,
                     "lobby": s.BOOLEAN,
+                    "silenced": s.BOOLEAN,
                     "spotlight": s.nullable(s.closed({"participant": s.ID}, {"publication": s.ID})),
                 },
             ),
@@ -143,7 +146,7 @@ async def _open(conference: Conference, call: Call) -> Json:
         name, template=call.body.get("template"), empty_us=call.body.get("keep_s", 0) * 1_000_000
     )
     note(conference, call, name, "open_room")
-    if settings := {key: value for key, value in call.body.items() if key in {"locked", "lobby"}}:
+    if settings := {key: value for key, value in call.body.items() if key in _SETTINGS}:
         act(conference, call, {"type": "set_room", **settings}, room=name)
     return view(conference.core.room(name))
 
@@ -156,7 +159,7 @@ async def _set(conference: Conference, call: Call) -> Json:
     # What may be refused comes first, so that a refusal has changed nothing.
     if "spotlight" in call.body:
         act(conference, call, {"type": "spotlight", **(call.body["spotlight"] or {})})
-    if settings := {key: value for key, value in call.body.items() if key in {"locked", "lobby"}}:
+    if settings := {key: value for key, value in call.body.items() if key in _SETTINGS}:
         act(conference, call, {"type": "set_room", **settings})
     return await _get(conference, call)
 

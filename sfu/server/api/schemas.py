@@ -103,6 +103,7 @@ _SUMMARY: dict[str, Schema] = {
 ROOM_SUMMARY = answer(**_SUMMARY)
 ROOM_VIEW = answer(
     **_SUMMARY,
+    silenced=BOOLEAN,
     spotlight=nullable(answer(participant=ID, publication=nullable(ID))),
     breakouts=listing(answer(id=NUMBER, name={"type": "string"})),
 )

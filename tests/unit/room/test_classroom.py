@@ -79,6 +79,9 @@ def test_poll_ballots_are_checked_and_may_change() -> None:
     assert poll.view("ann").voted == (1,)
     assert code(poll.vote, "ann", [2]) == "bad_request"
     assert code(poll.vote, "ann", [0, 1]) == "bad_request"
+    poll.vote("ben", [0])
+    poll.vote("ben", [])
+    assert (poll.view().counts, poll.view("ben").voted) == ((0, 1), ()), "a vote taken back"
     poll.open = False
     assert code(poll.vote, "ann", [0]) == "bad_state"
 

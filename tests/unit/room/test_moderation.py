@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from test_rooms import World, of, only, refused, told
+from test_rooms import LIMITS, World, of, only, refused, told
 
 from sfu.ids import ParticipantId, RoomName
 from sfu.room import acts, commands, effects
 from sfu.room.class_events import LobbyChanged, RoomUpdated
 from sfu.room.model import BreakoutId, Instant, SessionKey
 from sfu.room.permissions import GrantChanges, Role
+
+ROOMY = replace(LIMITS, max_participants=9)
 
 
 def entered(world: World, name: str, role: Role = "participant", **changes: Any) -> ParticipantId:
@@ -101,6 +104,65 @@ def test_breakout_rooms_divide_media_and_bring_it_back() -> None:
         p: set(cameras.values()) - {cameras[i]} for p, i in zip(["ann", "ben", "cid"], cameras, strict=True)
     }
     assert told(back, RoomUpdated)[0][1].room.breakouts == ()
+
+
+def test_who_comes_back_is_in_its_breakout_room_again() -> None:
+    world = World(ROOMY)
+    ann, ben, cid = entered(world, "ann", "owner"), entered(world, "ben"), entered(world, "cid")
+    world.do(acts.OpenBreakouts(ann, ("One", "Two")))
+    world.do(acts.AssignBreakout(ann, (ben, cid), BreakoutId(2)))
+    room = world.rooms.room(RoomName("r"))
+    camera = world.published(cid).id
+
+    def place(who: ParticipantId) -> BreakoutId | None:
+        return room.participants[who].breakout
+
+    world.do(commands.Leave(ben, "left"))
+    ben = entered(world, "ben")
+    assert place(ben) == 2
+    assert set(room.participants[ben].subscriptions) == {camera}
+    ben = entered(world, "ben")
+    assert place(ben) == 2, "who replaces itself as well"
+    assert place(entered(world, "dan")) is None, "a new one is in the main room"
+    world.do(acts.AssignBreakout(ann, (ben,), None))
+    assert place(entered(world, "ben")) is None
+    world.do(acts.Remove(ann, cid))
+    cid = entered(world, "cid")
+    assert place(cid) is None, "who was removed begins anew"
+    world.do(acts.AssignBreakout(ann, (cid,), BreakoutId(1)))
+    world.do(commands.Leave(cid, "left"))
+    world.do(acts.CloseBreakouts(ann))
+    world.do(acts.OpenBreakouts(ann, ("One",)))
+    assert place(entered(world, "cid")) is None, "other breakout rooms"
+
+
+def test_a_silence_lasts_until_the_microphone_is_given_back() -> None:
+    world = World(ROOMY)
+    ann, ben, cid = entered(world, "ann", "owner"), entered(world, "ben"), entered(world, "cid")
+    dan, deaf = entered(world, "dan", "presenter"), entered(world, "deaf", publish=("camera",))
+    room = world.rooms.room(RoomName("r"))
+
+    def speak() -> set[str]:
+        return {each.name for each in room.participants.values() if each.grants.may_publish("microphone")}
+
+    microphone = world.published(ben, "microphone")
+    done = world.do(acts.SetRoom(ann, None, None, True))
+    assert only(done, effects.PublicationClosed).publication == microphone.id
+    assert told(done, RoomUpdated)[0][1].room.silenced
+    assert speak() == {"ann", "dan"}, "students only"
+    assert room.participants[ben].grants.may_publish("camera")
+    late = entered(world, "late")
+    assert speak() == {"ann", "dan"}, "who comes later too"
+    world.do(acts.SetGrants(ann, ben, GrantChanges(publish=("camera", "microphone"))))
+    assert speak() == {"ann", "dan", "ben"}
+    world.do(acts.SetRole(ann, dan, "participant"))
+    assert speak() == {"ann", "ben"}
+    assert world.do(acts.SetRoom(ann, None, None, True)) == []
+    world.do(acts.SetRoom(ann, None, None, False))
+    assert speak() == {"ann", "ben", "cid", "dan", "late"}, "who had none before gets none"
+    assert room.participants[cid].grants.publish is True
+    assert not room.participants[deaf].grants.may_publish("microphone")
+    assert room.participants[late].grants.publish is True
 
 
 def test_a_locked_room_takes_nobody_new_but_those_who_belong() -> None:

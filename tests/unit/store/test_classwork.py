@@ -20,6 +20,8 @@ async def test_questions_and_polls_are_read_as_they_were_left(store: Store) -> N
         classwork.opened(poll(1, "ann", multiple=True)),
         classwork.cast("r", 1, "ben", (0,), 9),
         classwork.cast("r", 1, "ben", (0, 1), 10),
+        classwork.cast("r", 1, "cid", (0,), 9),
+        classwork.cast("r", 1, "cid", (), 10),
         classwork.closed("r", 1, 11),
         classwork.opened(poll(2, "ann")),
         classwork.cast("r", 2, "ben", (0,), 9),

@@ -44,7 +44,7 @@ async def test_sessions_say_who_when_and_why(store: Store) -> None:
         users = (await connection.execute(select(tables.users).order_by(tables.users.c.identity))).all()
         assert [tuple(row) for row in users] == [("ann", "Anna", 100, 400), ("ben", "Ben", 200, 200)]
         (room,) = (await connection.execute(select(tables.rooms))).all()
-        assert tuple(room) == ("r", 100, 400, 0)
+        assert tuple(room) == ("r", 100, 400, 0, None, None, None, None)
     async with store.reading() as connection:
         assert [row["id"] for row in await people.dead_sessions(connection)] == ["PA_2", "PA_3"]
     await written(store, people.crashed())
@@ -142,3 +142,21 @@ async def test_retention_deletes_the_old_and_keeps_the_counter(store: Store) -> 
     async with store.reading() as connection:
         assert await messages.page(connection, "r", "ann", limit=10) == []
         assert [await messages.head(connection, room) for room in "rs"] == [5, 5]
+
+
+async def test_a_room_is_remembered_until_it_has_not_been_used_for_long(store: Store) -> None:
+    lesson = people.StoredSettings(template="classroom", locked=True, lobby=False, silenced=True)
+    await written(
+        store,
+        people.room_set("r", lesson, 100),
+        people.joined("PA_1", "other", "ann", "Ann", 100),
+        people.joined("PA_2", "r", "ann", "Ann", 200),
+    )
+    async with store.reading() as connection:
+        assert await people.room_settings(connection, "r") == lesson
+        assert await people.room_settings(connection, "other") is None
+        assert await people.room_settings(connection, "nowhere") is None
+    for before_ms, left in ((150, lesson), (250, None)):
+        await store.writes.transact(lambda connection, at=before_ms: retention.expire(connection, at))
+        async with store.reading() as connection:
+            assert await people.room_settings(connection, "r") == left
