@@ -127,8 +127,9 @@ class Chat:
         """Only who has uploaded a file sends it, and who is away was here once."""
         async with self._store.reading() as connection:
             if command.file is not None:
-                found = await files.one(connection, room, command.file)
-                if found is None or found.identity != self._identity(command.participant):
+                identity = self._identity(command.participant)
+                found = await files.one(connection, room, command.file, identity)
+                if found is None or found.identity != identity:
                     raise RequestError("not_found", f"no file {command.file} of yours")
             known = command.to is not None and await people.was_in(connection, room, command.to)
         self.keep(replace(command, known=known), answer)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import sqlalchemy as sql
-from sqlalchemy import func, insert, select
+from sqlalchemy import ColumnElement, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sfu.store.messages import showing_file_to
 from sfu.store.tables import files
 from sfu.store.writes import Step
 
@@ -35,21 +36,27 @@ def added(file: StoredFile) -> list[Step]:
     return [(_INSERT, asdict(file))]
 
 
-async def one(connection: AsyncConnection, room: str, file: str) -> StoredFile | None:
-    """The room's file of that id, None where it has none."""
-    query = select(files).where(files.c.id == file, files.c.room == room)
+async def one(connection: AsyncConnection, room: str, file: str, identity: str) -> StoredFile | None:
+    """The room's file of that id, None where it has none that `identity` may see."""
+    query = select(files).where(files.c.id == file, files.c.room == room, _may_see(identity))
     row = (await connection.execute(query)).one_or_none()
     return StoredFile(**row._mapping) if row is not None else None
 
 
 async def in_room(
-    connection: AsyncConnection, room: str, *, limit: int, before_ms: int | None = None
+    connection: AsyncConnection, room: str, identity: str, *, limit: int, before_ms: int | None = None
 ) -> list[StoredFile]:
-    """The room's last `limit` files, newest first; of those from before `before_ms` where given."""
-    query = select(files).where(files.c.room == room).order_by(files.c.created_ms.desc()).limit(limit)
+    """The last `limit` files that `identity` may see, newest first; before `before_ms` where given."""
+    mine = select(files).where(files.c.room == room, _may_see(identity))
+    query = mine.order_by(files.c.created_ms.desc()).limit(limit)
     if before_ms is not None:
         query = query.where(files.c.created_ms < before_ms)
     return [StoredFile(**row._mapping) for row in await connection.execute(query)]
+
+
+def _may_see(identity: str) -> ColumnElement[bool]:
+    """One's own, and what a message shows that one may read: a file is as private as its message."""
+    return or_(files.c.identity == identity, showing_file_to(identity, files.c.room, files.c.id))
 
 
 async def delete(connection: AsyncConnection, file: StoredFile) -> list[str]:

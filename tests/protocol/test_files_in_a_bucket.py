@@ -69,7 +69,9 @@ def keeping(folder: Path, bucket: Bucket) -> Config:
 async def test_files_go_into_the_bucket_and_come_back_after_a_restart(tmp_path: Path, bucket: Bucket) -> None:
     content = picture()
     async with clients(keeping(tmp_path, bucket)) as those:
-        file = await Sender(those, await those.join()).upload("sky.png", content)
+        ann = await those.join()
+        file = await Sender(those, ann).upload("sky.png", content)
+        await ann.request("chat", text="", file=file["id"])
         assert (file["width"], file["height"]) == (900, 600)
     content_key, small_key = bucket.keys()
     assert content_key.startswith("calls/")

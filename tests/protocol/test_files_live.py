@@ -116,6 +116,27 @@ async def test_every_door_asks_who_is_there() -> None:
         assert (await ann.request("chat", text="", file="FI_no"))["code"] == "not_found"
 
 
+DOORS = ("", "/info", "/thumbnail")
+
+
+async def test_a_file_is_as_private_as_its_message() -> None:
+    """The owner of the room is a third person too, as it is for the message."""
+    async with clients() as those:
+        owner, ann, ben = [await those.join(name=name) for name in ("Owner", "Ann", "Ben")]
+        mine, his, third = Sender(those, ann), Sender(those, ben), Sender(those, owner)
+        file = await mine.upload("for ben.png", picture())
+        for who in (his, third):
+            assert [(await who.json("GET", f"/{file['id']}{door}"))[0] for door in DOORS] == [404] * 3
+        await ann.request("chat", text="", to=ben.me, file=file["id"])
+        for who, status in ((mine, 200), (his, 200), (third, 404)):
+            assert [(await who.ask("GET", f"/{file['id']}{door}")).status for door in DOORS] == [status] * 3
+        assert (await third.json("DELETE", f"/{file['id']}"))[1]["code"] == "not_found"
+        assert (await third.json("GET"))[1]["files"] == []
+        await ann.request("chat", text="now for all", file=file["id"])
+        assert [(await third.ask("GET", f"/{file['id']}{door}")).status for door in DOORS] == [200] * 3
+        assert (await third.json("GET"))[1]["files"] == [file]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [

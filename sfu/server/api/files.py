@@ -39,7 +39,7 @@ class Files:
             Endpoint(
                 method="GET",
                 path=every,
-                summary="A room's files, newest first; of closed rooms too",
+                summary="A room's files that the caller may see, newest first; of closed rooms too",
                 needs="moderate",
                 do=self._list,
                 query={"before_ms": s.NUMBER, "limit": s.LIMIT},
@@ -106,7 +106,7 @@ class Files:
             Endpoint(
                 method="DELETE",
                 path=one,
-                summary="Delete a file: one's own, or any for who moderates",
+                summary="Delete a file: one's own, or for who moderates any that it may see",
                 needs="room",
                 do=self._delete,
                 answer=s.answer(),
@@ -117,7 +117,11 @@ class Files:
     async def _list(self, call: Call) -> Json:
         async with self._store.reading() as connection:
             found = await files.in_room(
-                connection, call.room, limit=call.query["limit"], before_ms=call.query.get("before_ms")
+                connection,
+                call.room,
+                call.caller.identity,
+                limit=call.query["limit"],
+                before_ms=call.query.get("before_ms"),
             )
         return {"files": [to_json(each) for each in found]}
 
@@ -172,7 +176,7 @@ class Files:
 
     async def _find(self, call: Call) -> StoredFile:
         async with self._store.reading() as connection:
-            found = await files.one(connection, call.room, call.part("file"))
+            found = await files.one(connection, call.room, call.part("file"), call.caller.identity)
         if found is None:
             raise RequestError("not_found", "no such file")
         return found
