@@ -24,13 +24,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 async def run(args: argparse.Namespace) -> int:
     """A running server holds the database: it knows messages that an erasure here would not reach."""
     async with open_storage(options.load(args)) as storage:
-        store = storage.store
         if args.action == "export":
-            async with store.reading() as connection:
+            async with storage.store.reading() as connection:
                 found = await people.export(connection, args.identity)
             json.dump(found, sys.stdout, ensure_ascii=False, indent=2)
             print()
         else:
-            unused = await store.writes.transact(functools.partial(people.erase, identity=args.identity))
-            await storage.contents.remove(unused)
+            await storage.remove(functools.partial(people.erase, identity=args.identity))
     return 0

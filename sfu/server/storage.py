@@ -7,16 +7,18 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sfu import clock
 from sfu.config import Config, StorageConfig
 from sfu.errors import RequestError
 from sfu.server.contents import Contents, open_contents
-from sfu.store import people, retention
+from sfu.store import files, people, retention
+from sfu.store.files import StoredFile
 from sfu.store.store import TEMPORARY, Store, open_store
+from sfu.store.writes import Work
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +38,32 @@ def data_dir(config: Config) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """The database, and the contents of the files that it knows."""
+    """The database, and the contents of the files that it knows.
+
+    One content may be of several files, so whether it is still needed is asked of the rows: contents and rows
+    change under one lock, or a content that is found unused would be deleted while another file comes to it.
+    """
 
     store: Store
     contents: Contents
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def keep(self, file: StoredFile, content: Path, small: Path | None) -> None:
+        """Make a file durable: its content, then its row. `content` and `small` are gone then.
+
+        Raises `RequestError` `storage_failed` or `overloaded`.
+        """
+        async with self._lock:
+            await self.contents.keep(file.sha256, content, small)
+            await self.store.writes.durable(files.added(file))
+
+    async def remove(self, work: Work[Iterable[str]]) -> None:
+        """Run `work` in a transaction; it returns the hashes of contents that are unused now: they go.
+
+        Raises `RequestError` `storage_failed`.
+        """
+        async with self._lock:
+            await self.contents.remove(await self.store.writes.transact(work))
 
 
 @contextlib.asynccontextmanager
@@ -72,6 +96,5 @@ async def _clear_out(storage: Storage, config: StorageConfig) -> None:
                 await writes.transact(functools.partial(retention.expire_telemetry, before_ms=before_ms))
             if config.retention_days:
                 before_ms = clock.wall_ms() - config.retention_days * DAY_MS
-                unused = await writes.transact(functools.partial(retention.expire, before_ms=before_ms))
-                await storage.contents.remove(unused)
+                await storage.remove(functools.partial(retention.expire, before_ms=before_ms))
         await asyncio.sleep(RETENTION_EVERY_S)

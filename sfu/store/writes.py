@@ -26,6 +26,8 @@ T = TypeVar("T")
 Step = tuple[Executable, Mapping[str, Any]]
 """A statement, kept by its module so that it is compiled once, and its values."""
 Done = Callable[[RequestError | None], None]
+Work = Callable[[AsyncConnection], Awaitable[T]]
+"""What is done in a transaction of its own."""
 
 MAX_WAITING = 10_000
 """Writes that may wait: some seconds of a busy server. Then senders are refused until it has drained."""
@@ -88,6 +90,21 @@ class Writes:
         if self._closing or self.waiting >= self._max_waiting:
             raise RequestError("overloaded", "the server cannot store more just now: try again")
 
+    async def durable(self, steps: Iterable[Step]) -> None:
+        """Submit one write and wait for it. Raises `RequestError` `overloaded` or `storage_failed`."""
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(error: RequestError | None) -> None:
+            if stored.done():
+                return
+            if error is None:
+                stored.set_result(None)
+            else:
+                stored.set_exception(error)
+
+        self.submit(steps, done)
+        await stored
+
     async def flush(self) -> None:
         """Wait until everything submitted so far is durable, or has failed."""
         if not self.waiting:
@@ -97,7 +114,7 @@ class Writes:
         self._wake.set()
         await reached
 
-    async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def transact(self, work: Work[T]) -> T:
         """Run `work` in a transaction of its own: all or nothing. Raises `RequestError` `storage_failed`."""
         with failures():
             async with self._engine.begin() as connection:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from signalling import Clients, Signal, clients, local_config
 
 from sfu.config import Config, ServerConfig, StorageConfig
 from sfu.server import uploads
+from sfu.server.contents import Folder
+from sfu.store import files
+from sfu.store.writes import Writes
 
 
 def keeping(folder: Path, **limits: int) -> Config:
@@ -186,6 +191,82 @@ async def test_the_same_content_is_kept_once(tmp_path: Path) -> None:
         first, second = [await ann.upload(name, b"same") for name in ("a.txt", "b.txt")]
         assert first["id"] != second["id"]
     assert len(_contents(tmp_path)) == 1
+
+
+async def test_a_content_that_is_uploaded_while_it_is_deleted_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ben's upload comes between the row's end and the content's, and the other way round."""
+    async with clients(keeping(tmp_path)) as those:
+        ann, ben = [Sender(those, await those.join(name=name)) for name in ("Ann", "Ben")]
+        for name, place in (("keep", Folder), ("remove", Folder), ("transact", Writes)):
+            content = name.encode()
+            first = await ann.upload("a", content)
+            _, begun = await ben.json("POST", json={"name": "b", "bytes": len(content)})
+            path, start = f"/{begun['id']}", {"offset": 0}
+            waits = _held(monkeypatch, place, name)
+            asking = [
+                asyncio.create_task(ann.json("DELETE", f"/{first['id']}")),
+                asyncio.create_task(ben.json("PATCH", path, params=start, data=content)),
+            ]
+            if name == "keep":
+                asking.reverse()
+            await asyncio.wait_for(waits.reached.wait(), 10)
+            # The other one does what it can meanwhile, which must be nothing.
+            await asyncio.wait(asking, timeout=0.5)
+            waits.go_on.set()
+            assert [status for status, _ in await asyncio.gather(*asking)] == [200, 200]
+            monkeypatch.undo()
+            assert (await ben.ask("GET", path)).status == 200, name
+
+
+@dataclass
+class _Held:
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def _held(monkeypatch: pytest.MonkeyPatch, of: type, name: str) -> _Held:
+    """The next calls of a method do their work and then wait."""
+    held, original = _Held(), getattr(of, name)
+
+    async def waiting(self: Any, *arguments: Any) -> Any:
+        done = await original(self, *arguments)
+        held.reached.set()
+        await held.go_on.wait()
+        return done
+
+    monkeypatch.setattr(of, name, waiting)
+    return held
+
+
+async def test_uploads_that_begin_at_once_share_the_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with clients(keeping(tmp_path, person_bytes=1000)) as those:
+        ann = Sender(those, await those.join())
+        body = {"name": "a", "bytes": 600}
+        begun = await asyncio.gather(*(ann.json("POST", json=body) for _ in range(4)))
+        assert sorted(status for status, _ in begun) == [201, 507, 507, 507]
+        (upload,) = (answer["id"] for status, answer in begun if status == 201)
+        # Whole, but not durable yet: its place is taken all the same.
+        held, commit = _Held(), Writes._commit
+
+        async def waits(self: Writes, batch: list[Any]) -> None:
+            if any(step is files._INSERT for write in batch for step, _ in write.steps):
+                held.reached.set()
+                await held.go_on.wait()
+            await commit(self, batch)
+
+        monkeypatch.setattr(Writes, "_commit", waits)
+        whole = ann.json("PATCH", f"/{upload}", params={"offset": 0}, data=b"x" * 600)
+        finishing = asyncio.create_task(whole)
+        await asyncio.wait_for(held.reached.wait(), 10)
+        meanwhile = await ann.json("POST", json=body)
+        held.go_on.set()
+        assert (await finishing)[0] == 200
+        assert meanwhile[1].get("code") == "quota_exceeded"
+        assert (await ann.json("POST", json=body))[1]["code"] == "quota_exceeded"
 
 
 def _contents(folder: Path) -> list[Path]:

@@ -30,6 +30,7 @@ class Files:
     """The endpoints below `/api/v1/rooms/{room}/files`."""
 
     def __init__(self, storage: Storage, uploads: Uploads) -> None:
+        self._storage = storage
         self._store, self._contents = storage.store, storage.contents
         self._uploads = uploads
 
@@ -170,8 +171,7 @@ class Files:
             self._store.writes.submit(
                 people.recorded(clock.wall_ms(), call.room, call.caller.identity, "file_delete", detail)
             )
-        unused = await self._store.writes.transact(functools.partial(files.delete, file=file))
-        await self._contents.remove(unused)
+        await self._storage.remove(functools.partial(files.delete, file=file))
         return {}
 
     async def _find(self, call: Call) -> StoredFile:
