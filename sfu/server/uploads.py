@@ -49,6 +49,7 @@ class Uploads:
         self._rng = rng
         self._uploads: dict[str, Upload] = {}
         self._entering = asyncio.Lock()
+        self._decoding = asyncio.Lock()
         self._folder = storage.store.folder / "uploads"
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
@@ -108,7 +109,20 @@ class Uploads:
             if upload.offset < upload.bytes:
                 return None
             small = upload.path.with_suffix(".jpg")
-            file = await asyncio.to_thread(_look, upload, small, now_ms)
+            kind, sha256 = await asyncio.to_thread(_look, upload.path)
+            size = await self._thumbnail(upload.path, small) if kind.startswith("image/") else None
+            file = StoredFile(
+                id=upload.id,
+                room=upload.room,
+                identity=upload.identity,
+                name=upload.name,
+                type=kind,
+                bytes=upload.bytes,
+                sha256=sha256,
+                width=size[0] if size else None,
+                height=size[1] if size else None,
+                created_ms=now_ms,
+            )
             try:
                 await self._storage.keep(file, upload.path, small if small.is_file() else None)
             finally:
@@ -116,6 +130,11 @@ class Uploads:
                 if not upload.path.exists():
                     del self._uploads[upload.id]
             return file
+
+    async def _thumbnail(self, source: Path, target: Path) -> tuple[int, int] | None:
+        """One at a time: a small file may be a large picture, and its memory is that of the calls."""
+        async with self._decoding:
+            return await asyncio.to_thread(make_thumbnail, source, target)
 
     def _give_up(self, now_us: int) -> None:
         for upload in list(self._uploads.values()):
@@ -131,22 +150,9 @@ def _append(path: Path, offset: int, chunk: bytes) -> None:
         file.write(chunk)
 
 
-def _look(upload: Upload, small: Path, now_ms: int) -> StoredFile:
-    """What came; of a picture there is a thumbnail in `small` then."""
-    with upload.path.open("rb") as file:
+def _look(path: Path) -> tuple[str, str]:
+    """The type of what came, and its hash."""
+    with path.open("rb") as file:
         kind = sniff(file.read(SNIFFED_BYTES))
         file.seek(0)
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    size = make_thumbnail(upload.path, small) if kind.startswith("image/") else None
-    return StoredFile(
-        id=upload.id,
-        room=upload.room,
-        identity=upload.identity,
-        name=upload.name,
-        type=kind,
-        bytes=upload.bytes,
-        sha256=sha256,
-        width=size[0] if size else None,
-        height=size[1] if size else None,
-        created_ms=now_ms,
-    )
+        return kind, hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import io
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -238,6 +240,30 @@ def _held(monkeypatch: pytest.MonkeyPatch, of: type, name: str) -> _Held:
 
     monkeypatch.setattr(of, name, waiting)
     return held
+
+
+async def test_one_picture_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with clients() as those:
+        senders = [Sender(those, await those.join(name=name)) for name in ("Ann", "Ben", "Cat")]
+        decoding, most = 0, 0
+        original = uploads.make_thumbnail
+        together = threading.Barrier(2)
+
+        def counted(source: Path, target: Path) -> tuple[int, int] | None:
+            nonlocal decoding, most
+            decoding += 1
+            most = max(most, decoding)
+            # Whoever can come beside this one does.
+            with contextlib.suppress(threading.BrokenBarrierError):
+                together.wait(0.2)
+            try:
+                return original(source, target)
+            finally:
+                decoding -= 1
+
+        monkeypatch.setattr(uploads, "make_thumbnail", counted)
+        await asyncio.gather(*(each.upload("a.png", picture()) for each in senders))
+        assert most == 1
 
 
 async def test_uploads_that_begin_at_once_share_the_quota(
