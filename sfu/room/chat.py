@@ -156,7 +156,7 @@ class Chat:
             reactions={},
             deleted=True,
         )
-        return self._store(changed, "changed", by)
+        return self._store(changed, "changed", by, hidden_file=message.file)
 
     def react(self, by: Participant, command: commands.ReactChat) -> list[Effect]:
         """Raises `RequestError` `not_found`, `not_allowed` or `too_large` (too many reactions)."""
@@ -230,10 +230,16 @@ class Chat:
         return []
 
     def _store(
-        self, message: ChatMessage, change: ChatChange, by: Participant, *, emoji: str = ""
+        self,
+        message: ChatMessage,
+        change: ChatChange,
+        by: Participant,
+        *,
+        emoji: str = "",
+        hidden_file: str | None = None,
     ) -> list[Effect]:
         self.log.begin(message)
-        return [ChatToStore(self._room, message, change, by.id, by.identity, emoji)]
+        return [ChatToStore(self._room, message, change, by.id, by.identity, emoji, hidden_file)]
 
     def _message(self, by: Participant, number: int, loaded: ChatMessage | None) -> ChatMessage:
         """The message to change. What may not be read is not found, nor what is deleted."""

@@ -69,6 +69,7 @@ class Server:
             conference = await Conference.open(config, storage.store)
             conference.events.listen(webhooks.listen)
             conference.core.judge = judge
+            conference.chat.drop_file = storage.drop_file
             conference.events.listen(Audit(storage.store).listen)
             server = cls(config, conference, timing or Timing())
             uploads = Uploads(storage, config.storage, random.SystemRandom())

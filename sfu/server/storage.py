@@ -65,6 +65,13 @@ class Storage:
         async with self._lock:
             await self.contents.remove(await self.store.writes.transact(work))
 
+    async def drop_file(self, room: str, file: str) -> None:
+        """A message that showed the room's file is gone: so is the file, if no other shows it.
+
+        Raises `RequestError` `storage_failed`.
+        """
+        await self.remove(functools.partial(files.delete_unshown, room=room, file=file))
+
 
 @contextlib.asynccontextmanager
 async def open_storage(config: Config) -> AsyncIterator[Storage]:

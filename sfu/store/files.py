@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import sqlalchemy as sql
-from sqlalchemy import ColumnElement, func, insert, or_, select
+from sqlalchemy import ColumnElement, func, insert, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sfu.store.messages import showing_file_to
-from sfu.store.tables import files
+from sfu.store.tables import files, messages
 from sfu.store.writes import Step
 
 _INSERT = insert(files)
@@ -64,6 +64,14 @@ async def delete(connection: AsyncConnection, file: StoredFile) -> list[str]:
     await connection.execute(sql.delete(files).where(files.c.id == file.id))
     others = await connection.scalar(select(func.count()).where(files.c.sha256 == file.sha256))
     return [] if others else [file.sha256]
+
+
+async def delete_unshown(connection: AsyncConnection, room: str, file: str) -> list[str]:
+    """Forget the room's file if no message shows it. Returns its hash where no other file has the content."""
+    shown = select(literal(1)).where(messages.c.room == room, messages.c.file == file).exists()
+    query = select(files).where(files.c.id == file, files.c.room == room, ~shown)
+    row = (await connection.execute(query)).one_or_none()
+    return await delete(connection, StoredFile(**row._mapping)) if row is not None else []
 
 
 async def used(connection: AsyncConnection, room: str, identity: str) -> tuple[int, int]:

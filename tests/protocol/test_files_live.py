@@ -242,6 +242,22 @@ def _held(monkeypatch: pytest.MonkeyPatch, of: type, name: str) -> _Held:
     return held
 
 
+async def test_a_file_goes_with_the_last_message_that_shows_it(tmp_path: Path) -> None:
+    async with clients(keeping(tmp_path, person_bytes=10)) as those:
+        owner, ann = await those.join(name="Owner"), await those.join(name="Ann")
+        mine = Sender(those, ann)
+        file = await mine.upload("a.txt", b"0123456789")
+        first, second = [(await ann.request("chat", text="", file=file["id"]))["message"] for _ in "ab"]
+        await ann.request("chat_delete", message=first["id"])
+        assert (await mine.ask("GET", f"/{file['id']}")).status == 200
+        await owner.request("chat_delete", message=second["id"])
+        deadline = asyncio.get_running_loop().time() + 10
+        while (await mine.ask("GET", f"/{file['id']}")).status == 200:
+            assert asyncio.get_running_loop().time() < deadline
+        await mine.upload("b.txt", b"another 10")
+    assert len(_contents(tmp_path)) == 1
+
+
 async def test_one_picture_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async with clients() as those:
         senders = [Sender(those, await those.join(name=name)) for name in ("Ann", "Ben", "Cat")]
