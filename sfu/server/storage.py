@@ -22,7 +22,7 @@ from sfu.store.writes import Work
 
 log = logging.getLogger(__name__)
 
-RETENTION_EVERY_S = 3600.0
+CLEARED_EVERY_S = 3600.0
 """Retention is counted in days: an hour more is no harm."""
 DAY_MS = 86_400_000
 
@@ -65,6 +65,22 @@ class Storage:
         async with self._lock:
             await self.contents.remove(await self.store.writes.transact(work))
 
+    async def sweep(self) -> int:
+        """Delete contents without a row: the server was killed between the two. How many they were.
+
+        Those from before this database was begun are another's. Raises `RequestError` `storage_failed`.
+        """
+        async with self._lock:
+            async with self.store.reading() as connection:
+                begun_ms = await people.first_room_ms(connection)
+            if begun_ms is None:
+                return 0
+            there = await self.contents.hashes(begun_ms)
+            async with self.store.reading() as connection:
+                unused = await people.unused(connection, there)
+            await self.contents.remove(unused)
+        return len(unused)
+
     async def drop_file(self, room: str, file: str) -> None:
         """A message that showed the room's file is gone: so is the file, if no other shows it.
 
@@ -75,7 +91,7 @@ class Storage:
 
 @contextlib.asynccontextmanager
 async def open_storage(config: Config) -> AsyncIterator[Storage]:
-    """What is configured, with its retention job beside it. Raises `ConfigError`: it cannot be used."""
+    """What is configured, and a job that clears it out. Raises `ConfigError`: it cannot be used."""
     url = config.storage.url
     folder = None if url == TEMPORARY else data_dir(config)
     async with contextlib.AsyncExitStack() as stack:
@@ -95,7 +111,7 @@ async def open_storage(config: Config) -> AsyncIterator[Storage]:
 
 async def _clear_out(storage: Storage, config: StorageConfig) -> None:
     writes = storage.store.writes
-    while config.retention_days or config.telemetry_days:
+    while True:
         # A failure is logged by the store; the next round is soon enough.
         with contextlib.suppress(RequestError):
             if config.telemetry_days:
@@ -104,4 +120,7 @@ async def _clear_out(storage: Storage, config: StorageConfig) -> None:
             if config.retention_days:
                 before_ms = clock.wall_ms() - config.retention_days * DAY_MS
                 await storage.remove(functools.partial(retention.expire, before_ms=before_ms))
-        await asyncio.sleep(RETENTION_EVERY_S)
+        with contextlib.suppress(RequestError):
+            if swept := await storage.sweep():
+                log.warning("%d contents belonged to no file: the server was killed", swept)
+        await asyncio.sleep(CLEARED_EVERY_S)

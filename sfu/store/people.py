@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, insert, literal, or_, select, update
+from sqlalchemy import Select, bindparam, delete, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sfu.store import classwork, naming
@@ -107,6 +107,12 @@ async def audit_log(
     if before is not None:
         query = query.where(audit.c.id < before)
     return [dict(row._mapping) for row in (await connection.execute(query)).all()]
+
+
+async def first_room_ms(connection: AsyncConnection) -> int | None:
+    """When the first room was opened (Unix milliseconds), None before: nothing here is older."""
+    found: int | None = await connection.scalar(select(func.min(rooms.c.created_ms)))
+    return found
 
 
 async def was_in(connection: AsyncConnection, room: str, identity: str) -> bool:

@@ -127,12 +127,17 @@ async def test_a_bucket_that_fails_loses_nothing(
 
 async def test_contents_are_removed(tmp_path: Path, bucket: Bucket) -> None:
     async with open_contents(storage(bucket, "s3://kept"), tmp_path) as contents:
-        for name in ("one", "two"):
-            path = tmp_path / name
+        one, two = "1" * 64, "2" * 64
+        for name in (one, two, "another's"):
+            path, small = tmp_path / name, tmp_path / f"{name}.jpg"
             path.write_text(name)
-            await contents.keep(name, path, None)
-        await contents.remove(["one", "never"])
-    assert bucket.keys() == ["two"]
+            small.write_text(name)
+            await contents.keep(name, path, small)
+        assert await contents.hashes(0) == {one, two}
+        assert await contents.hashes(2**42) == set()
+        await contents.remove([one, "never"])
+        assert await contents.hashes(0) == {two}
+    assert bucket.keys() == [two, f"{two}.jpg", "another's", "another's.jpg"]
 
 
 async def test_a_bucket_that_is_not_there_stops_the_start(tmp_path: Path, bucket: Bucket) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import io
+import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -256,6 +257,28 @@ async def test_a_file_goes_with_the_last_message_that_shows_it(tmp_path: Path) -
             assert asyncio.get_running_loop().time() < deadline
         await mine.upload("b.txt", b"another 10")
     assert len(_contents(tmp_path)) == 1
+
+
+async def test_contents_without_a_row_go_at_the_next_start(tmp_path: Path) -> None:
+    """As a server leaves them that is killed between the two."""
+    async with clients(keeping(tmp_path)) as those:
+        file = await Sender(those, await those.join()).upload("a.png", picture())
+    kept = set(_contents(tmp_path))
+    for name in ("ab" * 32, "ab" * 32 + ".jpg"):
+        lost = tmp_path / "files" / "ab" / name
+        lost.parent.mkdir(exist_ok=True)
+        lost.write_bytes(b"x")
+    another = tmp_path / "files" / "ab" / "notes.txt"
+    another.write_bytes(b"not ours")
+    older = tmp_path / "files" / "ab" / ("ac" * 32)
+    older.write_bytes(b"of another database that lay here")
+    os.utime(older, (1, 1))
+    async with clients(keeping(tmp_path)):
+        deadline = asyncio.get_running_loop().time() + 10
+        while lost.exists():
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.01)
+    assert set(_contents(tmp_path)) == {*kept, another, older}, file
 
 
 async def test_one_picture_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
