@@ -90,6 +90,17 @@ class Uploads:
             raise RequestError("not_found", "no such upload")
         return found
 
+    async def drop(self, room: str, identity: str, upload: str) -> bool:
+        """Give up one's own upload; whether there was one: it may be a file by now."""
+        found = self._uploads.get(upload)
+        if found is None or (found.room, found.identity) != (room, identity):
+            return False
+        async with found.lock:
+            if self._uploads.pop(upload, None) is None:
+                return False
+            _delete(found)
+            return True
+
     async def append(
         self, upload: Upload, offset: int, chunk: bytes, now_us: int, now_ms: int
     ) -> StoredFile | None:
@@ -140,8 +151,12 @@ class Uploads:
         for upload in list(self._uploads.values()):
             if now_us - upload.touched_us > ABANDONED_US and not upload.lock.locked():
                 del self._uploads[upload.id]
-                upload.path.unlink(missing_ok=True)
-                upload.path.with_suffix(".jpg").unlink(missing_ok=True)
+                _delete(upload)
+
+
+def _delete(upload: Upload) -> None:
+    upload.path.unlink(missing_ok=True)
+    upload.path.with_suffix(".jpg").unlink(missing_ok=True)
 
 
 def _append(path: Path, offset: int, chunk: bytes) -> None:

@@ -281,6 +281,40 @@ async def test_contents_without_a_row_go_at_the_next_start(tmp_path: Path) -> No
     assert set(_contents(tmp_path)) == {*kept, another, older}, file
 
 
+async def test_an_upload_can_be_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_UPLOADS", 1)
+    async with clients(keeping(tmp_path)) as those:
+        ann, ben = [Sender(those, await those.join(name=name)) for name in ("Ann", "Ben")]
+        for _ in range(3):
+            status, begun = await ann.json("POST", json={"name": "a", "bytes": 3})
+            assert status == 201
+            path = f"/{begun['id']}"
+            await ann.json("PATCH", path, params={"offset": 0}, data=b"x")
+            assert (await ben.json("DELETE", path))[0] == 404
+            assert await ann.json("DELETE", path) == (200, {})
+            assert (await ann.json("DELETE", path))[0] == 404
+            assert (await ann.json("PATCH", path, params={"offset": 1}, data=b"xx"))[0] == 404
+        assert list((tmp_path / "uploads").iterdir()) == []
+
+
+async def test_an_upload_that_is_whole_by_now_is_deleted_as_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with clients(keeping(tmp_path)) as those:
+        ann = Sender(those, await those.join())
+        _, begun = await ann.json("POST", json={"name": "a", "bytes": 3})
+        held = _held(monkeypatch, Folder, "keep")
+        path = f"/{begun['id']}"
+        whole = asyncio.create_task(ann.json("PATCH", path, params={"offset": 0}, data=b"xxx"))
+        await asyncio.wait_for(held.reached.wait(), 10)
+        giving_up = asyncio.create_task(ann.json("DELETE", path))
+        held.go_on.set()
+        assert (await whole)[0] == 200
+        assert await giving_up == (200, {})
+        assert (await ann.json("GET", path + "/info"))[0] == 404
+    assert _contents(tmp_path) == []
+
+
 async def test_one_picture_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async with clients() as those:
         senders = [Sender(those, await those.join(name=name)) for name in ("Ann", "Ben", "Cat")]

@@ -107,7 +107,7 @@ class Files:
             Endpoint(
                 method="DELETE",
                 path=one,
-                summary="Delete a file: one's own, or for who moderates any that it may see",
+                summary="Give up one's own upload; delete one's own file, or for who moderates any it sees",
                 needs="room",
                 do=self._delete,
                 answer=s.answer(),
@@ -163,6 +163,8 @@ class Files:
         return {"file": to_json(await self._find(call))}
 
     async def _delete(self, call: Call) -> Json:
+        if await self._uploads.drop(call.room, call.caller.identity, call.part("file")):
+            return {}
         file = await self._find(call)
         if file.identity != call.caller.identity and not call.caller.grants.may_moderate:
             raise RequestError("not_allowed", "this is another's file")
