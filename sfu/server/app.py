@@ -14,6 +14,7 @@ from aiohttp import web
 
 from sfu.config import Config
 from sfu.log import peer_address
+from sfu.room.commands import Expire
 from sfu.room.state import Judge, accept_all
 from sfu.server import cors, extending, pages
 from sfu.server.api import routes as api
@@ -70,6 +71,7 @@ class Server:
             conference.events.listen(webhooks.listen)
             conference.core.judge = judge
             conference.chat.drop_file = storage.drop_file
+            storage.expired = lambda before_ms: conference.apply(Expire(before_ms))
             conference.events.listen(Audit(storage.store).listen)
             server = cls(config, conference, timing or Timing())
             uploads = Uploads(storage, config.storage, random.SystemRandom())

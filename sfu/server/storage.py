@@ -7,7 +7,7 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def data_dir(config: Config) -> Path:
     return path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Storage:
     """The database, and the contents of the files that it knows.
 
@@ -46,6 +46,8 @@ class Storage:
 
     store: Store
     contents: Contents
+    expired: Callable[[int], object] = lambda before_ms: None
+    """Called when everything from before `before_ms` (Unix milliseconds) has been deleted."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def keep(self, file: StoredFile, content: Path, small: Path | None) -> None:
@@ -120,6 +122,7 @@ async def _clear_out(storage: Storage, config: StorageConfig) -> None:
             if config.retention_days:
                 before_ms = clock.wall_ms() - config.retention_days * DAY_MS
                 await storage.remove(functools.partial(retention.expire, before_ms=before_ms))
+                storage.expired(before_ms)
         with contextlib.suppress(RequestError):
             if swept := await storage.sweep():
                 log.warning("%d contents belonged to no file: the server was killed", swept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sfu.store import classwork
@@ -50,6 +50,10 @@ async def expire(connection: AsyncConnection, before_ms: int) -> list[str]:
     for column in _AGED:
         await connection.execute(delete(column.table).where(column < before_ms))
     await classwork.drop_orphans(connection)
+    there = select(literal(1)).where(
+        messages.c.room == reactions.c.room, messages.c.id == reactions.c.message, ~messages.c.deleted
+    )
+    await connection.execute(delete(reactions).where(~there.exists()))
     return await unused(connection, hashes)
 
 

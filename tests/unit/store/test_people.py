@@ -152,6 +152,19 @@ async def test_an_erased_person_is_nowhere(store: Store) -> None:
         assert [len(kept[name]) for name in ("messages", "files", "sessions")] == [4, 1, 1]
 
 
+async def test_retention_takes_reactions_with_their_message(store: Store) -> None:
+    reacted = [message(number, sent_ms=number, reactions={"👍": ("ben",)}) for number in (1, 9)]
+    await written(
+        store,
+        *(messages.added(each) for each in reacted),
+        *(messages.reacted(each, "👍", "ben", 20) for each in reacted),
+    )
+    await store.writes.transact(lambda connection: retention.expire(connection, 5))
+    async with store.reading() as connection:
+        left = (await connection.execute(select(tables.reactions.c.message))).scalars().all()
+    assert left == [9]
+
+
 async def test_retention_deletes_the_old_and_keeps_the_counter(store: Store) -> None:
     await written(
         store,
