@@ -8,6 +8,7 @@ import sqlalchemy as sql
 from sqlalchemy import ColumnElement, func, insert, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sfu.store.cursors import Cursor, newest_first
 from sfu.store.messages import showing_file_to
 from sfu.store.tables import files, messages
 from sfu.store.writes import Step
@@ -44,13 +45,11 @@ async def one(connection: AsyncConnection, room: str, file: str, identity: str) 
 
 
 async def in_room(
-    connection: AsyncConnection, room: str, identity: str, *, limit: int, before_ms: int | None = None
+    connection: AsyncConnection, room: str, identity: str, *, limit: int, before: Cursor | None = None
 ) -> list[StoredFile]:
-    """The last `limit` files that `identity` may see, newest first; before `before_ms` where given."""
+    """The last `limit` files that `identity` may see, newest first; those after `before` where given."""
     mine = select(files).where(files.c.room == room, _may_see(identity))
-    query = mine.order_by(files.c.created_ms.desc()).limit(limit)
-    if before_ms is not None:
-        query = query.where(files.c.created_ms < before_ms)
+    query = newest_first(mine, files.c.created_ms, files.c.id, limit, before)
     return [StoredFile(**row._mapping) for row in await connection.execute(query)]
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Select, bindparam, delete, func, insert, literal, or_, se
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sfu.store import classwork, naming
+from sfu.store.cursors import Cursor, newest_first
 from sfu.store.messages import head
 from sfu.store.tables import (
     audit,
@@ -88,12 +89,11 @@ async def close_dead_sessions(connection: AsyncConnection) -> int:
 
 
 async def attendance(
-    connection: AsyncConnection, room: str, *, limit: int, before_ms: int | None = None
+    connection: AsyncConnection, room: str, *, limit: int, before: Cursor | None = None
 ) -> list[dict[str, Any]]:
-    """The room's last `limit` sessions, newest first; of those that began before `before_ms` where given."""
-    query = select(sessions).where(sessions.c.room == room).order_by(sessions.c.joined_ms.desc()).limit(limit)
-    if before_ms is not None:
-        query = query.where(sessions.c.joined_ms < before_ms)
+    """The room's last `limit` sessions, newest first; those after `before` where given."""
+    mine = select(sessions).where(sessions.c.room == room)
+    query = newest_first(mine, sessions.c.joined_ms, sessions.c.id, limit, before)
     return [dict(row._mapping) for row in (await connection.execute(query)).all()]
 
 

@@ -43,7 +43,7 @@ class Files:
                 summary="A room's files that the caller may see, newest first; of closed rooms too",
                 needs="moderate",
                 do=self._list,
-                query={"before_ms": s.NUMBER, "limit": s.LIMIT},
+                query={"before_ms": s.NUMBER, "before": s.CURSOR, "limit": s.LIMIT},
                 answer=s.answer(files=s.listing(s.FILE)),
                 errors=("storage_failed",),
             ),
@@ -122,7 +122,7 @@ class Files:
                 call.room,
                 call.caller.identity,
                 limit=call.query["limit"],
-                before_ms=call.query.get("before_ms"),
+                before=call.cursor(),
             )
         return {"files": [to_json(each) for each in found]}
 

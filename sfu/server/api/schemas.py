@@ -61,6 +61,7 @@ NUMBER = integer(0, LARGEST_ID)
 BOOLEAN: Schema = {"type": "boolean"}
 ANYTHING: Schema = {"type": "object"}
 ID = text(MAX_ID, 1)
+CURSOR = {**printable(MAX_ID, 1), "description": "id of the last one that was had, whose time is `before_ms`"}
 ROOM = printable(MAX_ROOM, 1)
 NAME = printable(MAX_NAME)
 ROLE = one_of(ROLES)

@@ -222,3 +222,16 @@ async def test_any_number_of_contents_is_asked_about(store: Store) -> None:
         found = await people.unused(connection, [str(number) for number in range(300_000)])
     assert len(found) == 299_999
     assert "7" not in found
+
+
+async def test_sessions_of_one_moment_are_on_one_page_each(store: Store) -> None:
+    await written(store, *(people.joined(f"PA_{n}", "r", "ann", "Ann", 100 + n // 4) for n in range(6)))
+    found: list[str] = []
+    before: tuple[int, str] | None = None
+    async with store.reading() as connection:
+        while rows := await people.attendance(connection, "r", limit=2, before=before):
+            found += [row["id"] for row in rows]
+            before = (rows[-1]["joined_ms"], rows[-1]["id"])
+        assert found == ["PA_5", "PA_4", "PA_3", "PA_2", "PA_1", "PA_0"]
+        (row,) = await people.attendance(connection, "r", limit=1, before=(101, None))
+        assert row["joined_ms"] == 100
