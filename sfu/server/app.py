@@ -48,6 +48,7 @@ class Server:
         self._sockets: list[socket.socket] = []
         self._api: list[web.RouteDef] = []
         self._storage = contextlib.AsyncExitStack()
+        self._lost = asyncio.Event()
         self._http_port = 0
         self._https_port = 0
 
@@ -84,6 +85,7 @@ class Server:
             except BaseException:
                 await server.stop("start failed")
                 raise
+            server._lost = storage.store.lost
             server._storage = stack.pop_all()
         return server
 
@@ -101,6 +103,10 @@ class Server:
     def media_port(self) -> int:
         """UDP (and TCP) port of all media."""
         return self._conference.media.port
+
+    async def lost(self) -> None:
+        """Wait until another server has taken the database: then this one can only stop."""
+        await self._lost.wait()
 
     async def stop(self, reason: str) -> None:
         """Tell every client, end every session within a deadline, release everything."""

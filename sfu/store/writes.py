@@ -59,15 +59,21 @@ def storage_failed() -> RequestError:
 
 
 class Writes:
-    """Writes are committed in the order they were submitted, and told of in that order."""
+    """Writes are committed in the order they were submitted, and told of in that order.
 
-    def __init__(self, engine: AsyncEngine, max_waiting: int = MAX_WAITING) -> None:
+    Once `lost` is set the database is another's: everything fails with `storage_failed`.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, max_waiting: int = MAX_WAITING, lost: asyncio.Event | None = None
+    ) -> None:
         self._engine = engine
         self._max_waiting = max_waiting
         self._waiting: deque[_Write] = deque()
         self._under_way = 0
         self._wake = asyncio.Event()
         self._closing = False
+        self._lost = lost or asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -118,7 +124,14 @@ class Writes:
         """Run `work` in a transaction of its own: all or nothing. Raises `RequestError` `storage_failed`."""
         with failures():
             async with self._engine.begin() as connection:
-                return await work(connection)
+                result = await work(connection)
+                self._check_allowed()
+                return result
+
+    def _check_allowed(self) -> None:
+        """Last before a commit. Raises `RequestError` `storage_failed`."""
+        if self._lost.is_set():
+            raise storage_failed()
 
     async def close(self) -> None:
         """Commit what waits, and end."""
@@ -152,7 +165,10 @@ class Writes:
             try:
                 async with self._engine.begin() as connection:
                     await _execute(connection, batch)
+                    self._check_allowed()
                 return None
+            except RequestError as error:
+                return error
             except (SQLAlchemyError, OSError) as error:
                 away = isinstance(error, OSError) or (
                     isinstance(error, DBAPIError) and error.connection_invalidated
