@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import re
+import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,6 +48,9 @@ class Contents(Protocol):
         Raises `RequestError` `not_found` or `storage_failed`.
         """
 
+    async def save(self, sha256: str, target: Path) -> None:
+        """Write a content to the file `target`. Raises `RequestError` `not_found` or `storage_failed`."""
+
     async def remove(self, hashes: Iterable[str]) -> None:
         """Delete contents that no file has any more. Raises `RequestError` `storage_failed`."""
 
@@ -72,6 +76,13 @@ class Folder:
         response = web.FileResponse(path, headers=dict(headers))
         response.content_type = headers["Content-Type"]
         return response
+
+    async def save(self, sha256: str, target: Path) -> None:
+        source = self._path(sha256)
+        if not source.is_file():
+            raise RequestError("not_found", "no such content")
+        with _disk():
+            await asyncio.to_thread(shutil.copyfile, source, target)
 
     async def remove(self, hashes: Iterable[str]) -> None:
         await asyncio.to_thread(self._remove, list(hashes))
@@ -149,6 +160,14 @@ class Bucket:
                 return response
         await response.write_eof()
         return response
+
+    async def save(self, sha256: str, target: Path) -> None:
+        with self._refusals():
+            found = await self._client.get_object(Bucket=self._bucket, Key=self._key(sha256))
+            async with found["Body"] as body:
+                with await asyncio.to_thread(target.open, "wb") as file:
+                    async for part in body.iter_chunks(READ_BYTES):
+                        await asyncio.to_thread(file.write, part)
 
     async def remove(self, hashes: Iterable[str]) -> None:
         for sha256 in hashes:

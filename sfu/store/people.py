@@ -122,7 +122,10 @@ async def was_in(connection: AsyncConnection, room: str, identity: str) -> bool:
 
 
 async def export(connection: AsyncConnection, identity: str) -> dict[str, list[dict[str, Any]]]:
-    """Every row that is of `identity` or was sent to it, by table."""
+    """Every row that is of `identity`, was sent to it or tells of it, by table.
+
+    Of messages that mention it only those that it may read: others' private ones are theirs.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for table in metadata.sorted_tables:
         if "identity" not in table.c:
@@ -132,6 +135,13 @@ async def export(connection: AsyncConnection, identity: str) -> dict[str, list[d
             mine = or_(mine, messages.c.to_identity == identity)
         query = select(table).where(mine).order_by(*table.primary_key)
         found[table.name] = [dict(row._mapping) for row in (await connection.execute(query)).all()]
+    for row in await naming.mentioning(connection, identity):
+        if row.to_identity is None and row.identity != identity:
+            found["messages"].append(dict(row._mapping))
+    for row in await naming.audited(connection, identity):
+        if row._mapping["identity"] != identity:
+            found["audit"].append(dict(row._mapping))
+    found["outbox"] = [dict(row._mapping) for row in await naming.to_deliver(connection, identity)]
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from postgres import postgres
 from server_process import ServerProcess, start
 from signalling import Clients, Signal, clients, local_config
 
@@ -234,8 +235,23 @@ async def _killed_while_writing(server: ServerProcess, ann: Signal, after: int) 
 
 @pytest.mark.parametrize("after", [0, 37])
 async def test_kill_9_loses_nothing_acknowledged(tmp_path: Path, after: int) -> None:
+    await _kill_9_loses_nothing(tmp_path, after)
+
+
+@pytest.mark.postgres
+async def test_kill_9_loses_nothing_acknowledged_on_postgresql(tmp_path: Path) -> None:
+    with postgres() as url:
+        await _kill_9_loses_nothing(tmp_path, 37, f"storage.url={url}")
+
+
+async def _kill_9_loses_nothing(tmp_path: Path, after: int, *settings: str) -> None:
     """The process dies amid a stream of messages; each one that was acknowledged is there afterwards."""
-    limits = ("limits.messages_per_s=100000", "limits.message_burst=100000", "room.chat_history=5000")
+    limits = (
+        *settings,
+        "limits.messages_per_s=100000",
+        "limits.message_burst=100000",
+        "room.chat_history=5000",
+    )
     async with aiohttp.ClientSession() as http:
         server = await start(tmp_path, *limits)
         ann = Signal(await http.ws_connect(server.url + "/signal"))

@@ -15,7 +15,7 @@ from signalling import clients, local_config
 from test_files_live import Sender, picture
 
 from sfu.config import Config, ServerConfig, StorageConfig
-from sfu.errors import ConfigError
+from sfu.errors import ConfigError, RequestError
 from sfu.server.contents import open_contents
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(botocore|moto|werkzeug).*")
@@ -135,6 +135,10 @@ async def test_contents_are_removed(tmp_path: Path, bucket: Bucket) -> None:
             await contents.keep(name, path, small)
         assert await contents.hashes(0) == {one, two}
         assert await contents.hashes(2**42) == set()
+        await contents.save(two, tmp_path / "saved")
+        assert (tmp_path / "saved").read_text() == two
+        with pytest.raises(RequestError, match="not_found"):
+            await contents.save("never", tmp_path / "saved")
         await contents.remove([one, "never"])
         assert await contents.hashes(0) == {two}
     assert bucket.keys() == [two, f"{two}.jpg", "another's", "another's.jpg"]

@@ -117,11 +117,19 @@ async def test_everything_of_a_person_can_be_taken_out(store: Store) -> None:
         found = await people.export(connection, "ann")
     counts = {table: len(rows) for table, rows in found.items()}
     assert counts == {
-        "users": 1, "sessions": 1, "messages": 2, "reactions": 1, "read_positions": 1, "files": 2,
+        "users": 1, "sessions": 1, "messages": 3, "reactions": 1, "read_positions": 1, "files": 2,
         "questions": 1, "question_votes": 2, "polls": 0, "ballots": 1, "strokes": 1, "turns": 1,
-        "telemetry": 1, "audit": 1,
+        "telemetry": 1, "audit": 2, "outbox": 2,
     }  # fmt: skip
-    assert {row["text"] for row in found["messages"]} == {"message 1", "message 2"}
+    assert {row["text"] for row in found["messages"]} == {
+        "message 1",
+        "message 2",
+        "@ann and @ben: see @ben",
+    }
+    private = message(7, identity="ben", to_identity="cat", text="of @ann", mentions=("ann",))
+    await written(store, messages.added(private))
+    async with store.reading() as connection:
+        assert len((await people.export(connection, "ann"))["messages"]) == 3, "that one is Ben's and Cat's"
 
 
 async def test_an_erased_person_is_nowhere(store: Store) -> None:
