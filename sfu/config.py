@@ -187,7 +187,9 @@ class StorageConfig:
     room_bytes: int = option(1_073_741_824, "files of one room together, bytes")
     person_bytes: int = option(268_435_456, "files of one person together, bytes")
     files: str = option(
-        "", "where files lie: empty means beside the database; s3://BUCKET or s3://BUCKET/PREFIX (pysfu[s3])"
+        "",
+        "where files lie: empty means beside the database; s3://BUCKET or s3://BUCKET/PREFIX, "
+        "of this server alone (pysfu[s3])",
     )
     s3_endpoint: str = option("", "URL of an S3-compatible store; empty means Amazon's")
     s3_region: str = option("us-east-1", "region of the bucket")

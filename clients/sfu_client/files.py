@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from sfu_client.model import ChatMessage
 
 RETRIES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses after failures in a row; whatever arrives begins anew."""
+
+DROP_S = 2.0
+"""How long an upload that ends early may take to say so."""
 
 PASSING = frozenset({"bad_offset", "storage_failed", "overloaded"})
 """Refusals that another try may not meet."""
@@ -90,13 +94,26 @@ class Files:
     async def upload(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> FileInfo:
         """Upload the file at `path`; after a loss it goes on from where the server is.
 
+        Where it is cancelled or fails, nothing of it stays with the server.
+
         Raises `RefusedError` (`too_large`, `quota_exceeded`, `not_allowed`), `UnavailableError` when the
         server cannot be reached for long, `OSError` when the file cannot be read.
         """
         source = Path(path)
         size = (await asyncio.to_thread(source.stat)).st_size
         begun = await self._json("POST", "", json={"name": source.name, "bytes": size})
-        file, step = str(begun["id"]), int(begun["chunk_bytes"])
+        try:
+            return await self._append(source, size, str(begun["id"]), int(begun["chunk_bytes"]), progress)
+        except BaseException:
+            # It would take one of the few places for an hour.
+            with contextlib.suppress(UnavailableError, RefusedError, TimeoutError):
+                async with asyncio.timeout(DROP_S):
+                    await self._json("DELETE", f"/{begun['id']}")
+            raise
+
+    async def _append(
+        self, source: Path, size: int, file: str, step: int, progress: Progress | None
+    ) -> FileInfo:
         offset, failures = 0, 0
         while True:
             try:

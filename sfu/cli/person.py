@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import functools
 import json
+import os
 import sys
+from pathlib import Path
+from typing import Any
 
 from sfu.cli import options
+from sfu.errors import RequestError
+from sfu.server.contents import Contents
 from sfu.server.storage import open_storage
 from sfu.store import people
 
@@ -18,19 +24,35 @@ HELP = "export or erase everything stored of one person; the server must not be 
 def configure(parser: argparse.ArgumentParser) -> None:
     options.add(parser)
     parser.add_argument("action", choices=("export", "erase"), help="export prints JSON; erase is for good")
+    parser.add_argument(
+        "--files", metavar="DIR", help="export: save the contents of the person's files there"
+    )
     parser.add_argument("identity", help="who: a token's subject, or what attendance and exports call it")
 
 
 async def run(args: argparse.Namespace) -> int:
     """A running server holds the database: it knows messages that an erasure here would not reach."""
     async with open_storage(options.load(args)) as storage:
-        store = storage.store
         if args.action == "export":
-            async with store.reading() as connection:
+            async with storage.store.reading() as connection:
                 found = await people.export(connection, args.identity)
             json.dump(found, sys.stdout, ensure_ascii=False, indent=2)
             print()
+            if args.files is not None:
+                return await _save_files(storage.contents, found["files"], Path(args.files))
         else:
-            unused = await store.writes.transact(functools.partial(people.erase, identity=args.identity))
-            await storage.contents.remove(unused)
+            await storage.remove(functools.partial(people.erase, identity=args.identity))
     return 0
+
+
+async def _save_files(contents: Contents, rows: list[dict[str, Any]], folder: Path) -> int:
+    """Each under its id, as the export names it, and its name. What is missing does not stop the others."""
+    status = 0
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    for row in rows:
+        try:
+            await contents.save(row["sha256"], folder / f"{row['id']} {row['name']}")
+        except RequestError as error:
+            print(f"sfu: {row['id']}: {error.message}", file=sys.stderr)
+            status = os.EX_IOERR
+    return status

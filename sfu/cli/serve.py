@@ -32,7 +32,8 @@ async def run(args: argparse.Namespace) -> int:
 async def run_server(settings: Config, *, room: str, beside: WhileRunning | None = None) -> int:
     """Serve until SIGINT or SIGTERM; `beside` runs next to the server and is cancelled with it.
 
-    Returns 0 when asked to stop, `EX_UNAVAILABLE` when a port is taken, `EX_SOFTWARE` when `beside` fails.
+    Returns 0 when asked to stop, `EX_UNAVAILABLE` when a port is taken, `EX_SOFTWARE` when `beside` fails
+    or another server takes the database.
     """
     log.configure(settings.log)
     stop = asyncio.Event()
@@ -50,9 +51,9 @@ async def run_server(settings: Config, *, room: str, beside: WhileRunning | None
     try:
         banner.show(settings, server.http_url, server.https_url, room)
         waiting = asyncio.ensure_future(stop.wait())
-        tasks = [waiting]
+        tasks = [waiting, asyncio.ensure_future(_lost(server))]
         if beside is not None:
-            tasks.append(asyncio.ensure_future(beside(server, stop)))  # type: ignore[arg-type]
+            tasks.append(asyncio.ensure_future(beside(server, stop)))
         done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
@@ -63,3 +64,8 @@ async def run_server(settings: Config, *, room: str, beside: WhileRunning | None
         return os.EX_SOFTWARE if failed else 0
     finally:
         await server.stop("shutdown")
+
+
+async def _lost(server: Server) -> None:
+    await server.lost()
+    raise RuntimeError("another server has taken the database (storage.url)")

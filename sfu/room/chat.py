@@ -37,6 +37,7 @@ class ChatLog:
         self._known: OrderedDict[int, ChatMessage] = OrderedDict()
         self._pending: dict[int, ChatMessage] = {}
         self._stored = history.last
+        self._expired_ms = 0
         # What changed up to this number may be missing here.
         self._floor = 0 if history.complete else history.last
         if history.messages and not history.complete:
@@ -84,11 +85,24 @@ class ChatLog:
             more=not whole and self._floor > 0,
         )
 
+    def expire(self, before_ms: int) -> None:
+        """Forget messages sent before `before_ms`, also when a change of one is stored later."""
+        self._expired_ms = before_ms
+        for message in [each for each in self._known.values() if each.sent_at_ms < before_ms]:
+            del self._known[message.id]
+
+    @property
+    def stored(self) -> int:
+        """The highest number that is durable."""
+        return self._stored
+
     def authors(self) -> set[str]:
         return {message.identity for message in self._known.values()}
 
     def _keep(self, message: ChatMessage) -> None:
         self._known.pop(message.id, None)
+        if message.sent_at_ms < self._expired_ms:
+            return
         self._known[message.id] = message
         while len(self._known) > self._capacity:
             _, oldest = self._known.popitem(last=False)
@@ -156,7 +170,7 @@ class Chat:
             reactions={},
             deleted=True,
         )
-        return self._store(changed, "changed", by)
+        return self._store(changed, "changed", by, hidden_file=message.file)
 
     def react(self, by: Participant, command: commands.ReactChat) -> list[Effect]:
         """Raises `RequestError` `not_found`, `not_allowed` or `too_large` (too many reactions)."""
@@ -178,14 +192,15 @@ class Chat:
         return self._store(changed, "reacted", by, emoji=command.emoji)
 
     def read(self, by: Participant, command: commands.ReadChat) -> list[Effect]:
-        """A position goes forward only."""
-        if command.message <= by.chat_read:
+        """A position goes forward only, and not past what there is: it could never come back."""
+        reached = min(command.message, self.log.stored)
+        if reached <= by.chat_read:
             return []
-        by.chat_read = command.message
-        done: list[Effect] = [effects.ChatReadTo(self._room, by.identity, command.message)]
+        by.chat_read = reached
+        done: list[Effect] = [effects.ChatReadTo(self._room, by.identity, reached)]
         others = tuple(each for each in self._participants if each != by.id)
         if others and self._tells_seen() and not by.grants.hidden:
-            done.append(Announce(others, effects.ChatSeen(by.identity, command.message)))
+            done.append(Announce(others, effects.ChatSeen(by.identity, reached)))
         return done
 
     def seen(self, by: Participant) -> dict[str, int]:
@@ -230,10 +245,16 @@ class Chat:
         return []
 
     def _store(
-        self, message: ChatMessage, change: ChatChange, by: Participant, *, emoji: str = ""
+        self,
+        message: ChatMessage,
+        change: ChatChange,
+        by: Participant,
+        *,
+        emoji: str = "",
+        hidden_file: str | None = None,
     ) -> list[Effect]:
         self.log.begin(message)
-        return [ChatToStore(self._room, message, change, by.id, by.identity, emoji)]
+        return [ChatToStore(self._room, message, change, by.id, by.identity, emoji, hidden_file)]
 
     def _message(self, by: Participant, number: int, loaded: ChatMessage | None) -> ChatMessage:
         """The message to change. What may not be read is not found, nor what is deleted."""

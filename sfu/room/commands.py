@@ -201,6 +201,13 @@ class ChatLost:
     message: ChatMessage
 
 
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """In every room forget what is from before `before_ms` (Unix milliseconds), as the store has."""
+
+    before_ms: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRoom:
     """Open a room that nobody is in yet. It stays empty for `empty_us`, but at least the usual time."""
@@ -258,5 +265,6 @@ Command = (
     | TypeChat
     | ChatStored
     | ChatLost
+    | Expire
     | Act
 )

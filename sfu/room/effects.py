@@ -220,7 +220,10 @@ class SubscriptionClosed:
 
 @dataclass(frozen=True, slots=True)
 class ChatToStore:
-    """Make it durable, then say `ChatStored`, or `ChatLost`. `emoji` is what a reaction is about."""
+    """Make it durable, then say `ChatStored`, or `ChatLost`. `emoji` is what a reaction is about.
+
+    `hidden_file` is what a message showed that is deleted by this.
+    """
 
     room: RoomName
     message: ChatMessage
@@ -228,6 +231,7 @@ class ChatToStore:
     by: ParticipantId
     identity: str
     emoji: str
+    hidden_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

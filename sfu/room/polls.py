@@ -142,6 +142,13 @@ class Polls:
     def remove(self, poll: int) -> None:
         del self._kept[self[poll].id]
 
+    def expire(self, before_ms: int) -> list[int]:
+        """Forget those opened before `before_ms`; returns their ids."""
+        old = [each.id for each in self._kept.values() if each.opened_at_ms < before_ms]
+        for poll in old:
+            del self._kept[poll]
+        return old
+
 
 def _poll(record: PollRecord) -> Poll:
     return Poll(

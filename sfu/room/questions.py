@@ -124,6 +124,13 @@ class Questions:
     def remove(self, question: int) -> None:
         del self._kept[self[question].id]
 
+    def expire(self, before_ms: int) -> list[int]:
+        """Forget those asked before `before_ms`; returns their ids."""
+        old = [each.id for each in self._kept.values() if each.asked_at_ms < before_ms]
+        for question in old:
+            del self._kept[question]
+        return old
+
     def views(self, identity: str) -> tuple[QuestionView, ...]:
         return tuple(question.view(identity) for question in self._kept.values())
 

@@ -23,6 +23,7 @@ from sfu.room.effects import (
     WaitingEnded,
     Welcome,
 )
+from sfu.room.expiry import expire
 from sfu.room.model import ChatHistory, Instant, Limits, Participant, Publication, RoomSummary, Wants
 from sfu.room.permissions import MEETING, Source, Template
 from sfu.room.room import Room
@@ -137,6 +138,8 @@ class Rooms:
             case commands.ChatLost():
                 of = self._rooms.get(command.room)
                 return of.chat.lost(command) if of else []
+            case commands.Expire():
+                return [each for of in self._rooms.values() for each in expire(of, command.before_ms)]
             case commands.Disconnect() | commands.Leave():
                 return self._end(command, now)
             case commands.OpenRoom():

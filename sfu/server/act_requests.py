@@ -131,7 +131,7 @@ def _call_on(message: Message) -> InRoom:
 
 
 def _ask(message: Message) -> InRoom:
-    return InRoom(partial(acts.AskQuestion, text=v.text(message, "text", shortest=1, longest=MAX_TEXT)))
+    return InRoom(partial(acts.AskQuestion, text=_kept(message, "text", shortest=1, longest=MAX_TEXT)))
 
 
 def _vote_question(message: Message) -> InRoom:
@@ -145,7 +145,7 @@ def _answer_question(message: Message) -> InRoom:
             acts.AnswerQuestion,
             question=_number(message, "question"),
             answered=v.boolean(message, "answered", True),
-            answer=v.text(message, "answer", longest=MAX_ANSWER, default=""),
+            answer=_kept(message, "answer", longest=MAX_ANSWER, default=""),
         )
     )
 
@@ -158,7 +158,9 @@ def _open_poll(message: Message) -> InRoom:
     options = v.texts(message, "options", most=MAX_OPTIONS, longest=MAX_OPTION)
     if len(options) < 2:
         raise v.bad("options must be at least two")
-    question = v.text(message, "question", shortest=1, longest=MAX_TEXT)
+    for option in options:
+        v.storable(option, "options")
+    question = _kept(message, "question", shortest=1, longest=MAX_TEXT)
     multiple = v.boolean(message, "multiple", False)
     return InRoom(partial(acts.OpenPoll, question=question, options=options, multiple=multiple))
 
@@ -245,6 +247,11 @@ def answer(done: Iterable[Effect]) -> Json:
 
 def _set_recording(message: Message) -> InRoom:
     return InRoom(partial(acts.SetRecording, on=v.boolean(message, "on")))
+
+
+def _kept(message: Message, name: str, **limits: Any) -> str:
+    """A text that is stored; everybody has it before that."""
+    return v.storable(v.text(message, name, **limits), name)
 
 
 def _participant(message: Message) -> ParticipantId:

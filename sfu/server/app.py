@@ -14,6 +14,7 @@ from aiohttp import web
 
 from sfu.config import Config
 from sfu.log import peer_address
+from sfu.room.commands import Expire
 from sfu.room.state import Judge, accept_all
 from sfu.server import cors, pages
 from sfu.server.api import routes as api
@@ -49,6 +50,7 @@ class Server:
         self._sockets: list[socket.socket] = []
         self._api: list[web.RouteDef] = []
         self._storage = contextlib.AsyncExitStack()
+        self._lost = asyncio.Event()
         self._http_port = 0
         self._https_port = 0
 
@@ -72,6 +74,8 @@ class Server:
             conference.events.listen(webhooks.listen)
             conference.more_counts["webhooks"] = webhooks.counts
             conference.core.judge = judge
+            conference.chat.drop_file = storage.drop_file
+            storage.expired = lambda before_ms: conference.apply(Expire(before_ms))
             conference.events.listen(Audit(storage.store).listen)
             server = cls(config, conference, timing or Timing())
             uploads = Uploads(storage, config.storage, random.SystemRandom())
@@ -89,6 +93,7 @@ class Server:
             except BaseException:
                 await server.stop("start failed")
                 raise
+            server._lost = storage.store.lost
             server._storage = stack.pop_all()
         return server
 
@@ -106,6 +111,10 @@ class Server:
     def media_port(self) -> int:
         """UDP (and TCP) port of all media."""
         return self._conference.media.port
+
+    async def lost(self) -> None:
+        """Wait until another server has taken the database: then this one can only stop."""
+        await self._lost.wait()
 
     async def stop(self, reason: str) -> None:
         """Tell every client, end every session within a deadline, release everything."""

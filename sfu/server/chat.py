@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import fields, replace
 from typing import Any
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 Answer = Callable[[Json | RequestError], None]
 """Called once, in the order in which things became durable."""
 Apply = Callable[[Command], list[Effect]]
+DropFile = Callable[[RoomName, str], Awaitable[None]]
+"""Told of a file that a message of the room showed which is deleted, durably."""
 
 
 class Chat:
@@ -43,6 +45,7 @@ class Chat:
         self._opening: weakref.WeakValueDictionary[RoomName, asyncio.Lock] = weakref.WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._searching: set[ParticipantId] = set()
+        self.drop_file: DropFile | None = None
 
     # --- joining -------------------------------------------------------------------------------
 
@@ -116,6 +119,8 @@ class Chat:
             # The answer first: what the announcement causes comes after it.
             answer({"type": "ok", "message": wire.chat_message(change.message)})
             self._apply(commands.ChatStored(change.room, change.message, change.change, change.by))
+            if change.hidden_file is not None and self.drop_file is not None:
+                self._start(self._drop(self.drop_file(change.room, change.hidden_file)))
 
         try:
             self._store.writes.submit(_steps(change), ended)
@@ -127,8 +132,9 @@ class Chat:
         """Only who has uploaded a file sends it, and who is away was here once."""
         async with self._store.reading() as connection:
             if command.file is not None:
-                found = await files.one(connection, room, command.file)
-                if found is None or found.identity != self._identity(command.participant):
+                identity = self._identity(command.participant)
+                found = await files.one(connection, room, command.file, identity)
+                if found is None or found.identity != identity:
                     raise RequestError("not_found", f"no file {command.file} of yours")
             known = command.to is not None and await people.was_in(connection, room, command.to)
         self.keep(replace(command, known=known), answer)
@@ -220,7 +226,15 @@ class Chat:
                 if result is not None:
                     answer(result)
 
-        task = asyncio.create_task(run())
+        self._start(run())
+
+    async def _drop(self, dropping: Awaitable[None]) -> None:
+        # Logged by the store. The file is its sender's alone by now, who can delete it too.
+        with contextlib.suppress(RequestError):
+            await dropping
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

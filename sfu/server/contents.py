@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
+import re
+import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,11 +20,15 @@ from aiohttp import web
 from sfu.config import StorageConfig
 from sfu.errors import ConfigError, RequestError
 
+log = logging.getLogger(__name__)
+
 SCHEME = "s3://"
 READ_BYTES = 65_536
 """Of a bucket's answer at once: what one download holds in memory."""
 CONNECT_S, READ_S, TRIES = 5, 30, 3
 """A bucket that does not answer is a failed request, not a waiting one."""
+
+_HASH = re.compile("[0-9a-f]{64}")
 
 
 class Contents(Protocol):
@@ -41,8 +48,14 @@ class Contents(Protocol):
         Raises `RequestError` `not_found` or `storage_failed`.
         """
 
+    async def save(self, sha256: str, target: Path) -> None:
+        """Write a content to the file `target`. Raises `RequestError` `not_found` or `storage_failed`."""
+
     async def remove(self, hashes: Iterable[str]) -> None:
         """Delete contents that no file has any more. Raises `RequestError` `storage_failed`."""
+
+    async def hashes(self, since_ms: int) -> set[str]:
+        """What came after `since_ms` (Unix milliseconds). Raises `RequestError` `storage_failed`."""
 
 
 class Folder:
@@ -64,8 +77,18 @@ class Folder:
         response.content_type = headers["Content-Type"]
         return response
 
+    async def save(self, sha256: str, target: Path) -> None:
+        source = self._path(sha256)
+        if not source.is_file():
+            raise RequestError("not_found", "no such content")
+        with _disk():
+            await asyncio.to_thread(shutil.copyfile, source, target)
+
     async def remove(self, hashes: Iterable[str]) -> None:
         await asyncio.to_thread(self._remove, list(hashes))
+
+    async def hashes(self, since_ms: int) -> set[str]:
+        return await asyncio.to_thread(self._hashes, since_ms)
 
     def _path(self, sha256: str, *, small: bool = False) -> Path:
         path = self._folder / sha256[:2] / sha256
@@ -73,7 +96,7 @@ class Folder:
 
     def _keep(self, sha256: str, content: Path, small: Path | None) -> None:
         target = self._path(sha256)
-        try:
+        with _disk():
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if small is not None:
                 _sync(small)
@@ -81,13 +104,20 @@ class Folder:
             _sync(content)
             content.replace(target)
             _sync(target.parent)
-        except OSError as error:
-            raise RequestError("storage_failed", "the file could not be stored") from error
 
     def _remove(self, hashes: list[str]) -> None:
-        for sha256 in hashes:
-            for small in (False, True):
-                self._path(sha256, small=small).unlink(missing_ok=True)
+        with _disk():
+            for sha256 in hashes:
+                for small in (False, True):
+                    self._path(sha256, small=small).unlink(missing_ok=True)
+
+    def _hashes(self, since_ms: int) -> set[str]:
+        with _disk():
+            return {
+                path.stem
+                for path in self._folder.glob("??/*")
+                if _HASH.fullmatch(path.stem) and path.stat().st_mtime * 1000 > since_ms
+            }
 
 
 class Bucket:
@@ -131,11 +161,34 @@ class Bucket:
         await response.write_eof()
         return response
 
+    async def save(self, sha256: str, target: Path) -> None:
+        with self._refusals():
+            found = await self._client.get_object(Bucket=self._bucket, Key=self._key(sha256))
+            async with found["Body"] as body:
+                with await asyncio.to_thread(target.open, "wb") as file:
+                    async for part in body.iter_chunks(READ_BYTES):
+                        await asyncio.to_thread(file.write, part)
+
     async def remove(self, hashes: Iterable[str]) -> None:
         for sha256 in hashes:
             for small in (False, True):
                 with self._refusals():
                     await self._client.delete_object(Bucket=self._bucket, Key=self._key(sha256, small=small))
+
+    async def hashes(self, since_ms: int) -> set[str]:
+        found: set[str] = set()
+        with self._refusals():
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=self._prefix
+            )
+            async for page in pages:
+                found |= {
+                    each["Key"].removeprefix(self._prefix).removesuffix(".jpg")
+                    for each in page.get("Contents", ())
+                    if each["LastModified"].timestamp() * 1000 > since_ms
+                }
+        # Others may keep something in the bucket too.
+        return {name for name in found if _HASH.fullmatch(name)}
 
     def _key(self, sha256: str, *, small: bool = False) -> str:
         return f"{self._prefix}{sha256}{'.jpg' if small else ''}"
@@ -194,6 +247,15 @@ async def open_contents(config: StorageConfig, folder: Path) -> AsyncIterator[Co
             raise ConfigError([f"storage.files: the bucket {bucket} cannot be used: {error}"]) from error
         key = prefix.strip("/")
         yield Bucket(client, bucket, f"{key}/" if key else "", (BotoCoreError, ClientError, OSError))
+
+
+@contextlib.contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        log.error("the folder of files has failed: %s", error.strerror)
+        raise RequestError("storage_failed", "the folder of files does not answer as it should") from error
 
 
 def _code(error: Exception) -> str:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
+import logging
 import re
 import unicodedata
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
+
+log = logging.getLogger(__name__)
 
 SNIFFED_BYTES = 4096
 """The beginning of a file that decides on its type."""
 MAX_NAME_BYTES = 200
 MAX_PIXELS = 40_000_000
-"""Larger pictures get no thumbnail: decoding one would take what a whole call needs."""
+"""Larger pictures get no thumbnail."""
+MAX_DECODED = 16_000_000
+"""Nor do those of which more pixels have to be decoded: four bytes each, twice while it is made smaller."""
 THUMBNAIL = (480, 480)
 
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
@@ -24,6 +30,11 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF-", "application/pdf"),
     (0, b"PK\x03\x04", "application/zip"),
     (0, b"\x1f\x8b", "application/gzip"),
+    (4, b"ftypheic", "image/heic"),
+    (4, b"ftypheix", "image/heic"),
+    (4, b"ftypmif1", "image/heif"),
+    (4, b"ftypavif", "image/avif"),
+    (4, b"ftypavis", "image/avif"),
     (4, b"ftyp", "video/mp4"),
     (0, b"\x1aE\xdf\xa3", "video/webm"),
     (0, b"OggS", "audio/ogg"),
@@ -44,7 +55,7 @@ def sniff(beginning: bytes) -> str:
     if b"\0" not in beginning:
         try:
             # The last character may be cut in two.
-            beginning[:-3].decode() if len(beginning) == SNIFFED_BYTES else beginning.decode()
+            codecs.getincrementaldecoder("utf-8")().decode(beginning, final=len(beginning) < SNIFFED_BYTES)
         except UnicodeDecodeError:
             pass
         else:
@@ -75,11 +86,18 @@ def make_thumbnail(source: Path, target: Path) -> tuple[int, int] | None:
             size = picture.size
             if size[0] * size[1] > MAX_PIXELS:
                 return size
-            picture.draft("RGB", THUMBNAIL)
-            small = ImageOps.exif_transpose(picture)
-            small.thumbnail(THUMBNAIL)
-            small.convert("RGB").save(target, "JPEG", quality=82)
+            # A JPEG is decoded smaller at once, unless it is progressive: that one is held whole.
+            if "progressive" not in picture.info:
+                picture.draft("RGB", THUMBNAIL)
+            if picture.width * picture.height > MAX_DECODED:
+                return size
+            # Smaller first: turning it copies it.
+            picture.thumbnail(THUMBNAIL)
+            ImageOps.exif_transpose(picture).convert("RGB").save(target, "JPEG", quality=82)
             return size
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
+    except Exception as error:
+        # Pillow raises whatever comes of reading nonsense, from the metadata too: struct.error, TypeError.
+        if not isinstance(error, (OSError, ValueError, SyntaxError, Image.DecompressionBombError)):
+            log.info("no thumbnail: %s", type(error).__name__)
         target.unlink(missing_ok=True)
         return None

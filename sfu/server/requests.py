@@ -231,9 +231,13 @@ def parse(message: Message, *, chat_characters: int) -> Request:
     """Check every member. Raises `RequestError` `bad_request`, `unknown_type` or `too_large` (chat text)."""
     kind = v.text(message, "type", longest=64)
     if kind == "chat":
-        file = None if message.get("file") is None else v.text(message, "file", shortest=1, longest=MAX_ID)
+        file = None if message.get("file") is None else v.label(message, "file", shortest=1, longest=MAX_ID)
         text = chat_text(message, chat_characters, shortest=1 if file is None else 0)
-        to = None if message.get("to") is None else v.text(message, "to", longest=MAX_IDENTITY)
+        to = (
+            None
+            if message.get("to") is None
+            else v.storable(v.text(message, "to", longest=MAX_IDENTITY), "to")
+        )
         return Chat(text, to, file)
     if kind == "chat_edit":
         return ChatEdit(_message(message), chat_text(message, chat_characters))
@@ -344,14 +348,7 @@ def chat_text(message: Message, longest: int, shortest: int = 1) -> str:
     text = v.text(message, "text", shortest=shortest, longest=v.LARGEST_ID)
     if len(text) > longest:
         raise RequestError("too_large", f"a chat message has at most {longest} characters")
-    return _storable(text)
-
-
-def _storable(text: str) -> str:
-    """PostgreSQL keeps every character but this one."""
-    if "\0" in text:
-        raise v.bad("text has a NUL character")
-    return text
+    return v.storable(text, "text")
 
 
 def _recipient(message: Message) -> ParticipantId | None:
@@ -391,7 +388,7 @@ def _chat_page(message: Message) -> ChatPage:
 
 
 def _chat_search(message: Message) -> ChatSearch:
-    text = _storable(v.text(message, "text", shortest=1, longest=MAX_SEARCH))
+    text = v.storable(v.text(message, "text", shortest=1, longest=MAX_SEARCH), "text")
     before = v.optional_integer(message, "before", lowest=0, highest=v.LARGEST_ID)
     return ChatSearch(text, before, _limit(message))
 

@@ -7,8 +7,8 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from sfu import clock
 from sfu.config import Config, StorageConfig
 from sfu.errors import RequestError
 from sfu.server.contents import Contents, open_contents
-from sfu.store import people, retention
+from sfu.store import files, people, retention
+from sfu.store.files import StoredFile
 from sfu.store.store import TEMPORARY, Store, open_store
+from sfu.store.writes import Work
 
 log = logging.getLogger(__name__)
 
-RETENTION_EVERY_S = 3600.0
+CLEARED_EVERY_S = 3600.0
 """Retention is counted in days: an hour more is no harm."""
 DAY_MS = 86_400_000
 
@@ -35,18 +37,65 @@ def data_dir(config: Config) -> Path:
     return path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Storage:
-    """The database, the contents of the files that it knows, and the sessions that a killed server left."""
+    """The database, the contents of the files that it knows, and the sessions that a killed server left.
+
+    One content may be of several files, so whether it is still needed is asked of the rows: contents and rows
+    change under one lock, or a content that is found unused would be deleted while another file comes to it.
+    """
 
     store: Store
     contents: Contents
     dead: Sequence[Mapping[str, Any]] = ()
+    expired: Callable[[int], object] = lambda before_ms: None
+    """Called when everything from before `before_ms` (Unix milliseconds) has been deleted."""
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def keep(self, file: StoredFile, content: Path, small: Path | None) -> None:
+        """Make a file durable: its content, then its row. `content` and `small` are gone then.
+
+        Raises `RequestError` `storage_failed` or `overloaded`.
+        """
+        async with self._lock:
+            await self.contents.keep(file.sha256, content, small)
+            await self.store.writes.durable(files.added(file))
+
+    async def remove(self, work: Work[Iterable[str]]) -> None:
+        """Run `work` in a transaction; it returns the hashes of contents that are unused now: they go.
+
+        Raises `RequestError` `storage_failed`.
+        """
+        async with self._lock:
+            await self.contents.remove(await self.store.writes.transact(work))
+
+    async def sweep(self) -> int:
+        """Delete contents without a row: the server was killed between the two. How many they were.
+
+        Those from before this database was begun are another's. Raises `RequestError` `storage_failed`.
+        """
+        async with self._lock:
+            async with self.store.reading() as connection:
+                begun_ms = await people.first_room_ms(connection)
+            if begun_ms is None:
+                return 0
+            there = await self.contents.hashes(begun_ms)
+            async with self.store.reading() as connection:
+                unused = await people.unused(connection, there)
+            await self.contents.remove(unused)
+        return len(unused)
+
+    async def drop_file(self, room: str, file: str) -> None:
+        """A message that showed the room's file is gone: so is the file, if no other shows it.
+
+        Raises `RequestError` `storage_failed`.
+        """
+        await self.remove(functools.partial(files.delete_unshown, room=room, file=file))
 
 
 @contextlib.asynccontextmanager
 async def open_storage(config: Config) -> AsyncIterator[Storage]:
-    """What is configured, with its retention job beside it. Raises `ConfigError`: it cannot be used."""
+    """What is configured, and a job that clears it out. Raises `ConfigError`: it cannot be used."""
     url = config.storage.url
     folder = None if url == TEMPORARY else data_dir(config)
     async with contextlib.AsyncExitStack() as stack:
@@ -68,7 +117,7 @@ async def open_storage(config: Config) -> AsyncIterator[Storage]:
 
 async def _clear_out(storage: Storage, config: StorageConfig) -> None:
     writes = storage.store.writes
-    while config.retention_days or config.telemetry_days:
+    while True:
         # A failure is logged by the store; the next round is soon enough.
         with contextlib.suppress(RequestError):
             if config.telemetry_days:
@@ -76,6 +125,9 @@ async def _clear_out(storage: Storage, config: StorageConfig) -> None:
                 await writes.transact(functools.partial(retention.expire_telemetry, before_ms=before_ms))
             if config.retention_days:
                 before_ms = clock.wall_ms() - config.retention_days * DAY_MS
-                unused = await writes.transact(functools.partial(retention.expire, before_ms=before_ms))
-                await storage.contents.remove(unused)
-        await asyncio.sleep(RETENTION_EVERY_S)
+                await storage.remove(functools.partial(retention.expire, before_ms=before_ms))
+                storage.expired(before_ms)
+        with contextlib.suppress(RequestError):
+            if swept := await storage.sweep():
+                log.warning("%d contents belonged to no file: the server was killed", swept)
+        await asyncio.sleep(CLEARED_EVERY_S)

@@ -16,6 +16,7 @@ from jwt.types import Options
 
 from sfu.errors import RequestError
 from sfu.room.permissions import ROLES, GrantChanges, Role, parse_changes
+from sfu.store.people import ERASED
 from sfu.templates import TEMPLATES
 
 ALGORITHM = "HS256"
@@ -173,7 +174,7 @@ def read(claims: Mapping[str, Any], now_s: float, *, may_admin: bool = False) ->
     if not isinstance(admin, bool) or (admin and not may_admin):
         raise bad("admin")
     return Claims(
-        identity=_text(claims, "sub", shortest=1, longest=MAX_IDENTITY),
+        identity=_identity(claims),
         name=_text(claims, "name", shortest=0, longest=MAX_CHARACTERS),
         room=_text(claims, "room", shortest=0 if admin else 1, longest=0 if admin else MAX_CHARACTERS),
         role=role,
@@ -188,6 +189,13 @@ def read(claims: Mapping[str, Any], now_s: float, *, may_admin: bool = False) ->
 def bad(what: str) -> RequestError:
     """The error for a token that does not count."""
     return RequestError("bad_token", f"the token is not valid: {what}")
+
+
+def _identity(claims: Mapping[str, Any]) -> str:
+    identity = _text(claims, "sub", shortest=1, longest=MAX_IDENTITY)
+    if identity == ERASED:
+        raise bad("sub")
+    return identity
 
 
 def _text(claims: Mapping[str, Any], name: str, *, shortest: int, longest: int) -> str:

@@ -44,10 +44,12 @@ class Uploads:
     """They outlive a lost connection, not the server."""
 
     def __init__(self, storage: Storage, config: StorageConfig, rng: random.Random) -> None:
-        self._store, self._contents = storage.store, storage.contents
+        self._storage = storage
         self._config = config
         self._rng = rng
         self._uploads: dict[str, Upload] = {}
+        self._entering = asyncio.Lock()
+        self._decoding = asyncio.Lock()
         self._folder = storage.store.folder / "uploads"
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
@@ -57,22 +59,29 @@ class Uploads:
         if size > self._config.file_bytes:
             raise RequestError("too_large", f"a file has at most {self._config.file_bytes} bytes")
         self._give_up(now_us)
-        async with self._store.reading() as connection:
-            in_room, of_person = await files.used(connection, room, identity)
+        # Two that begin at once must not both have the last place.
+        async with self._entering:
+            await self._check_place(room, identity, size)
+            upload_id = "FI_" + random_text(self._rng, 20)
+            path = self._folder / upload_id
+            path.touch(mode=0o600)
+            upload = Upload(upload_id, room, identity, safe_name(name), size, path, now_us)
+            self._uploads[upload_id] = upload
+            return upload
+
+    async def _check_place(self, room: str, identity: str, size: int) -> None:
         mine = [each for each in self._uploads.values() if each.identity == identity]
         if len(mine) >= MAX_UPLOADS:
             raise RequestError("rate_limited", "too many uploads at once")
+        # Before the query: what becomes a file meanwhile is counted at least once.
         coming = sum(each.bytes for each in self._uploads.values() if each.room == room)
+        mine_coming = sum(each.bytes for each in mine)
+        async with self._storage.store.reading() as connection:
+            in_room, of_person = await files.used(connection, room, identity)
         if in_room + coming + size > self._config.room_bytes:
             raise RequestError("quota_exceeded", "the room has no place left for files")
-        if of_person + sum(each.bytes for each in mine) + size > self._config.person_bytes:
+        if of_person + mine_coming + size > self._config.person_bytes:
             raise RequestError("quota_exceeded", "you have no place left for files")
-        upload_id = "FI_" + random_text(self._rng, 20)
-        path = self._folder / upload_id
-        path.touch(mode=0o600)
-        upload = Upload(upload_id, room, identity, safe_name(name), size, path, now_us)
-        self._uploads[upload_id] = upload
-        return upload
 
     def find(self, room: str, identity: str, upload: str) -> Upload:
         """Raises `RequestError` `not_found`, for another's too."""
@@ -80,6 +89,17 @@ class Uploads:
         if found is None or (found.room, found.identity) != (room, identity):
             raise RequestError("not_found", "no such upload")
         return found
+
+    async def drop(self, room: str, identity: str, upload: str) -> bool:
+        """Give up one's own upload; whether there was one: it may be a file by now."""
+        found = self._uploads.get(upload)
+        if found is None or (found.room, found.identity) != (room, identity):
+            return False
+        async with found.lock:
+            if self._uploads.pop(upload, None) is None:
+                return False
+            _delete(found)
+            return True
 
     async def append(
         self, upload: Upload, offset: int, chunk: bytes, now_us: int, now_ms: int
@@ -100,29 +120,43 @@ class Uploads:
             if upload.offset < upload.bytes:
                 return None
             small = upload.path.with_suffix(".jpg")
-            file = await asyncio.to_thread(_look, upload, small, now_ms)
-            # On disk, or in the bucket, before its row is.
-            await self._contents.keep(file.sha256, upload.path, small if small.is_file() else None)
-            stored = asyncio.get_running_loop().create_future()
-
-            def done(error: RequestError | None) -> None:
-                if error is None:
-                    stored.set_result(None)
-                else:
-                    stored.set_exception(error)
-
-            # Whole, it is no upload any more; where its row cannot be stored, it begins anew.
-            del self._uploads[upload.id]
-            self._store.writes.submit(files.added(file), done)
-            await stored
+            kind, sha256 = await asyncio.to_thread(_look, upload.path)
+            size = await self._thumbnail(upload.path, small) if kind.startswith("image/") else None
+            file = StoredFile(
+                id=upload.id,
+                room=upload.room,
+                identity=upload.identity,
+                name=upload.name,
+                type=kind,
+                bytes=upload.bytes,
+                sha256=sha256,
+                width=size[0] if size else None,
+                height=size[1] if size else None,
+                created_ms=now_ms,
+            )
+            try:
+                await self._storage.keep(file, upload.path, small if small.is_file() else None)
+            finally:
+                # Counted until its row is. Where its content was taken but no row came of it, it begins anew.
+                if not upload.path.exists():
+                    del self._uploads[upload.id]
             return file
+
+    async def _thumbnail(self, source: Path, target: Path) -> tuple[int, int] | None:
+        """One at a time: a small file may be a large picture, and its memory is that of the calls."""
+        async with self._decoding:
+            return await asyncio.to_thread(make_thumbnail, source, target)
 
     def _give_up(self, now_us: int) -> None:
         for upload in list(self._uploads.values()):
             if now_us - upload.touched_us > ABANDONED_US and not upload.lock.locked():
                 del self._uploads[upload.id]
-                upload.path.unlink(missing_ok=True)
-                upload.path.with_suffix(".jpg").unlink(missing_ok=True)
+                _delete(upload)
+
+
+def _delete(upload: Upload) -> None:
+    upload.path.unlink(missing_ok=True)
+    upload.path.with_suffix(".jpg").unlink(missing_ok=True)
 
 
 def _append(path: Path, offset: int, chunk: bytes) -> None:
@@ -131,22 +165,9 @@ def _append(path: Path, offset: int, chunk: bytes) -> None:
         file.write(chunk)
 
 
-def _look(upload: Upload, small: Path, now_ms: int) -> StoredFile:
-    """What came; of a picture there is a thumbnail in `small` then."""
-    with upload.path.open("rb") as file:
+def _look(path: Path) -> tuple[str, str]:
+    """The type of what came, and its hash."""
+    with path.open("rb") as file:
         kind = sniff(file.read(SNIFFED_BYTES))
         file.seek(0)
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    size = make_thumbnail(upload.path, small) if kind.startswith("image/") else None
-    return StoredFile(
-        id=upload.id,
-        room=upload.room,
-        identity=upload.identity,
-        name=upload.name,
-        type=kind,
-        bytes=upload.bytes,
-        sha256=sha256,
-        width=size[0] if size else None,
-        height=size[1] if size else None,
-        created_ms=now_ms,
-    )
+        return kind, hashlib.file_digest(file, "sha256").hexdigest()

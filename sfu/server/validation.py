@@ -53,6 +53,13 @@ def label(message: Message, name: str, *, longest: int, shortest: int = 0, defau
     return value
 
 
+def storable(value: str, name: str) -> str:
+    """The text as it is. PostgreSQL keeps every character but one, so nobody's database is asked to."""
+    if "\0" in value:
+        raise bad(f"{name} has a NUL character")
+    return value
+
+
 def integer(message: Message, name: str, *, lowest: int, highest: int) -> int:
     """A whole number in a range."""
     value = message.get(name)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
-import os
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, event, make_url, text
+from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -21,8 +17,6 @@ READERS = 4
 """Connections that answer queries beside the one that writes."""
 BUSY_MS = 10_000
 """How long SQLite waits for a lock of another program (a backup) before it gives up."""
-ADVISORY_LOCK = 0x5F5_F00D
-"""Our number among PostgreSQL's advisory locks: one server to one database."""
 
 
 # At DEBUG it would log every statement with its values, which are what people say.
@@ -100,35 +94,3 @@ def _prepare_sqlite(engine: AsyncEngine, begin: str, **pragmas: str) -> None:
 
     event.listen(engine.sync_engine, "connect", on_connect)
     event.listen(engine.sync_engine, "begin", on_begin)
-
-
-@contextlib.asynccontextmanager
-async def alone(url: URL, engines: Engines) -> AsyncIterator[None]:
-    """Hold the database for this process: two servers would give the same ids to different messages.
-
-    Raises `ConfigError` where another holds it. A killed process lets go by itself.
-    """
-    busy = ConfigError(["storage.url: another server is using this database"])
-    if url.get_backend_name() == "sqlite":
-        path = Path(f"{url.database}.lock")
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise busy from None
-        try:
-            yield
-        finally:
-            os.close(descriptor)
-        return
-    async with engines.write.connect() as connection:
-        held = await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": ADVISORY_LOCK})
-        # A session's lock outlives the transaction, which must not stay open.
-        await connection.commit()
-        if not held:
-            raise busy
-        try:
-            yield
-        finally:
-            await connection.invalidate()

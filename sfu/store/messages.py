@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -196,6 +196,12 @@ async def read_position(connection: AsyncConnection, room: str, identity: str) -
         read_positions.c.room == room, read_positions.c.identity == identity
     )
     return await connection.scalar(query) or 0
+
+
+def showing_file_to(identity: str, room: ColumnElement[str], file: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a message that `identity` may read shows `file`: a condition on rows with these two."""
+    shown = select(literal(1)).where(messages.c.room == room, messages.c.file == file, _may_read(identity))
+    return shown.correlate_except(messages).exists()
 
 
 def _may_read(identity: str) -> ColumnElement[bool]:

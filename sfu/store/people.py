@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy import Select, bindparam, delete, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sfu.store import classwork
+from sfu.store import classwork, naming
+from sfu.store.cursors import Cursor, newest_first
+from sfu.store.messages import head
 from sfu.store.tables import (
     audit,
     files,
     messages,
     metadata,
+    outbox,
+    reactions,
     rooms,
     sessions,
     users,
@@ -22,7 +26,10 @@ from sfu.store.tables import (
 from sfu.store.writes import Step
 
 ERASED = "erased"
-"""The identity of whom nothing is known any more."""
+"""The identity of whom nothing is known any more. No token may have it: who is called so would read others'
+messages."""
+IN_ONE_QUERY = 1000
+"""Values that a query compares with: databases take some ten thousand parameters at most."""
 
 _SEE_USER = (
     update(users)
@@ -110,12 +117,11 @@ def crashed() -> list[Step]:
 
 
 async def attendance(
-    connection: AsyncConnection, room: str, *, limit: int, before_ms: int | None = None
+    connection: AsyncConnection, room: str, *, limit: int, before: Cursor | None = None
 ) -> list[dict[str, Any]]:
-    """The room's last `limit` sessions, newest first; of those that began before `before_ms` where given."""
-    query = select(sessions).where(sessions.c.room == room).order_by(sessions.c.joined_ms.desc()).limit(limit)
-    if before_ms is not None:
-        query = query.where(sessions.c.joined_ms < before_ms)
+    """The room's last `limit` sessions, newest first; those after `before` where given."""
+    mine = select(sessions).where(sessions.c.room == room)
+    query = newest_first(mine, sessions.c.joined_ms, sessions.c.id, limit, before)
     return [dict(row._mapping) for row in (await connection.execute(query)).all()]
 
 
@@ -129,6 +135,12 @@ async def audit_log(
     if before is not None:
         query = query.where(audit.c.id < before)
     return [dict(row._mapping) for row in (await connection.execute(query)).all()]
+
+
+async def first_room_ms(connection: AsyncConnection) -> int | None:
+    """When the first room was opened (Unix milliseconds), None before: nothing here is older."""
+    found: int | None = await connection.scalar(select(func.min(rooms.c.created_ms)))
+    return found
 
 
 async def was_in(connection: AsyncConnection, room: str, identity: str) -> bool:
@@ -147,7 +159,10 @@ async def room_settings(connection: AsyncConnection, room: str) -> StoredSetting
 
 
 async def export(connection: AsyncConnection, identity: str) -> dict[str, list[dict[str, Any]]]:
-    """Every row that is of `identity` or was sent to it, by table."""
+    """Every row that is of `identity`, was sent to it or tells of it, by table.
+
+    Of messages that mention it only those that it may read: others' private ones are theirs.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for table in metadata.sorted_tables:
         if "identity" not in table.c:
@@ -157,35 +172,31 @@ async def export(connection: AsyncConnection, identity: str) -> dict[str, list[d
             mine = or_(mine, messages.c.to_identity == identity)
         query = select(table).where(mine).order_by(*table.primary_key)
         found[table.name] = [dict(row._mapping) for row in (await connection.execute(query)).all()]
+    for row in await naming.mentioning(connection, identity):
+        if row.to_identity is None and row.identity != identity:
+            found["messages"].append(dict(row._mapping))
+    for row in await naming.audited(connection, identity):
+        if row._mapping["identity"] != identity:
+            found["audit"].append(dict(row._mapping))
+    found["outbox"] = [dict(row._mapping) for row in await naming.to_deliver(connection, identity)]
     return found
 
 
 async def erase(connection: AsyncConnection, identity: str) -> Sequence[str]:
     """Take out everything of `identity`: rows go, and its messages stay as empty places without a name.
 
-    With its questions and polls go others' votes and ballots for them. Returns the hashes of contents that no
-    file has any more: whoever keeps those removes them.
+    With its questions and polls go others' votes and ballots for them, with its messages others' reactions.
+    What others wrote stays, with `ERASED` where they name it. Returns the hashes of contents that no file has
+    any more: whoever keeps those removes them.
     """
-    mine = messages.c.identity == identity
-    await connection.execute(
-        update(messages)
-        .where(mine)
-        .values(
-            text="",
-            mentions=[],
-            file=None,
-            deleted=True,
-            identity=ERASED,
-            sender=ERASED,
-            name="",
-            rev=_next_rev(),
-        )
-    )
-    await connection.execute(
-        update(messages)
-        .where(messages.c.to_identity == identity)
-        .values(to_identity=ERASED, recipient=ERASED)
-    )
+    changed = await _empty_messages(connection, identity)
+    changed |= await _rename_in_messages(connection, identity)
+    await _renumber(connection, changed)
+    for line in await naming.audited(connection, identity):
+        detail = naming.renamed(line.detail, identity, ERASED)
+        await connection.execute(update(audit).where(audit.c.id == line.id).values(detail=detail))
+    for delivery in await naming.to_deliver(connection, identity):
+        await connection.execute(delete(outbox).where(outbox.c.number == delivery.number))
     hashes = (await connection.scalars(select(files.c.sha256).where(files.c.identity == identity))).all()
     for table in metadata.sorted_tables:
         if table is not messages and "identity" in table.c:
@@ -194,13 +205,55 @@ async def erase(connection: AsyncConnection, identity: str) -> Sequence[str]:
     return await unused(connection, hashes)
 
 
-async def unused(connection: AsyncConnection, hashes: Sequence[str]) -> list[str]:
-    """Those of `hashes` that no file has."""
-    kept = (await connection.scalars(select(files.c.sha256).where(files.c.sha256.in_(hashes)))).all()
-    return sorted(set(hashes) - set(kept))
+async def _empty_messages(connection: AsyncConnection, identity: str) -> set[tuple[str, int]]:
+    """Returns room and id of the messages that are other ones now."""
+    mine = messages.c.identity == identity
+    reacted = select(reactions.c.room, reactions.c.message).where(reactions.c.identity == identity)
+    changed = await _places(connection, reacted)
+    changed |= await _places(connection, select(messages.c.room, messages.c.id).where(mine))
+    place = (messages.c.room == reactions.c.room) & (messages.c.id == reactions.c.message)
+    await connection.execute(delete(reactions).where(select(literal(1)).where(mine, place).exists()))
+    emptied: dict[str, Any] = {"text": "", "mentions": [], "file": None, "deleted": True, "name": ""}
+    await connection.execute(update(messages).where(mine).values(**emptied, identity=ERASED, sender=ERASED))
+    return changed
 
 
-def _next_rev() -> Any:
-    """A change that clients hear of when they come back: past every number the room has given."""
-    other = messages.alias()
-    return select(func.max(other.c.rev) + 1).where(other.c.room == messages.c.room).scalar_subquery()
+async def _rename_in_messages(connection: AsyncConnection, identity: str) -> set[tuple[str, int]]:
+    """What others wrote to the person, or with a mention. Returns room and id of what has changed."""
+    to_it = messages.c.to_identity == identity
+    changed = await _places(connection, select(messages.c.room, messages.c.id).where(to_it))
+    await connection.execute(update(messages).where(to_it).values(to_identity=ERASED, recipient=ERASED))
+    for row in await naming.mentioning(connection, identity):
+        values = {
+            "mentions": naming.renamed(row.mentions, identity, ERASED),
+            "text": naming.renamed_in_text(row.text, identity, ERASED),
+        }
+        here = (messages.c.room == row.room) & (messages.c.id == row.id)
+        await connection.execute(update(messages).where(here).values(values))
+        changed.add((row.room, row.id))
+    return changed
+
+
+async def _places(connection: AsyncConnection, query: Select[Any]) -> set[tuple[str, int]]:
+    return {(row[0], row[1]) for row in await connection.execute(query)}
+
+
+async def _renumber(connection: AsyncConnection, changed: Iterable[tuple[str, int]]) -> None:
+    """Each change gets the next number of its room: clients hear of it when they come back."""
+    heads: dict[str, int] = {}
+    for room, number in sorted(changed):
+        if room not in heads:
+            heads[room] = await head(connection, room)
+        heads[room] += 1
+        here = (messages.c.room == room) & (messages.c.id == number)
+        await connection.execute(update(messages).where(here).values(rev=heads[room]))
+
+
+async def unused(connection: AsyncConnection, hashes: Collection[str]) -> list[str]:
+    """Those of `hashes` that no file has, in order."""
+    left = sorted(set(hashes))
+    kept: set[str] = set()
+    for start in range(0, len(left), IN_ONE_QUERY):
+        part = left[start : start + IN_ONE_QUERY]
+        kept.update(await connection.scalars(select(files.c.sha256).where(files.c.sha256.in_(part))))
+    return [each for each in left if each not in kept]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sfu.store import classwork
@@ -53,6 +53,10 @@ async def expire(connection: AsyncConnection, before_ms: int) -> list[str]:
     unused_rooms = update(rooms).where(rooms.c.last_seen_ms < before_ms)
     await connection.execute(unused_rooms.values(template=None, locked=None, lobby=None, silenced=None))
     await classwork.drop_orphans(connection)
+    there = select(literal(1)).where(
+        messages.c.room == reactions.c.room, messages.c.id == reactions.c.message, ~messages.c.deleted
+    )
+    await connection.execute(delete(reactions).where(~there.exists()))
     return await unused(connection, hashes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator
@@ -11,7 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sfu.errors import ConfigError
-from sfu.store.engine import Engines, alone, open_engines, parse_url, sqlite_url
+from sfu.store.alone import alone
+from sfu.store.engine import Engines, open_engines, parse_url, sqlite_url
 from sfu.store.migrate import migrate
 from sfu.store.writes import MAX_WAITING, Writes, failures
 
@@ -20,11 +22,16 @@ TEMPORARY = "temporary"
 
 
 class Store:
-    """Made by `open_store`. `folder` is where files lie beside the database."""
+    """Made by `open_store`. `folder` is where files lie beside the database.
 
-    def __init__(self, engines: Engines, folder: Path, max_waiting: int) -> None:
+    `lost` is set when another server has taken the database: nothing is stored any more, whoever runs this
+    one ends it.
+    """
+
+    def __init__(self, engines: Engines, folder: Path, max_waiting: int, lost: asyncio.Event) -> None:
         self.folder = folder
-        self.writes = Writes(engines.write, max_waiting)
+        self.writes = Writes(engines.write, max_waiting, lost)
+        self.lost = lost
         self._engines = engines
 
     @contextlib.asynccontextmanager
@@ -51,12 +58,13 @@ async def open_store(url: str, folder: Path | None, max_waiting: int = MAX_WAITI
         parsed = sqlite_url(folder / "sfu.db") if own else parse_url(url)
         engines = open_engines(parsed, lasting=url != TEMPORARY)
         stack.push_async_callback(engines.dispose)
+        lost = asyncio.Event()
         try:
-            await stack.enter_async_context(alone(parsed, engines))
+            await stack.enter_async_context(alone(parsed, engines, lost))
             await migrate(engines.write)
         except (SQLAlchemyError, OSError) as error:
             # Its text may hold the URL, and that the password.
             raise ConfigError([f"storage.url: cannot be opened ({type(error).__name__})"]) from error
-        store = Store(engines, folder, max_waiting)
+        store = Store(engines, folder, max_waiting, lost)
         stack.push_async_callback(store.writes.close)
         yield store

@@ -83,6 +83,7 @@ messages = Table(
     Column("deleted", Boolean, nullable=False),
     PrimaryKeyConstraint("room", "id"),
     Index("ix_messages_room_rev", "room", "rev"),
+    Index("ix_messages_room_file", "room", "file"),
 )
 
 reactions = Table(

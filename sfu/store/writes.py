@@ -26,6 +26,8 @@ T = TypeVar("T")
 Step = tuple[Executable, Mapping[str, Any]]
 """A statement, kept by its module so that it is compiled once, and its values."""
 Done = Callable[[RequestError | None], None]
+Work = Callable[[AsyncConnection], Awaitable[T]]
+"""What is done in a transaction of its own."""
 
 MAX_WAITING = 10_000
 """Writes that may wait: some seconds of a busy server. Then senders are refused until it has drained."""
@@ -57,15 +59,21 @@ def storage_failed() -> RequestError:
 
 
 class Writes:
-    """Writes are committed in the order they were submitted, and told of in that order."""
+    """Writes are committed in the order they were submitted, and told of in that order.
 
-    def __init__(self, engine: AsyncEngine, max_waiting: int = MAX_WAITING) -> None:
+    Once `lost` is set the database is another's: everything fails with `storage_failed`.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, max_waiting: int = MAX_WAITING, lost: asyncio.Event | None = None
+    ) -> None:
         self._engine = engine
         self._max_waiting = max_waiting
         self._waiting: deque[_Write] = deque()
         self._under_way = 0
         self._wake = asyncio.Event()
         self._closing = False
+        self._lost = lost or asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -88,6 +96,21 @@ class Writes:
         if self._closing or self.waiting >= self._max_waiting:
             raise RequestError("overloaded", "the server cannot store more just now: try again")
 
+    async def durable(self, steps: Iterable[Step]) -> None:
+        """Submit one write and wait for it. Raises `RequestError` `overloaded` or `storage_failed`."""
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(error: RequestError | None) -> None:
+            if stored.done():
+                return
+            if error is None:
+                stored.set_result(None)
+            else:
+                stored.set_exception(error)
+
+        self.submit(steps, done)
+        await stored
+
     async def flush(self) -> None:
         """Wait until everything submitted so far is durable, or has failed."""
         if not self.waiting:
@@ -97,11 +120,18 @@ class Writes:
         self._wake.set()
         await reached
 
-    async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def transact(self, work: Work[T]) -> T:
         """Run `work` in a transaction of its own: all or nothing. Raises `RequestError` `storage_failed`."""
         with failures():
             async with self._engine.begin() as connection:
-                return await work(connection)
+                result = await work(connection)
+                self._check_allowed()
+                return result
+
+    def _check_allowed(self) -> None:
+        """Last before a commit. Raises `RequestError` `storage_failed`."""
+        if self._lost.is_set():
+            raise storage_failed()
 
     async def close(self) -> None:
         """Commit what waits, and end."""
@@ -135,7 +165,10 @@ class Writes:
             try:
                 async with self._engine.begin() as connection:
                     await _execute(connection, batch)
+                    self._check_allowed()
                 return None
+            except RequestError as error:
+                return error
             except (SQLAlchemyError, OSError) as error:
                 away = isinstance(error, OSError) or (
                     isinstance(error, DBAPIError) and error.connection_invalidated

@@ -21,6 +21,8 @@ export class Files {
   }
 
   /**
+   * Uploads a file; where that is aborted or fails, nothing of it stays.
+   *
    * @param {Blob & {name?: string}} file
    * @param {{onProgress?: (sent: number) => void, signal?: AbortSignal}} [options]
    * @returns {Promise<FileInfo>}
@@ -28,6 +30,16 @@ export class Files {
   async upload(file, { onProgress = () => undefined, signal } = {}) {
     const name = file.name || 'file';
     const begun = await this.#json('', { method: 'POST', body: JSON.stringify({ name, bytes: file.size }), signal });
+    try {
+      return await this.#append(begun, file, onProgress, signal);
+    } catch (error) {
+      // It would take one of the few places for an hour. Without the signal, which may be why.
+      this.#fetch(`/${begun.id}`, { method: 'DELETE' }).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #append(begun, file, onProgress, signal) {
     let offset = 0;
     let failures = 0;
     for (;;) {

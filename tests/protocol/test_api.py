@@ -322,6 +322,8 @@ async def test_files_are_listed_and_deleted() -> None:
         url = f"{those.server.http_url}{PREFIX}/rooms/r/files/{begun['id']}"
         async with those.http.patch(url, params={"offset": "0"}, data=b"hello", headers=headers) as answer:
             assert answer.status == 200
+        assert (await head.ask("GET", "/rooms/r/files"))["files"] == [], "nobody has been shown it"
+        await ann.request("chat", text="", file=begun["id"])
         (file,) = (await head.ask("GET", "/rooms/r/files"))["files"]
         assert file["name"] == "a.txt"
         assert (await other.ask("DELETE", f"/rooms/r/files/{file['id']}"))["code"] == "not_allowed"

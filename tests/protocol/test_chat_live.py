@@ -10,13 +10,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from postgres import postgres
 from server_process import ServerProcess, start
 from signalling import Clients, Signal, clients, local_config
 
 from sfu.config import Config, LimitsConfig, RoomConfig, StorageConfig
 from sfu.errors import RequestError
 from sfu.room import chat as room_chat
-from sfu.server import session
+from sfu.server import session, storage
 from sfu.store import people
 from sfu.store.store import open_store
 from sfu.store.writes import Writes
@@ -234,8 +235,23 @@ async def _killed_while_writing(server: ServerProcess, ann: Signal, after: int) 
 
 @pytest.mark.parametrize("after", [0, 37])
 async def test_kill_9_loses_nothing_acknowledged(tmp_path: Path, after: int) -> None:
+    await _kill_9_loses_nothing(tmp_path, after)
+
+
+@pytest.mark.postgres
+async def test_kill_9_loses_nothing_acknowledged_on_postgresql(tmp_path: Path) -> None:
+    with postgres() as url:
+        await _kill_9_loses_nothing(tmp_path, 37, f"storage.url={url}")
+
+
+async def _kill_9_loses_nothing(tmp_path: Path, after: int, *settings: str) -> None:
     """The process dies amid a stream of messages; each one that was acknowledged is there afterwards."""
-    limits = ("limits.messages_per_s=100000", "limits.message_burst=100000", "room.chat_history=5000")
+    limits = (
+        *settings,
+        "limits.messages_per_s=100000",
+        "limits.message_burst=100000",
+        "room.chat_history=5000",
+    )
     async with aiohttp.ClientSession() as http:
         server = await start(tmp_path, *limits)
         ann = Signal(await http.ws_connect(server.url + "/signal"))
@@ -297,3 +313,22 @@ async def test_others_see_what_was_read_in_a_small_room(monkeypatch: pytest.Monk
         assert (await ann.request("ping"))["type"] == "pong"
         assert [m for m in ann.seen if m["type"] == "chat_seen"] == []
         assert (await those.join(name="Dan")).joined["chat_seen"] == {}
+
+
+async def test_retention_reaches_rooms_that_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A day is a millisecond here, and it is looked after all the time.
+    monkeypatch.setattr(storage, "DAY_MS", 1)
+    monkeypatch.setattr(storage, "CLEARED_EVERY_S", 0.01)
+    kept = StorageConfig(url=f"sqlite:///{tmp_path}/sfu.db", retention_days=1)
+    async with clients(local_config(storage=kept, limits=FAST)) as those:
+        owner = await those.join(name="Owner")
+        await owner.request("ask", text="old?")
+        sent = await say(owner, "old")
+        assert (await owner.next("question_removed"))["question"] == 1
+        for _ in range(500):
+            late = await those.join(name="Late")
+            await late.request("leave")
+            if late.joined["chat"] == []:
+                break
+        assert late.joined["chat"] == []
+        assert (await owner.request("chat_edit", message=sent["id"], text="x"))["code"] == "not_found"

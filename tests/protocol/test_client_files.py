@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,26 @@ async def test_an_upload_goes_on_after_a_loss(
         assert info.bytes == SIZE
         assert calls == [0, SIZE // 4, SIZE // 2, SIZE // 4 * 3], "what arrived is not sent again"
         assert content(await ann.files.download(info.id, tmp_path / "back")) == CONTENT
+
+
+async def test_an_upload_that_is_cancelled_leaves_nothing(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfu.server.api.files.CHUNK_BYTES", SIZE // 4)
+    monkeypatch.setattr(uploads, "MAX_UPLOADS", 1)
+    async with (
+        serving(keeping(tmp_path / "data")) as server,
+        Room.connect(server.http_url, "r", name="Ann") as ann,
+    ):
+        for _ in range(2):
+            begun = asyncio.Event()
+            upload = asyncio.create_task(ann.files.upload(source, progress=lambda *_, on=begun: on.set()))
+            await asyncio.wait_for(begun.wait(), 10)
+            upload.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await upload
+            assert list((tmp_path / "data" / "uploads").iterdir()) == []
+        assert (await ann.files.upload(source)).bytes == SIZE
 
 
 async def test_a_download_goes_on_after_a_loss(

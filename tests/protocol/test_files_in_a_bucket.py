@@ -15,7 +15,7 @@ from signalling import clients, local_config
 from test_files_live import Sender, picture
 
 from sfu.config import Config, ServerConfig, StorageConfig
-from sfu.errors import ConfigError
+from sfu.errors import ConfigError, RequestError
 from sfu.server.contents import open_contents
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(botocore|moto|werkzeug).*")
@@ -69,7 +69,9 @@ def keeping(folder: Path, bucket: Bucket) -> Config:
 async def test_files_go_into_the_bucket_and_come_back_after_a_restart(tmp_path: Path, bucket: Bucket) -> None:
     content = picture()
     async with clients(keeping(tmp_path, bucket)) as those:
-        file = await Sender(those, await those.join()).upload("sky.png", content)
+        ann = await those.join()
+        file = await Sender(those, ann).upload("sky.png", content)
+        await ann.request("chat", text="", file=file["id"])
         assert (file["width"], file["height"]) == (900, 600)
     content_key, small_key = bucket.keys()
     assert content_key.startswith("calls/")
@@ -125,12 +127,21 @@ async def test_a_bucket_that_fails_loses_nothing(
 
 async def test_contents_are_removed(tmp_path: Path, bucket: Bucket) -> None:
     async with open_contents(storage(bucket, "s3://kept"), tmp_path) as contents:
-        for name in ("one", "two"):
-            path = tmp_path / name
+        one, two = "1" * 64, "2" * 64
+        for name in (one, two, "another's"):
+            path, small = tmp_path / name, tmp_path / f"{name}.jpg"
             path.write_text(name)
-            await contents.keep(name, path, None)
-        await contents.remove(["one", "never"])
-    assert bucket.keys() == ["two"]
+            small.write_text(name)
+            await contents.keep(name, path, small)
+        assert await contents.hashes(0) == {one, two}
+        assert await contents.hashes(2**42) == set()
+        await contents.save(two, tmp_path / "saved")
+        assert (tmp_path / "saved").read_text() == two
+        with pytest.raises(RequestError, match="not_found"):
+            await contents.save("never", tmp_path / "saved")
+        await contents.remove([one, "never"])
+        assert await contents.hashes(0) == {two}
+    assert bucket.keys() == [two, f"{two}.jpg", "another's", "another's.jpg"]
 
 
 async def test_a_bucket_that_is_not_there_stops_the_start(tmp_path: Path, bucket: Bucket) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import io
+import os
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,9 @@ from signalling import Clients, Signal, clients, local_config
 
 from sfu.config import Config, ServerConfig, StorageConfig
 from sfu.server import uploads
+from sfu.server.contents import Folder
+from sfu.store import files
+from sfu.store.writes import Writes
 
 
 def keeping(folder: Path, **limits: int) -> Config:
@@ -116,6 +124,27 @@ async def test_every_door_asks_who_is_there() -> None:
         assert (await ann.request("chat", text="", file="FI_no"))["code"] == "not_found"
 
 
+DOORS = ("", "/info", "/thumbnail")
+
+
+async def test_a_file_is_as_private_as_its_message() -> None:
+    """The owner of the room is a third person too, as it is for the message."""
+    async with clients() as those:
+        owner, ann, ben = [await those.join(name=name) for name in ("Owner", "Ann", "Ben")]
+        mine, his, third = Sender(those, ann), Sender(those, ben), Sender(those, owner)
+        file = await mine.upload("for ben.png", picture())
+        for who in (his, third):
+            assert [(await who.json("GET", f"/{file['id']}{door}"))[0] for door in DOORS] == [404] * 3
+        await ann.request("chat", text="", to=ben.me, file=file["id"])
+        for who, status in ((mine, 200), (his, 200), (third, 404)):
+            assert [(await who.ask("GET", f"/{file['id']}{door}")).status for door in DOORS] == [status] * 3
+        assert (await third.json("DELETE", f"/{file['id']}"))[1]["code"] == "not_found"
+        assert (await third.json("GET"))[1]["files"] == []
+        await ann.request("chat", text="now for all", file=file["id"])
+        assert [(await third.ask("GET", f"/{file['id']}{door}")).status for door in DOORS] == [200] * 3
+        assert (await third.json("GET"))[1]["files"] == [file]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
@@ -165,6 +194,178 @@ async def test_the_same_content_is_kept_once(tmp_path: Path) -> None:
         first, second = [await ann.upload(name, b"same") for name in ("a.txt", "b.txt")]
         assert first["id"] != second["id"]
     assert len(_contents(tmp_path)) == 1
+
+
+async def test_a_content_that_is_uploaded_while_it_is_deleted_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ben's upload comes between the row's end and the content's, and the other way round."""
+    async with clients(keeping(tmp_path)) as those:
+        ann, ben = [Sender(those, await those.join(name=name)) for name in ("Ann", "Ben")]
+        for name, place in (("keep", Folder), ("remove", Folder), ("transact", Writes)):
+            content = name.encode()
+            first = await ann.upload("a", content)
+            _, begun = await ben.json("POST", json={"name": "b", "bytes": len(content)})
+            path, start = f"/{begun['id']}", {"offset": 0}
+            waits = _held(monkeypatch, place, name)
+            asking = [
+                asyncio.create_task(ann.json("DELETE", f"/{first['id']}")),
+                asyncio.create_task(ben.json("PATCH", path, params=start, data=content)),
+            ]
+            if name == "keep":
+                asking.reverse()
+            await asyncio.wait_for(waits.reached.wait(), 10)
+            # The other one does what it can meanwhile, which must be nothing.
+            await asyncio.wait(asking, timeout=0.5)
+            waits.go_on.set()
+            assert [status for status, _ in await asyncio.gather(*asking)] == [200, 200]
+            monkeypatch.undo()
+            assert (await ben.ask("GET", path)).status == 200, name
+
+
+@dataclass
+class _Held:
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def _held(monkeypatch: pytest.MonkeyPatch, of: type, name: str) -> _Held:
+    """The next calls of a method do their work and then wait."""
+    held, original = _Held(), getattr(of, name)
+
+    async def waiting(self: Any, *arguments: Any) -> Any:
+        done = await original(self, *arguments)
+        held.reached.set()
+        await held.go_on.wait()
+        return done
+
+    monkeypatch.setattr(of, name, waiting)
+    return held
+
+
+async def test_a_file_goes_with_the_last_message_that_shows_it(tmp_path: Path) -> None:
+    async with clients(keeping(tmp_path, person_bytes=10)) as those:
+        owner, ann = await those.join(name="Owner"), await those.join(name="Ann")
+        mine = Sender(those, ann)
+        file = await mine.upload("a.txt", b"0123456789")
+        first, second = [(await ann.request("chat", text="", file=file["id"]))["message"] for _ in "ab"]
+        await ann.request("chat_delete", message=first["id"])
+        assert (await mine.ask("GET", f"/{file['id']}")).status == 200
+        await owner.request("chat_delete", message=second["id"])
+        deadline = asyncio.get_running_loop().time() + 10
+        while (await mine.ask("GET", f"/{file['id']}")).status == 200:
+            assert asyncio.get_running_loop().time() < deadline
+        await mine.upload("b.txt", b"another 10")
+    assert len(_contents(tmp_path)) == 1
+
+
+async def test_contents_without_a_row_go_at_the_next_start(tmp_path: Path) -> None:
+    """As a server leaves them that is killed between the two."""
+    async with clients(keeping(tmp_path)) as those:
+        file = await Sender(those, await those.join()).upload("a.png", picture())
+    kept = set(_contents(tmp_path))
+    for name in ("ab" * 32, "ab" * 32 + ".jpg"):
+        lost = tmp_path / "files" / "ab" / name
+        lost.parent.mkdir(exist_ok=True)
+        lost.write_bytes(b"x")
+    another = tmp_path / "files" / "ab" / "notes.txt"
+    another.write_bytes(b"not ours")
+    older = tmp_path / "files" / "ab" / ("ac" * 32)
+    older.write_bytes(b"of another database that lay here")
+    os.utime(older, (1, 1))
+    async with clients(keeping(tmp_path)):
+        deadline = asyncio.get_running_loop().time() + 10
+        while lost.exists():
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.01)
+    assert set(_contents(tmp_path)) == {*kept, another, older}, file
+
+
+async def test_an_upload_can_be_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_UPLOADS", 1)
+    async with clients(keeping(tmp_path)) as those:
+        ann, ben = [Sender(those, await those.join(name=name)) for name in ("Ann", "Ben")]
+        for _ in range(3):
+            status, begun = await ann.json("POST", json={"name": "a", "bytes": 3})
+            assert status == 201
+            path = f"/{begun['id']}"
+            await ann.json("PATCH", path, params={"offset": 0}, data=b"x")
+            assert (await ben.json("DELETE", path))[0] == 404
+            assert await ann.json("DELETE", path) == (200, {})
+            assert (await ann.json("DELETE", path))[0] == 404
+            assert (await ann.json("PATCH", path, params={"offset": 1}, data=b"xx"))[0] == 404
+        assert list((tmp_path / "uploads").iterdir()) == []
+
+
+async def test_an_upload_that_is_whole_by_now_is_deleted_as_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with clients(keeping(tmp_path)) as those:
+        ann = Sender(those, await those.join())
+        _, begun = await ann.json("POST", json={"name": "a", "bytes": 3})
+        held = _held(monkeypatch, Folder, "keep")
+        path = f"/{begun['id']}"
+        whole = asyncio.create_task(ann.json("PATCH", path, params={"offset": 0}, data=b"xxx"))
+        await asyncio.wait_for(held.reached.wait(), 10)
+        giving_up = asyncio.create_task(ann.json("DELETE", path))
+        held.go_on.set()
+        assert (await whole)[0] == 200
+        assert await giving_up == (200, {})
+        assert (await ann.json("GET", path + "/info"))[0] == 404
+    assert _contents(tmp_path) == []
+
+
+async def test_one_picture_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with clients() as those:
+        senders = [Sender(those, await those.join(name=name)) for name in ("Ann", "Ben", "Cat")]
+        decoding, most = 0, 0
+        original = uploads.make_thumbnail
+        together = threading.Barrier(2)
+
+        def counted(source: Path, target: Path) -> tuple[int, int] | None:
+            nonlocal decoding, most
+            decoding += 1
+            most = max(most, decoding)
+            # Whoever can come beside this one does.
+            with contextlib.suppress(threading.BrokenBarrierError):
+                together.wait(0.2)
+            try:
+                return original(source, target)
+            finally:
+                decoding -= 1
+
+        monkeypatch.setattr(uploads, "make_thumbnail", counted)
+        await asyncio.gather(*(each.upload("a.png", picture()) for each in senders))
+        assert most == 1
+
+
+async def test_uploads_that_begin_at_once_share_the_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with clients(keeping(tmp_path, person_bytes=1000)) as those:
+        ann = Sender(those, await those.join())
+        body = {"name": "a", "bytes": 600}
+        begun = await asyncio.gather(*(ann.json("POST", json=body) for _ in range(4)))
+        assert sorted(status for status, _ in begun) == [201, 507, 507, 507]
+        (upload,) = (answer["id"] for status, answer in begun if status == 201)
+        # Whole, but not durable yet: its place is taken all the same.
+        held, commit = _Held(), Writes._commit
+
+        async def waits(self: Writes, batch: list[Any]) -> None:
+            if any(step is files._INSERT for write in batch for step, _ in write.steps):
+                held.reached.set()
+                await held.go_on.wait()
+            await commit(self, batch)
+
+        monkeypatch.setattr(Writes, "_commit", waits)
+        whole = ann.json("PATCH", f"/{upload}", params={"offset": 0}, data=b"x" * 600)
+        finishing = asyncio.create_task(whole)
+        await asyncio.wait_for(held.reached.wait(), 10)
+        meanwhile = await ann.json("POST", json=body)
+        held.go_on.set()
+        assert (await finishing)[0] == 200
+        assert meanwhile[1].get("code") == "quota_exceeded"
+        assert (await ann.json("POST", json=body))[1]["code"] == "quota_exceeded"
 
 
 def _contents(folder: Path) -> list[Path]:

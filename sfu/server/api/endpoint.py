@@ -78,6 +78,14 @@ class Call:
     query: Mapping[str, Any]
     body: Json
 
+    def cursor(self) -> tuple[int, str | None] | None:
+        """Where `before_ms` and `before` say that the page before has ended. Raises `RequestError`."""
+        if "before_ms" in self.query:
+            return self.query["before_ms"], self.query.get("before")
+        if "before" in self.query:
+            raise v.bad("before comes with before_ms")
+        return None
+
     def part(self, name: str) -> str:
         """A part of the path."""
         return self.request.match_info[name]

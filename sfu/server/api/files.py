@@ -30,6 +30,7 @@ class Files:
     """The endpoints below `/api/v1/rooms/{room}/files`."""
 
     def __init__(self, storage: Storage, uploads: Uploads) -> None:
+        self._storage = storage
         self._store, self._contents = storage.store, storage.contents
         self._uploads = uploads
 
@@ -39,10 +40,10 @@ class Files:
             Endpoint(
                 method="GET",
                 path=every,
-                summary="A room's files, newest first; of closed rooms too",
+                summary="A room's files that the caller may see, newest first; of closed rooms too",
                 needs="moderate",
                 do=self._list,
-                query={"before_ms": s.NUMBER, "limit": s.LIMIT},
+                query={"before_ms": s.NUMBER, "before": s.CURSOR, "limit": s.LIMIT},
                 answer=s.answer(files=s.listing(s.FILE)),
                 errors=("storage_failed",),
             ),
@@ -106,7 +107,7 @@ class Files:
             Endpoint(
                 method="DELETE",
                 path=one,
-                summary="Delete a file: one's own, or any for who moderates",
+                summary="Give up one's own upload; delete one's own file, or for who moderates any it sees",
                 needs="room",
                 do=self._delete,
                 answer=s.answer(),
@@ -117,7 +118,11 @@ class Files:
     async def _list(self, call: Call) -> Json:
         async with self._store.reading() as connection:
             found = await files.in_room(
-                connection, call.room, limit=call.query["limit"], before_ms=call.query.get("before_ms")
+                connection,
+                call.room,
+                call.caller.identity,
+                limit=call.query["limit"],
+                before=call.cursor(),
             )
         return {"files": [to_json(each) for each in found]}
 
@@ -158,6 +163,8 @@ class Files:
         return {"file": to_json(await self._find(call))}
 
     async def _delete(self, call: Call) -> Json:
+        if await self._uploads.drop(call.room, call.caller.identity, call.part("file")):
+            return {}
         file = await self._find(call)
         if file.identity != call.caller.identity and not call.caller.grants.may_moderate:
             raise RequestError("not_allowed", "this is another's file")
@@ -166,13 +173,12 @@ class Files:
             self._store.writes.submit(
                 people.recorded(clock.wall_ms(), call.room, call.caller.identity, "file_delete", detail)
             )
-        unused = await self._store.writes.transact(functools.partial(files.delete, file=file))
-        await self._contents.remove(unused)
+        await self._storage.remove(functools.partial(files.delete, file=file))
         return {}
 
     async def _find(self, call: Call) -> StoredFile:
         async with self._store.reading() as connection:
-            found = await files.one(connection, call.room, call.part("file"))
+            found = await files.one(connection, call.room, call.part("file"), call.caller.identity)
         if found is None:
             raise RequestError("not_found", "no such file")
         return found

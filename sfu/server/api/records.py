@@ -60,7 +60,7 @@ def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
             summary="A room's sessions, newest first: who, when, why they left; of closed rooms too",
             needs="moderate",
             do=partial(_sessions, store),
-            query={"before_ms": s.NUMBER, "limit": LINES},
+            query={"before_ms": s.NUMBER, "before": s.CURSOR, "limit": LINES},
             answer=s.answer(sessions=s.listing(s.SESSION)),
             errors=("storage_failed",),
         ),
@@ -108,9 +108,7 @@ async def _attendance(conference: Conference, call: Call) -> web.Response:
 
 async def _sessions(store: Store, call: Call) -> Json:
     async with store.reading() as connection:
-        rows = await people.attendance(
-            connection, call.room, limit=call.query["limit"], before_ms=call.query.get("before_ms")
-        )
+        rows = await people.attendance(connection, call.room, limit=call.query["limit"], before=call.cursor())
     renamed = {"joined_ms": "joined_at_ms", "left_ms": "left_at_ms"}
     return {"sessions": [{renamed.get(name, name): value for name, value in row.items()} for row in rows]}
 

@@ -9,6 +9,7 @@ from sfu.room.permissions import RIGHTS, ROLES, SOURCES
 from sfu.server.requests import MAX_CHAT_PAGE, MAX_ID, MAX_NAME, MAX_ROOM, MAX_SEARCH
 from sfu.server.tokens import MAX_IDENTITY
 from sfu.server.validation import LARGEST_ID
+from sfu.store.people import ERASED
 from sfu.templates import TEMPLATES
 
 Schema = dict[str, Any]
@@ -60,12 +61,13 @@ NUMBER = integer(0, LARGEST_ID)
 BOOLEAN: Schema = {"type": "boolean"}
 ANYTHING: Schema = {"type": "object"}
 ID = text(MAX_ID, 1)
+CURSOR = {**printable(MAX_ID, 1), "description": "id of the last one that was had, whose time is `before_ms`"}
 ROOM = printable(MAX_ROOM, 1)
 NAME = printable(MAX_NAME)
 ROLE = one_of(ROLES)
 SOURCE = one_of(SOURCES)
 TEMPLATE = one_of(TEMPLATES)
-IDENTITY = printable(MAX_IDENTITY, 1)
+IDENTITY = {**printable(MAX_IDENTITY, 1), "not": {"const": ERASED}}
 LIMIT = integer(1, MAX_CHAT_PAGE, default=MAX_CHAT_PAGE)
 PAGE = integer(1, MAX_PAGE, default=MAX_PAGE)
 SEARCH = text(MAX_SEARCH, 1)

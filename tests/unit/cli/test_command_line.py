@@ -7,8 +7,11 @@ import jwt
 import pytest
 
 from sfu.__main__ import COMMANDS, main, parser
-from sfu.store import people
+from sfu.store import files, people
+from sfu.store.files import StoredFile
 from sfu.store.store import open_store
+
+KEPT = "ab" * 32
 
 
 @pytest.fixture(autouse=True)
@@ -102,12 +105,26 @@ def test_a_person_is_exported_and_erased(tmp_path: Path, capsys: pytest.CaptureF
     async def meet() -> None:
         async with open_store("", tmp_path) as store:
             store.writes.submit(people.joined("PA_1", "r", "ann", "Ann", 1))
+            for number, sha256 in enumerate((KEPT, "ef" * 32)):
+                file = StoredFile(
+                    id=f"FI_{number}", room="r", identity="ann", name="a b.txt", type="text/plain", bytes=5,
+                    sha256=sha256, width=None, height=None, created_ms=1,
+                )  # fmt: skip
+                store.writes.submit(files.added(file))
 
+    content = tmp_path / "files" / KEPT[:2] / KEPT
+    content.parent.mkdir(parents=True)
+    content.write_text("hello")
     asyncio.run(meet())
     assert main(["person", "export", "ann", *folder]) == 0
     exported = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in exported["users"]] == ["Ann"]
     assert [row["room"] for row in exported["sessions"]] == ["r"]
+    saved = tmp_path / "saved"
+    assert main(["person", "export", "ann", "--files", str(saved), *folder]) == os.EX_IOERR
+    assert "FI_1: no such content" in capsys.readouterr().err
+    assert {path.name: path.read_text() for path in saved.iterdir()} == {"FI_0 a b.txt": "hello"}
     assert main(["person", "erase", "ann", *folder]) == 0
+    assert not content.exists()
     assert main(["person", "export", "ann", *folder]) == 0
     assert not any(json.loads(capsys.readouterr().out).values())

@@ -288,6 +288,8 @@ def test_mentions_are_of_people_who_are_there_or_spoke() -> None:
 def test_read_positions_go_forward() -> None:
     world = World()
     ann = world.join("ann")
+    for number in range(1, 10):
+        world.say(ann, str(number))
     assert world.do(commands.ReadChat(ann, 5)) == [effects.ChatReadTo(ROOM, "ann", 5)]
     assert world.do(commands.ReadChat(ann, 4)) == []
     assert world.do(commands.ReadChat(ann, 6)) == [effects.ChatReadTo(ROOM, "ann", 6)]
@@ -323,3 +325,29 @@ def test_a_room_that_has_closed_meanwhile_changes_nothing() -> None:
     world.do(commands.Leave(ann, "left"))
     world.rooms.tick(Instant(60_000_000, 0))
     assert world.store() == []
+
+
+def test_nobody_has_read_what_is_not_there_yet() -> None:
+    world = World()
+    ann = world.join("ann")
+    world.say(ann, "one")
+    (kept,) = world.do(commands.ReadChat(ann, 2**53 - 1))
+    assert isinstance(kept, effects.ChatReadTo)
+    assert kept.message == 1
+    world.say(ann, "two")
+    assert world.do(commands.ReadChat(ann, 2)), "and goes on from there"
+
+
+def test_what_expires_is_given_to_nobody_and_cannot_be_changed() -> None:
+    world = World()
+    ann = world.join("ann")
+    old = world.say(ann, "old")
+    world.us += 10_000_000
+    world.say(ann, "new")
+    # On its way to the store when the old one goes.
+    world.do(commands.ReactChat(ann, old.id, "👍", True))
+    world.do(commands.Expire(old.sent_at_ms + 1))
+    world.store()
+    assert [message.text for message in world.news("ben").messages] == ["new"]
+    assert refused(world, commands.EditChat(ann, old.id, "x")) == "not_found"
+    assert world.say(ann, "next").id == 4

@@ -12,7 +12,15 @@ from sfu.errors import RequestError
 from sfu.ids import ParticipantId, RoomName
 from sfu.room import acts, board, commands, polls, questions
 from sfu.room.board import Board, Stroke
-from sfu.room.class_events import Drawn, HandsChanged, PollChanged, QuestionChanged, QuestionRemoved
+from sfu.room.class_events import (
+    Drawn,
+    HandsChanged,
+    PollChanged,
+    PollRemoved,
+    QuestionChanged,
+    QuestionRemoved,
+)
+from sfu.room.effects import ClassToStore
 from sfu.room.hands import Hands
 from sfu.room.polls import Polls
 from sfu.room.questions import Questions
@@ -146,3 +154,19 @@ def test_everybody_hears_of_the_new_points_only() -> None:
     assert world.rooms.room(RoomName("r")).board.strokes[0].points == ((1, 1), (2, 2))
     assert refused(world, acts.Erase(ben, "nothing")) == "not_found"
     world.do(acts.Erase(ann, "s"))
+
+
+def test_old_questions_and_polls_expire_and_everybody_hears_it() -> None:
+    world = World()
+    ann, ben = entered(world, "ann", "owner"), entered(world, "ben")
+    world.do(acts.AskQuestion(ben, "old?"))
+    world.do(acts.OpenPoll(ann, "old?", ("a", "b"), False))
+    old_ms = world.rooms.room(RoomName("r")).questions[1].asked_at_ms
+    world.us += 10_000_000
+    world.do(acts.AskQuestion(ben, "new?"))
+    done = world.do(commands.Expire(old_ms + 1))
+    assert [event.question for _, event in told(done, QuestionRemoved)] == [1]
+    assert [event.poll for _, event in told(done, PollRemoved)] == [1]
+    assert not [each for each in done if isinstance(each, ClassToStore)], "the store has done so already"
+    assert refused(world, acts.VotePoll(ann, 1, (0,))) == "not_found"
+    assert world.do(acts.VoteQuestion(ann, 2, True))

@@ -65,6 +65,7 @@ def test_another_room_is_refused() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
+        {"sub": "erased"},
         {"exp": ...},
         {"exp": "soon"},
         {"exp": True},

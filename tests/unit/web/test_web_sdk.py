@@ -591,3 +591,35 @@ async def test_the_lobby_waits_and_is_refused_or_joins(page: Page) -> None:
         ["denied", "lobby", ["join"]],
         ["left", "lobby", ["join", "leave"]],
     ]
+
+
+async def test_an_upload_that_is_aborted_is_given_up(page: Page) -> None:
+    asked = await run(
+        page,
+        "sdk/files.js",
+        """
+        const asked = [];
+        const stop = new AbortController();
+        const fetched = window.fetch;
+        window.fetch = async (url, { method = 'GET', signal }) => {
+          asked.push(`${method} ${url.split('/files')[1]}${signal ? ' with signal' : ''}`);
+          if (method === 'PATCH') stop.abort();
+          if (signal?.aborted) throw new Error('aborted');
+          return new Response(JSON.stringify({ id: 'FI_1', chunk_bytes: 2 }));
+        };
+        try {
+          const files = new m.Files('ws://h/signal', 'r', () => 'me:secret');
+          await files.upload(new Blob(['abc']), { signal: stop.signal });
+        } catch (error) {
+          asked.push(error.code);
+        }
+        window.fetch = fetched;
+        return asked;
+        """,
+    )
+    assert asked == [
+        "POST  with signal",
+        "PATCH /FI_1?offset=0 with signal",
+        "DELETE /FI_1",
+        "cancelled",
+    ]
