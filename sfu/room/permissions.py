@@ -44,9 +44,17 @@ class Grants:
     hidden: bool = False
 
     def may_publish(self, source: Source) -> bool:
-        if self.hidden:
-            return False
+        return not self.hidden and self._covers(source)
+
+    def _covers(self, source: Source) -> bool:
         return self.publish if isinstance(self.publish, bool) else source in self.publish
+
+    def within(self, other: Grants) -> Grants:
+        """What both allow; hidden is who either hides."""
+        shared: dict[str, bool] = {right: getattr(self, right) and getattr(other, right) for right in RIGHTS}
+        shared["hidden"] = self.hidden or other.hidden
+        sources = tuple(source for source in SOURCES if self._covers(source) and other._covers(source))
+        return Grants(publish=sources == SOURCES or sources or False, **shared)
 
     @property
     def may_send_data(self) -> bool:

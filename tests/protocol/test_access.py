@@ -13,38 +13,14 @@ import jwt
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from signalling import Clients, Signal, clients, local_config
+from guarded import SECRET, error, guarded, member, refused, token
+from signalling import clients, local_config
 
 from sfu.config import AuthConfig, ServerConfig
 from sfu.room.permissions import SOURCES, Source
 from sfu.server import tokens
 from sfu.templates import ClassroomTemplate
 from sfu_client import AudioSource, RefusedError, Room, VideoSource
-
-SECRET = "s" * 32
-
-
-def token(identity: str = "ann", **changes: Any) -> str:
-    given: dict[str, Any] = {"identity": identity, "room": "r", "ttl_s": 60, "now_s": int(time.time())}
-    return tokens.mint("k", SECRET, **(given | changes))
-
-
-def guarded(**auth: Any) -> Any:
-    return local_config(auth=AuthConfig(keys=(f"k:{SECRET}",), **auth))
-
-
-def error(message: dict[str, Any]) -> str:
-    assert message["type"] == "error", message
-    return str(message["code"])
-
-
-async def refused(those: Clients, **members: Any) -> str:
-    return error(await (await those.open()).join(**members))
-
-
-async def member(those: Clients, identity: str, **changes: Any) -> Signal:
-    return await those.join(name=identity, token=token(identity, **changes))
-
 
 # --- roles -------------------------------------------------------------------------------------
 

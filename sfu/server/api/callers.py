@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
@@ -27,7 +27,10 @@ NO_RIGHTS = Grants(publish=False, subscribe=False, data=False, chat=False)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """`participant` is None for who calls with a token. `room` is the only one it may see; None: all."""
+    """`participant` is None for who is not in the room. `room` is the only one it may see; None: all.
+
+    `limited` is who is there, but came with a token that allows less than the participant has.
+    """
 
     identity: str = ""
     name: str = ""
@@ -36,6 +39,12 @@ class Caller:
     participant: ParticipantId | None = None
     room: RoomName | None = None
     admin: bool = False
+    limited: bool = False
+
+    @property
+    def actor(self) -> ParticipantId | None:
+        """As whom it acts in the room. None: from outside, with the rights that stand here."""
+        return None if self.limited else self.participant
 
 
 class Callers:
@@ -81,9 +90,9 @@ class Callers:
             return Caller(identity=claims.identity, name=claims.name, role="owner", grants=grants, admin=True)
         if room is not None:
             tokens.for_room(claims, room)
-            if present := self._conference.present(room, claims.identity):
-                return _as_it_is(present, room)
         role, grants = self._conference.claimed(claims)
+        if room is not None and (present := self._conference.present(room, claims.identity)):
+            return _limited(_as_it_is(present, room), role, grants)
         return Caller(
             identity=claims.identity, name=claims.name, role=role, grants=grants, room=RoomName(claims.room)
         )
@@ -119,3 +128,12 @@ def _as_it_is(member: Participant, room: RoomName) -> Caller:
         participant=member.id,
         room=room,
     )
+
+
+def _limited(caller: Caller, role: Role, grants: Grants) -> Caller:
+    """A participant's bearer: what it may now, and no more than its token says."""
+    shared = caller.grants.within(grants)
+    both = caller.role if role == "owner" or caller.role != "owner" else role
+    if (both, shared) == (caller.role, caller.grants.within(caller.grants)):
+        return caller
+    return replace(caller, role=both, grants=shared, limited=True)

@@ -29,3 +29,15 @@ def test_listed_sources_only() -> None:
 def test_source_fits_its_kind(source: Source, audio: bool, video: bool) -> None:
     assert source_fits(source, "audio") is audio
     assert source_fits(source, "video") is video
+
+
+def test_what_two_allow_is_what_each_allows_and_hidden_is_who_either_hides() -> None:
+    full = Grants(moderate=True, record=True, see_hidden=True)
+    assert full.within(full) == full
+    weak = Grants(publish=("screen", "camera"), chat=False, hidden=True)
+    assert (
+        full.within(weak)
+        == weak.within(full)
+        == Grants(publish=("camera", "screen"), chat=False, hidden=True)
+    )
+    assert weak.within(Grants(publish=("microphone",))).publish is False
