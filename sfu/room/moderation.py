@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId
-from sfu.room import acts, effects, views
+from sfu.room import acts, effects, following, views
 from sfu.room.class_events import Broadcasted, LobbyChanged, Spotlight
 from sfu.room.effects import Announce, Effect
 from sfu.room.model import Instant, Participant
@@ -114,6 +114,8 @@ def _enforce(room: Room, target: Participant, role: Role, grants: Grants) -> lis
         done += room.stop_recording(target)
     done.append(effects.Granted(target.id, grants))
     done += room.tell_of(target)
+    if grants.follows and not before.follows:
+        done += following.caught_up(room, target)
     if grants.subscribe and not before.subscribe:
         done += room.subscribe_by_itself(target)
     if grants.see_hidden != before.see_hidden:
@@ -138,7 +140,7 @@ def _mute(room: Room, member: Participant, act: acts.MuteOthers) -> list[Effect]
     for target in targets:
         for publication in list(target.publications.values()):
             if publication.source == act.source:
-                done += room.set_muted(target, publication.id, True, tell=tuple(room.participants))
+                done += room.set_muted(target, publication.id, True, tell=(target.id, *room.watchers(target)))
     return done
 
 

@@ -65,6 +65,11 @@ class Grants:
         return self.chat and not self.hidden
 
     @property
+    def follows(self) -> bool:
+        """Whether what others say and do is for it: who has none of these rights only sends."""
+        return self.subscribe or self.may_chat or self.may_moderate
+
+    @property
     def may_moderate(self) -> bool:
         return self.moderate and not self.hidden
 

@@ -219,6 +219,8 @@ class Conference:
 
         Raises `RequestError` or `ProtocolError`.
         """
+        if isinstance(request, requests.Reading) and not member.grants.follows:
+            raise RequestError("not_allowed", "no right to subscribe or to chat, so none to read")
         match request:
             case requests.Offer():
                 return member.publish.negotiate(request)
@@ -472,7 +474,8 @@ class Conference:
         self._speakers.update(heard)
 
     def _tell_speakers(self, place: Place, message: Json) -> None:
-        there = [member.id for member in self._members.values() if self._place(member) == place]
+        members = self._members.values()
+        there = [member.id for member in members if member.grants.follows and self._place(member) == place]
         self._announce(there, message)
 
     def _place(self, member: Member) -> Place:

@@ -22,6 +22,9 @@ MAX_ADDRESSES = 10_000
 """Addresses whose rate is known; the one that called longest ago is forgotten first."""
 
 
+_INSIDE = frozenset({"inside", "follow", "chat"})
+"""Needs of who is in the room."""
+
 NO_RIGHTS = Grants(publish=False, subscribe=False, data=False, chat=False)
 
 
@@ -69,9 +72,11 @@ class Callers:
             raise RequestError("not_allowed", "for administrators only")
         if needs == "moderate" and not caller.grants.may_moderate:
             raise RequestError("not_allowed", "no right to moderate")
-        if needs == "inside" and caller.participant is None and not caller.grants.may_moderate:
+        if needs in _INSIDE and caller.participant is None and not caller.grants.may_moderate:
             # A token alone may belong to who waits in the lobby or was removed.
             raise RequestError("not_allowed", "only who is in the room sees it, or who moderates")
+        if needs == "follow" and not caller.grants.follows:
+            raise RequestError("not_allowed", "no right to subscribe or to chat, so none to read")
         if needs == "chat" and not caller.grants.may_chat:
             raise RequestError("not_allowed", "no right to chat")
         return caller

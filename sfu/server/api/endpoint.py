@@ -25,10 +25,11 @@ log = logging.getLogger(__name__)
 PREFIX = "/api/v1"
 MAX_BODY_BYTES = 65_536
 
-Need = Literal["nothing", "server", "room", "inside", "chat", "moderate", "admin"]
+Need = Literal["nothing", "server", "room", "inside", "follow", "chat", "moderate", "admin"]
 """`server`: any token, and in development mode nothing. `room`: a token for it, or a participant's secret;
-`chat` and `moderate`: these rights there besides. `inside`: to be in the room at this moment, or to
-moderate it. `admin`: an administrator's token."""
+`moderate`: this right there besides. `inside`: to be in the room at this moment, or to moderate it; `follow`:
+besides with a right to subscribe, chat or moderate, `chat`: with that right. `admin`: an administrator's
+token."""
 
 FORMATS = FormatChecker(formats=())
 FORMATS.checks("printable")(

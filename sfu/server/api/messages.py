@@ -25,7 +25,7 @@ def endpoints(conference: Conference, store: Store, characters: int) -> list[End
             method="GET",
             path=path,
             summary="Messages the caller may read: the newest, those before or after one, or with a text",
-            needs="inside",
+            needs="follow",
             do=partial(_list, store),
             query={"before": s.NUMBER, "after": s.NUMBER, "text": s.SEARCH, "limit": s.LIMIT},
             answer=s.answer(messages=s.listing(s.MESSAGE)),

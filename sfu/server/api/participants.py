@@ -7,6 +7,7 @@ from typing import Any
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId
+from sfu.room import following
 from sfu.server import class_wire, wire
 from sfu.server.api import schemas as s
 from sfu.server.api.acting import act
@@ -107,7 +108,7 @@ def _seen(conference: Conference, call: Call) -> dict[str, Json]:
     room = conference.core.room(call.room)
     grants = call.caller.grants
     return {
-        each.id: wire.participant(each.view())
+        each.id: wire.participant(following.seen(each.view(), grants))
         for each in room.participants.values()
         if grants.see_hidden or not each.grants.hidden or each.id == call.caller.participant
     }
