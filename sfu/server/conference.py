@@ -36,6 +36,7 @@ from sfu.server.measurements import Measurements
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
 from sfu.server.passes import Passes
+from sfu.server.revoking import Revoking
 from sfu.server.speakers import Place, SpeakerLists
 from sfu.server.tokens import Claims
 from sfu.server.wire import Json
@@ -83,6 +84,7 @@ class Conference:
         self._subscriptions: dict[SubscriptionKey, Member] = {}
         self._speakers = SpeakerLists(self._tell_speakers)
         self._waiting: dict[SessionKey, tuple[Channel, Claims | None]] = {}
+        self._revoking = Revoking(self.access.revocations, self._opened_by_tokens)
         self._timer: asyncio.TimerHandle | None = None
         self._session_keys = itertools.count(1)
         self.ask_first: AskFirst = lambda member, request, go_on, refuse: False
@@ -94,6 +96,7 @@ class Conference:
         rng = rng or random.SystemRandom()
         conference = cls(config, rng, store)
         conference.media = await Media.open(config, rng, conference._on_notices)
+        conference._revoking.start()
         return conference
 
     def new_session_key(self) -> SessionKey:
@@ -115,6 +118,7 @@ class Conference:
         self._attendance.close()
         self.data.close()
         self.events.close()
+        self._revoking.close()
         if self._timer is not None:
             self._timer.cancel()
         await self.media.close()
@@ -122,10 +126,14 @@ class Conference:
     # --- sessions ------------------------------------------------------------------------------
 
     async def authorise(self, request: requests.Join, address: str) -> Claims | None:
-        """What the token of who wants to join says, None in development mode. Raises `RequestError`."""
+        """What the token of who wants to join says, None in development mode. Raises `RequestError`.
+
+        Who resumes was let in with it, so it may have expired meanwhile.
+        """
         if not self.access.guarded:
             return None
-        return tokens.for_room(await self.access.claims(request.token, address), request.room)
+        claims = await self.access.claims(request.token, address, may_be_old=request.resume is not None)
+        return tokens.for_room(claims, request.room)
 
     async def join(
         self, channel: Channel, request: requests.Join, claims: Claims | None
@@ -159,6 +167,9 @@ class Conference:
     def _enter(
         self, channel: Channel, request: requests.Join, command: Command, claims: Claims | None
     ) -> tuple[Member | None, Json]:
+        if claims is not None:
+            # Something may have been waited for since it was checked.
+            self.access.check_revoked(claims)
         done = self.core.apply(command, _now())
         welcome = next((effect for effect in done if isinstance(effect, effects.Welcome)), None)
         if welcome is None:
@@ -282,7 +293,24 @@ class Conference:
             raise RequestError("bad_state", "its token has no id and cannot be revoked")
         self.apply(acts.Remove(member.id, target))
         assert found is not None
-        self.access.revocations.add(found.jti)
+        self.revoke(found.jti)
+
+    def revoke(self, jti: str) -> None:
+        """A token opens nothing any more; who is in a room with it, or waits in a lobby, is out."""
+        self._revoking.add(jti)
+
+    def _opened_by_tokens(self) -> list[tuple[str, Callable[[], None]]]:
+        members = [(each.jti, partial(self.leave, each, "removed")) for each in self._members.values()]
+        waiting = [
+            (claims.jti, partial(self._turn_away, channel, RoomName(claims.room)))
+            for channel, claims in self._waiting.values()
+            if claims is not None
+        ]
+        return [*members, *waiting]
+
+    def _turn_away(self, channel: Channel, room: RoomName) -> None:
+        channel.close("denied", "your token was revoked")
+        self.stop_waiting(room, channel.key)
 
     def authenticate(self, room: RoomName, participant: ParticipantId, secret: str) -> Participant | None:
         """The participant of the room that shows its secret; None where either is wrong."""
@@ -341,10 +369,12 @@ class Conference:
 
     def apply(self, command: Command) -> list[Effect]:
         """Apply a command to its room and do what follows. Raises `RequestError`."""
+        by_anybody = command.command if isinstance(command, commands.Operate) else command
+        if isinstance(by_anybody, acts.Admit):
+            self._revoking.enforce()
         done = self.core.apply(command, _now())
         self._execute(done)
         self.events.command(command)
-        by_anybody = command.command if isinstance(command, commands.Operate) else command
         if isinstance(by_anybody, (commands.Disconnect, commands.Leave, acts.Remove)):
             self._arm()
         return done

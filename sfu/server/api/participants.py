@@ -150,7 +150,7 @@ async def _remove(conference: Conference, call: Call) -> Json:
         raise RequestError("bad_state", "its token has no id and cannot be revoked")
     act(conference, call, {"type": "remove", "participant": target})
     if call.query["revoke"]:
-        conference.access.revocations.add(jti)
+        conference.revoke(jti)
     return {}
 
 
