@@ -149,7 +149,10 @@ class LimitsConfig:
     acts_burst: int = option(100, "hands, votes, strokes, reactions and the like of one participant at once")
     api_per_s: float = option(20.0, "HTTP API requests a second from one address, sustained")
     api_burst: int = option(200, "HTTP API requests from one address at once")
-    sessions_per_address: int = option(100, "signalling sessions at once from one address")
+    sessions_per_address: int = option(100, "signalling sessions at once from one address (IPv6: one /64)")
+    connections_per_address: int = option(
+        1000, "connections to the web server at once from one address; all have three quarters of 'ulimit -n'"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -470,7 +473,7 @@ _POSITIVE = (
     "room.max_rooms",
     "room.max_participants", "room.max_publications", "limits.message_bytes", "limits.messages_per_s",
     "limits.message_burst", "limits.data_bytes", "limits.data_bytes_per_s", "limits.chat_characters",
-    "limits.sessions_per_address", "limits.api_per_s", "limits.api_burst",
+    "limits.sessions_per_address", "limits.connections_per_address", "limits.api_per_s", "limits.api_burst",
     "storage.max_waiting", "storage.file_bytes", "storage.room_bytes", "storage.person_bytes",
     "media.keyframe_interval_ms", "media.cache_packets",
     "extensions.timeout_s", "extensions.max_failures",

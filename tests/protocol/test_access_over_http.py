@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import aiohttp
+import pytest
 from guarded import call, guarded, member, token
-from signalling import clients
+from signalling import clients, local_config
+
+from sfu.config import LimitsConfig, ServerConfig
 
 
 async def test_a_tokens_limits_hold_although_its_identity_is_present_with_more_rights() -> None:
@@ -18,3 +22,24 @@ async def test_a_tokens_limits_hold_although_its_identity_is_present_with_more_r
         assert promoted[0] == 403, "only an owner makes owners, and the token is none"
         assert (await call(those, "DELETE", "/rooms/r", moderator))[0] == 403
         assert (await call(those, "DELETE", "/rooms/r", ann))[0] == 200
+
+
+async def test_what_is_counted_for_an_address_is_counted_for_a_whole_64_of_ipv6() -> None:
+    config = local_config(
+        server=ServerConfig(host="127.0.0.1", port=0, https_port=-1, trust_proxy=True),
+        limits=LimitsConfig(sessions_per_address=2, api_burst=2, api_per_s=0.001),
+    )
+
+    def at(address: str) -> dict[str, str]:
+        return {"X-Forwarded-For": address}
+
+    async with clients(config) as those:
+        for number in (1, 2):
+            await those.open(headers=at(f"2001:db8:1:1::{number}"))
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="429"):
+            await those.open(headers=at("2001:db8:1:1::3"))
+        await those.open(headers=at("2001:db8:1:2::1"))
+        url = f"{those.server.http_url}/api/v1/rooms"
+        answers = [await those.http.get(url, headers=at(f"2001:db8:2:2::{number}")) for number in range(3)]
+        assert [each.status for each in answers] == [200, 200, 429]
+        assert (await those.http.get(url, headers=at("2001:db8:2:3::1"))).status == 200

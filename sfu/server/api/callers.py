@@ -11,6 +11,7 @@ from aiohttp import web
 from sfu import clock
 from sfu.config import LimitsConfig
 from sfu.errors import RequestError
+from sfu.hosts import host_key
 from sfu.ids import ParticipantId, RoomName
 from sfu.room.model import Participant
 from sfu.room.permissions import Grants, Role
@@ -18,8 +19,8 @@ from sfu.server import tokens
 from sfu.server.conference import Conference
 from sfu.server.rates import TokenBucket
 
-MAX_ADDRESSES = 10_000
-"""Addresses whose rate is known; the one that called longest ago is forgotten first."""
+MAX_HOSTS = 10_000
+"""Hosts whose rate is known; the one that called longest ago is forgotten first."""
 
 
 _INSIDE = frozenset({"inside", "follow", "chat"})
@@ -64,7 +65,7 @@ class Callers:
 
     async def find(self, request: web.Request, needs: str, room: str | None) -> Caller:
         """Who asks, if it may. Raises `RequestError`: an error of a token, or `not_allowed`."""
-        self._check_rate(self._address(request))
+        self._check_rate(host_key(self._address(request)))
         if needs == "nothing" or (needs == "server" and not self._access.guarded):
             return Caller()
         caller = await self._caller(request, RoomName(room) if room is not None else None)
@@ -111,13 +112,13 @@ class Callers:
             raise RequestError("bad_token", "no such participant here, or another secret")
         return _as_it_is(member, room)
 
-    def _check_rate(self, address: str) -> None:
+    def _check_rate(self, host: str) -> None:
         now_us = clock.now_us()
-        bucket = self._buckets.pop(address, None)
+        bucket = self._buckets.pop(host, None)
         if bucket is None:
             bucket = TokenBucket(self._limits.api_per_s, self._limits.api_burst, now_us)
-        self._buckets[address] = bucket
-        if len(self._buckets) > MAX_ADDRESSES:
+        self._buckets[host] = bucket
+        if len(self._buckets) > MAX_HOSTS:
             self._buckets.popitem(last=False)
         if not bucket.take(1, now_us):
             raise RequestError("rate_limited", "too many requests a second")
