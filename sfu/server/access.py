@@ -32,7 +32,7 @@ class Access:
     async def claims(self, token: str, address: str, *, may_be_old: bool = False) -> Claims:
         """What the token says that a client at `address` brings; `may_be_old` takes one that has expired.
 
-        Raises `RequestError` `locked_out`, `bad_token`, `token_expired` or `token_revoked`.
+        Raises `RequestError` `locked_out`, `bad_token`, `token_expired`, `token_revoked`, `keys_unavailable`.
         """
         self._lockout.check(address, clock.now_us())
         try:
@@ -42,6 +42,11 @@ class Access:
             if error.code == "bad_token":
                 self.failed(address)
             raise
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        if self._key_set is not None:
+            await self._key_set.close()
 
     def check(self, address: str) -> None:
         """Raises `RequestError` `locked_out`."""
@@ -59,7 +64,7 @@ class Access:
         header, _ = tokens.peek(token)
         algorithm, kid = header.get("alg"), header.get("kid")
         if self._key_set is not None and algorithm in tokens.ASYMMETRIC and isinstance(kid, str):
-            key = await self._key_set.key(kid)
+            key = await self._key_set.key(kid, algorithm)
             given = tokens.signed(token, key, tokens.ASYMMETRIC, self._audience, self._issuer)
             claims = tokens.read(given, now_s, may_be_old=may_be_old)
         else:

@@ -121,6 +121,7 @@ class Conference:
         self._revoking.close()
         if self._timer is not None:
             self._timer.cancel()
+        await self.access.close()
         await self.media.close()
 
     # --- sessions ------------------------------------------------------------------------------

@@ -54,6 +54,7 @@ STATUS: Mapping[str, int] = {
     "locked_out": 429,
     "rate_limited": 429,
     "internal": 500,
+    "keys_unavailable": 503,
     "overloaded": 503,
     "storage_failed": 503,
     "quota_exceeded": 507,
