@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 NOTHING_SAID = ChatNews(messages=(), after=None, last=0, more=False)
 
 
+def visible(participant: Participant, grants: Grants, viewer: ParticipantId | None) -> bool:
+    """Whether `viewer`, with these rights, may know of a participant."""
+    return grants.see_hidden or not participant.grants.hidden or participant.id == viewer
+
+
 def seen(view: ParticipantView, grants: Grants) -> ParticipantView:
     """A participant as somebody with these rights sees it: what one may not follow has no publications."""
     return view if grants.follows else replace(view, publications=())

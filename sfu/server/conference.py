@@ -18,7 +18,7 @@ from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationKey, RoomName, SubscriptionKey
 from sfu.media.decisions import LayersWanted, Notice, PublicationSized, Speakers, SubscriptionState
 from sfu.media.plane import PlaneFault
-from sfu.room import acts, commands, effects
+from sfu.room import acts, commands, effects, following
 from sfu.room.class_records import ClassHistory
 from sfu.room.commands import Command
 from sfu.room.effects import Effect
@@ -332,16 +332,16 @@ class Conference:
             )
         self._arm()
 
-    def room_stats(self, room: RoomName) -> list[Json]:
-        """What each participant sends and gets, and why. Raises `RequestError` `not_found`."""
-        people = self.core.room(room).participants
+    def room_stats(self, room: RoomName, grants: Grants, viewer: ParticipantId | None) -> list[Json]:
+        """What each participant that `viewer`, with these rights, may see sends and gets, and why.
+
+        Raises `RequestError` `not_found`.
+        """
+        people = self.core.room(room).participants.values()
         return [
-            {
-                "participant": id,
-                "name": each.name,
-                **stats.of(self._members[id], each, self.media),
-            }
-            for id, each in people.items()
+            {"participant": each.id, "name": each.name, **self._stats_of(self._members[each.id])}
+            for each in people
+            if following.visible(each, grants, viewer)
         ]
 
     def claimed(self, claims: Claims) -> tuple[Role, Grants]:

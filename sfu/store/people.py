@@ -56,11 +56,14 @@ _LEAVE = (
 _RECORD = insert(audit)
 
 
-def joined(session: str, room: str, identity: str, name: str, at_ms: int) -> list[Step]:
+def joined(
+    session: str, room: str, identity: str, name: str, at_ms: int, *, hidden: bool = False
+) -> list[Step]:
     """A participant's session in a room has begun."""
     user = {"of_identity": identity, "new_name": name, "at_ms": at_ms}
     place = {"of_room": room, "at_ms": at_ms}
     row = {"id": session, "room": room, "identity": identity, "name": name, "joined_ms": at_ms}
+    row["hidden"] = hidden
     return [(_SEE_USER, user), (_MEET_USER, user), (_SEE_ROOM, place), (_MEET_ROOM, place), (_JOIN, row)]
 
 
@@ -82,12 +85,22 @@ async def close_dead_sessions(connection: AsyncConnection) -> int:
 
 
 async def attendance(
-    connection: AsyncConnection, room: str, *, limit: int, before_ms: int | None = None
+    connection: AsyncConnection,
+    room: str,
+    *,
+    limit: int,
+    before_ms: int | None = None,
+    hidden: bool = True,
 ) -> list[dict[str, Any]]:
-    """The room's last `limit` sessions, newest first; of those that began before `before_ms` where given."""
+    """The room's last `limit` sessions, newest first; of those that began before `before_ms` where given.
+
+    `hidden` false leaves out those of hidden people.
+    """
     query = select(sessions).where(sessions.c.room == room).order_by(sessions.c.joined_ms.desc()).limit(limit)
     if before_ms is not None:
         query = query.where(sessions.c.joined_ms < before_ms)
+    if not hidden:
+        query = query.where(~sessions.c.hidden)
     return [dict(row._mapping) for row in (await connection.execute(query)).all()]
 
 

@@ -43,3 +43,35 @@ async def test_what_is_counted_for_an_address_is_counted_for_a_whole_64_of_ipv6(
         answers = [await those.http.get(url, headers=at(f"2001:db8:2:2::{number}")) for number in range(3)]
         assert [each.status for each in answers] == [200, 200, 429]
         assert (await those.http.get(url, headers=at("2001:db8:2:3::1"))).status == 200
+
+
+@pytest.mark.parametrize("sees", [True, False])
+async def test_hidden_people_are_seen_over_http_by_those_alone_who_may(sees: bool) -> None:
+    """By a participant, by a token from outside, and in what was written down."""
+    async with clients(guarded()) as those:
+        spy = await member(those, "spy", role="observer", template="classroom")
+        rights = {"role": "participant", "moderate": True, "see_hidden": sees}
+        ann = await member(those, "ann", **rights)
+        await ann.request("chat", text="What was written before this is durable when it is answered.")
+        for who in (ann, token("from outside", **rights)):
+            for path in ("stats", "sessions", "participants"):
+                status, found = await call(those, "GET", f"/rooms/r/{path}", who)
+                assert status == 200
+                assert ann.me in str(found)
+                assert (spy.me in str(found)) is sees, path
+            seen = await call(those, "GET", f"/rooms/r/participants/{spy.me}", who)
+            assert seen[0] == (200 if sees else 404)
+        assert spy.me in str(await call(those, "GET", "/rooms/r/participants", spy)), "oneself one sees"
+        await spy.request("leave")
+        _, written = await call(those, "GET", "/rooms/r/sessions", ann)
+        assert (spy.me in str(written)) is sees
+
+
+async def test_in_development_mode_statistics_do_not_tell_of_hidden_people() -> None:
+    async with clients() as those:
+        ann = await those.join(template="classroom")
+        spy = await those.join(name="Spy", role="observer")
+        async with those.http.get(f"{those.server.http_url}/api/v1/rooms/r/stats") as answer:
+            found = str(await answer.json())
+        assert ann.me in found
+        assert spy.me not in found

@@ -110,7 +110,7 @@ def _seen(conference: Conference, call: Call) -> dict[str, Json]:
     return {
         each.id: wire.participant(following.seen(each.view(), grants))
         for each in room.participants.values()
-        if grants.see_hidden or not each.grants.hidden or each.id == call.caller.participant
+        if following.visible(each, grants, call.caller.participant)
     }
 
 
