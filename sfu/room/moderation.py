@@ -10,7 +10,7 @@ from sfu.room import acts, effects, following, views
 from sfu.room.class_events import Broadcasted, LobbyChanged, Spotlight
 from sfu.room.effects import Announce, Effect
 from sfu.room.model import Instant, Participant
-from sfu.room.permissions import GrantChanges, Grants, Role
+from sfu.room.permissions import Grants, Role
 from sfu.room.room import Room
 
 
@@ -70,10 +70,9 @@ def _set_role(room: Room, member: Participant, act: acts.SetRole) -> list[Effect
     target = _subordinate(room, member, act.target)
     if act.role == "owner" and member.role != "owner":
         raise RequestError("not_allowed", "only an owner makes owners")
-    grants = GrantChanges(join=target.grants.join, hidden=target.grants.hidden).applied(
-        room.template.roles[act.role]
-    )
+    grants = room.changed.of_role(act.role, target.grants)
     _check_within(member, target.grants, grants)
+    room.changed.set_role(target.identity, act.role)
     return _enforce(room, target, act.role, grants)
 
 
@@ -83,6 +82,7 @@ def _set_grants(room: Room, member: Participant, act: acts.SetGrants) -> list[Ef
     target = _subordinate(room, member, act.target)
     grants = act.changes.applied(target.grants)
     _check_within(member, target.grants, grants)
+    room.changed.set_grants(target.identity, act.changes)
     return _enforce(room, target, target.role, grants)
 
 

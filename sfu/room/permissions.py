@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sfu.rtp.parameters import Kind
 
@@ -89,8 +89,15 @@ class GrantChanges:
     hidden: bool | None = None
 
     def applied(self, grants: Grants) -> Grants:
+        return replace(grants, **self._given())
+
+    def then(self, later: GrantChanges) -> GrantChanges:
+        """Both, one after the other."""
+        return replace(self, **later._given())
+
+    def _given(self) -> dict[str, Any]:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
-        return replace(grants, **{name: value for name, value in given.items() if value is not None})
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def parse_changes(given: Mapping[str, object]) -> GrantChanges:

@@ -12,6 +12,7 @@ from sfu.room import commands, effects, following, views
 from sfu.room.attendance import Attendance, Visit
 from sfu.room.board import Board
 from sfu.room.breakout import Breakouts
+from sfu.room.changed_rights import ChangedRights
 from sfu.room.chat import Chat
 from sfu.room.class_events import (
     HandsChanged,
@@ -75,6 +76,7 @@ class Room:
         self.attendance = Attendance()
         self.telemetry = Telemetry()
         self.recording: dict[ParticipantId, None] = {}
+        self.changed = ChangedRights(template.roles)
         self.owners: dict[str, bool] = {}
         """Who has owned the room, and whether it still does: by identity."""
         self._limits = limits
@@ -147,7 +149,7 @@ class Room:
         role: Role = command.role or self.template.entry
         if command.role is None and not command.guarded and self._owns(command):
             role = "owner"
-        return role, command.grants.applied(self.template.roles[role])
+        return self.changed.applied(command.identity, role, command.grants.applied(self.template.roles[role]))
 
     def _owns(self, command: commands.Join) -> bool:
         """Without tokens: who makes the room owns it, and again whenever it comes back; nobody else does.

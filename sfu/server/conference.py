@@ -345,10 +345,18 @@ class Conference:
         ]
 
     def claimed(self, claims: Claims) -> tuple[Role, Grants]:
-        """The role and the rights that a token gives in its room as it is, or as it would be opened."""
-        template = self.core.template(RoomName(claims.room), claims.template)
+        """The role and the rights that a token gives in its room as it is, or as it would be opened.
+
+        What moderators took there is gone; what they gave belongs to who is there, not to every token.
+        """
+        name = RoomName(claims.room)
+        template = self.core.template(name, claims.template)
         role = claims.role or template.entry
-        return role, claims.grants.applied(template.roles[role])
+        grants = claims.grants.applied(template.roles[role])
+        if (room := self.core.open_room(name)) is None:
+            return role, grants
+        now, left = room.changed.applied(claims.identity, role, grants)
+        return (now if role == "owner" else role), grants.within(left)
 
     def token_id(self, participant: ParticipantId) -> str:
         """The id of the token it came with, empty without."""

@@ -75,3 +75,26 @@ async def test_in_development_mode_statistics_do_not_tell_of_hidden_people() -> 
             found = str(await answer.json())
         assert ann.me in found
         assert spy.me not in found
+
+
+async def test_what_a_moderator_took_is_gone_for_who_leaves_and_joins_again() -> None:
+    async with clients(guarded()) as those:
+        ann, ben = await member(those, "ann", role="owner"), await member(those, "ben", role="presenter")
+        await ann.request("set_grants", participant=ben.me, grants={"publish": False, "chat": False})
+        await ann.request("set_grants", participant=ben.me, grants={"publish": ["screen"]})
+        await ben.request("leave")
+        absent = token("ben", role="presenter", moderate=True)
+        assert (await call(those, "POST", "/rooms/r/files", absent, {"name": "a", "bytes": 1}))[0] == 403
+        ben = await member(those, "ben", role="presenter")
+        grants = ben.joined["participant"]["grants"]
+        assert (grants["publish"], grants["chat"], grants["data"]) == (["screen"], False, True)
+        await ann.request("set_role", participant=ben.me, role="observer")
+        again = await member(those, "ben", role="presenter")
+        me = again.joined["participant"]
+        assert (me["role"], me["grants"]["publish"], me["grants"]["data"]) == ("observer", False, False)
+        await ann.request("set_role", participant=again.me, role="owner")
+        weak = token("ben", role="observer", join=False)
+        await again.request("leave")
+        assert (await call(those, "PATCH", "/rooms/r", weak, {"locked": True}))[0] == 403
+        back = await member(those, "ben", role="presenter")
+        assert back.joined["participant"]["role"] == "owner", "what was given is there again as well"

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sfu.room.permissions import SOURCES, Grants, Source, source_fits
+from sfu.room import changed_rights
+from sfu.room.permissions import MEETING, SOURCES, GrantChanges, Grants, Source, source_fits
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -41,3 +42,12 @@ def test_what_two_allow_is_what_each_allows_and_hidden_is_who_either_hides() -> 
         == Grants(publish=("camera", "screen"), chat=False, hidden=True)
     )
     assert weak.within(Grants(publish=("microphone",))).publish is False
+
+
+def test_of_whom_rights_were_changed_only_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changed_rights, "MAX_CHANGED", 2)
+    made = changed_rights.ChangedRights(MEETING.roles)
+    for identity in ("ann", "ben", "ann", "cid"):
+        made.set_grants(identity, GrantChanges(chat=False))
+    left = [made.applied(identity, "participant", Grants())[1].chat for identity in ("ann", "ben", "cid")]
+    assert left == [False, True, False]
