@@ -116,7 +116,7 @@ class RoomConfig:
     """Rooms and their limits."""
 
     grace_s: float = option(20.0, "seconds a participant stays after its WebSocket dropped, media running on")
-    empty_s: float = option(30.0, "seconds an empty room is kept")
+    empty_s: float = option(30.0, "seconds an empty room is kept; fewer where another needs its place")
     max_rooms: int = option(1000, "rooms at the same time")
     max_participants: int = option(250, "participants in one room")
     max_publications: int = option(8, "publications of one participant")

@@ -64,6 +64,8 @@ class Room:
         self.template = template
         self.participants: dict[ParticipantId, Participant] = {}
         self.empty_since_us: int | None = now.us
+        self.kept = False
+        """Whether somebody wants it open although nobody is here."""
         self.locked = False
         self.spotlight: Spotlight | None = None
         self.lobby = Lobby(on=template.lobby)
@@ -254,6 +256,11 @@ class Room:
             if participant.expires_us is not None and participant.expires_us <= now.us:
                 done += self.leave(participant, "timeout", now)
         return done
+
+    @property
+    def unneeded_since_us(self) -> int | None:
+        """Since when nobody is here, nobody waits and nobody wants it kept; None while somebody does."""
+        return None if self.kept or len(self.lobby) else self.empty_since_us
 
     def deadline_us(self) -> int | None:
         """When `expire`, or the room's own end, is due; None: nothing is waited for."""
