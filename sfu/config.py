@@ -40,7 +40,9 @@ class ServerConfig:
     tls_key: str = option("", "path of the PEM private key that belongs to tls_cert")
     data_dir: str = option("", "folder for what the server keeps; empty means ~/.local/share/pysfu")
     allowed_origins: tuple[str, ...] = option(
-        (), "origins, besides the server's own, whose pages may open the WebSocket; '*' allows all"
+        (),
+        "origins, besides the server's own, whose pages may open the WebSocket; '*' allows all. Over plain "
+        "HTTP and without auth.keys a domain name is the server's own only if it stands here (DNS rebinding)",
     )
     trust_proxy: bool = option(
         False, "believe X-Forwarded-For and X-Forwarded-Proto (only behind your own proxy)"
@@ -94,7 +96,8 @@ class AuthConfig:
 
     keys: tuple[str, ...] = option(
         (),
-        "API keys as 'key:secret'; with none, and no jwks_url, anybody may join (development mode)",
+        "API keys as 'key:secret', secrets of at least 32 bytes; with none, and no jwks_url, anybody may "
+        "join (development mode)",
         secret=True,
     )
     jwks_url: str = option(
@@ -254,6 +257,8 @@ class Config:
 
 
 ENV_PREFIX = "SFU_"
+MIN_SECRET_BYTES = 32
+"""Of what signs tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,6 +445,9 @@ def _out_of_range(config: Config) -> Iterator[str]:
 
 
 def _auth_faults(auth: AuthConfig) -> Iterator[str]:
+    # HS256 is as strong as its key: a shorter one can be found by trying. Spec: RFC 7518 section 3.2.
+    if any(len(key.partition(":")[2].encode()) < MIN_SECRET_BYTES for key in auth.keys if ":" in key):
+        yield f"auth.keys: a secret has at least {MIN_SECRET_BYTES} bytes (openssl rand -hex 32 makes one)"
     url = urlsplit(auth.jwks_url)
     here = url.scheme == "http" and url.hostname in {"127.0.0.1", "::1", "localhost"}
     if auth.jwks_url and not (here or (url.scheme == "https" and url.hostname)):

@@ -120,8 +120,9 @@ class Server:
     # --- listening -----------------------------------------------------------------------------
 
     async def _listen(self, ssl_context: ssl.SSLContext | None) -> None:
+        guarded = self._conference.access.guarded
         app = web.Application(
-            middlewares=[notice_requests, json_errors, cors.middleware(self._config.server)]
+            middlewares=[notice_requests, json_errors, cors.middleware(self._config.server, guarded=guarded)]
         )
         app.router.add_get("/signal", self._signal)
         app.router.add_get("/healthz", self._health)
@@ -156,7 +157,7 @@ class Server:
     async def _signal(self, request: web.Request) -> web.StreamResponse:
         if self._stopping:
             raise web.HTTPServiceUnavailable
-        if not cors.origin_allowed(self._config.server, request):
+        if not cors.origin_allowed(self._config.server, request, guarded=self._conference.access.guarded):
             raise web.HTTPForbidden(text="this page may not connect: see server.allowed_origins")
         limits = self._config.limits
         address = self._address(request)

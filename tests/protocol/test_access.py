@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import jwt
 import pytest
 from aiohttp import web
@@ -248,6 +249,33 @@ async def test_only_allowed_origins_read_the_api() -> None:
         assert (read.status, read.headers["Access-Control-Allow-Origin"]) == (200, "https://app")
         foreign = await those.http.get(url, headers={"Origin": "https://evil"})
         assert "Access-Control-Allow-Origin" not in foreign.headers
+
+
+@pytest.mark.parametrize(
+    ("name", "needs_tokens", "accepted"),
+    [
+        ("evil.example", False, False),
+        ("evil.example", True, True),
+        ("127.0.0.1", False, True),
+        ("[::1]", False, True),
+        ("localhost", False, True),
+        ("classroom.local", False, True),
+        ("sfu", False, True),
+        ("[", False, False),
+    ],
+)
+async def test_without_tokens_a_strangers_name_for_the_server_is_not_its_own(
+    name: str, needs_tokens: bool, accepted: bool
+) -> None:
+    """DNS rebinding: a page of evil.example has its name point here, and finds itself at home."""
+    async with clients(guarded() if needs_tokens else local_config()) as those:
+        host = f"{name}:{those.server.http_url.rpartition(':')[2]}"
+        headers = {"Host": host, "Origin": f"http://{host}"}
+        if accepted:
+            await those.open(headers=headers)
+        else:
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+                await those.open(headers=headers)
 
 
 # --- change at run time ------------------------------------------------------------------------
