@@ -15,9 +15,7 @@ import sfu
 from sfu import clock
 from sfu.config import Config
 from sfu.errors import RequestError
-from sfu.ids import ParticipantId, PublicationKey, RoomName, SubscriptionKey
-from sfu.media.decisions import LayersWanted, Notice, PublicationSized, Speakers, SubscriptionState
-from sfu.media.plane import PlaneFault
+from sfu.ids import ParticipantId, RoomName, SubscriptionKey
 from sfu.room import acts, commands, effects, following
 from sfu.room.class_records import ClassHistory
 from sfu.room.commands import Command
@@ -35,9 +33,9 @@ from sfu.server.lasting import Lasting
 from sfu.server.measurements import Measurements
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
+from sfu.server.notices import Notices
 from sfu.server.passes import Passes
 from sfu.server.revoking import Revoking
-from sfu.server.speakers import Place, SpeakerLists
 from sfu.server.tokens import Claims
 from sfu.server.wire import Json
 from sfu.store.store import Store
@@ -82,7 +80,7 @@ class Conference:
         self._members: dict[ParticipantId, Member] = {}
         self.data = DataRelay(config.limits, self.core, self._members)
         self._subscriptions: dict[SubscriptionKey, Member] = {}
-        self._speakers = SpeakerLists(self._tell_speakers)
+        self.notices = Notices(self.core, self._members, self._subscriptions, self)
         self._waiting: dict[SessionKey, tuple[Channel, Claims | None]] = {}
         self._revoking = Revoking(self.access.revocations, self._opened_by_tokens)
         self._timer: asyncio.TimerHandle | None = None
@@ -95,7 +93,8 @@ class Conference:
         """Bind the media port. Raises `OSError` where it is taken."""
         rng = rng or random.SystemRandom()
         conference = cls(config, rng, store)
-        conference.media = await Media.open(config, rng, conference._on_notices)
+        conference.media = await Media.open(config, rng, conference.notices.take)
+        conference.notices.media = conference.media
         conference._revoking.start()
         return conference
 
@@ -407,7 +406,7 @@ class Conference:
             self.events.effect(effect)
             match effect:
                 case effects.Announce():
-                    self._announce(effect.to, wire.event(effect.event))
+                    self.announce(effect.to, wire.event(effect.event))
                 case effects.PublicationMuted():
                     self._mute(effect)
                 case effects.PublicationClosed():
@@ -445,7 +444,8 @@ class Conference:
                     # Done by who applied the command: `join`, the publish leg, the chat.
                     pass
 
-    def _announce(self, to: Iterable[ParticipantId], message: Json) -> None:
+    def announce(self, to: Iterable[ParticipantId], message: Json) -> None:
+        """Tell participants; those without a session just now are passed over."""
         frame = wire.encode(message)
         for participant in to:
             member = self._members.get(participant)
@@ -479,47 +479,6 @@ class Conference:
         self._attendance.left(effect.participant, effect.reason)
         log.info("left: %s", effect.reason, extra=member.context())
         member.close(_CLOSED_CODE[effect.reason], effect.reason)
-
-    # --- policy's notices ----------------------------------------------------------------------
-
-    def _on_notices(self, notices: list[Notice]) -> None:
-        for notice in notices:
-            match notice:
-                case PublicationSized():
-                    if published := self.media.publication_of(notice.publication):
-                        self.apply(commands.Describe(published.id, notice.width, notice.height))
-                case SubscriptionState():
-                    if member := self._subscriptions.get(notice.subscription):
-                        reason = notice.reason if notice.paused else ""
-                        member.subscribe.set_paused(notice.subscription, reason)
-                case LayersWanted():
-                    published = self.media.publication_of(notice.publication)
-                    if published and (publisher := self._members.get(published.participant)):
-                        publisher.publish.want_layers(published.id, notice.rids)
-                case Speakers():
-                    self._speaking(notice.speakers)
-                case PlaneFault():
-                    failed = self.media.fail_room(notice.room)
-                    for member in [each for each in self._members.values() if each.room == failed]:
-                        self.fail(member, "internal", "an error of the server")
-
-    def _speaking(self, speakers: Iterable[tuple[PublicationKey, float]]) -> None:
-        heard = []
-        for key, level in speakers:
-            published = self.media.publication_of(key)
-            member = self._members.get(published.participant) if published else None
-            if member is not None:
-                heard.append((self._place(member), member.id, level))
-        self._speakers.update(heard)
-
-    def _tell_speakers(self, place: Place, message: Json) -> None:
-        members = self._members.values()
-        there = [member.id for member in members if member.grants.follows and self._place(member) == place]
-        self._announce(there, message)
-
-    def _place(self, member: Member) -> Place:
-        participant = self.core.participant(member.id)
-        return member.room, participant.breakout if participant else None
 
     # --- shared --------------------------------------------------------------------------------
 
