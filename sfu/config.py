@@ -40,7 +40,9 @@ class ServerConfig:
     tls_key: str = option("", "path of the PEM private key that belongs to tls_cert")
     data_dir: str = option("", "folder for what the server keeps; empty means ~/.local/share/pysfu")
     allowed_origins: tuple[str, ...] = option(
-        (), "origins, besides the server's own, whose pages may open the WebSocket; '*' allows all"
+        (),
+        "origins, besides the server's own, whose pages may open the WebSocket; '*' allows all. Over plain "
+        "HTTP and without auth.keys a domain name is the server's own only if it stands here (DNS rebinding)",
     )
     trust_proxy: bool = option(
         False, "believe X-Forwarded-For and X-Forwarded-Proto (only behind your own proxy)"
@@ -98,7 +100,8 @@ class AuthConfig:
 
     keys: tuple[str, ...] = option(
         (),
-        "API keys as 'key:secret'; with none, and no jwks_url, anybody may join (development mode)",
+        "API keys as 'key:secret', secrets of at least 32 bytes; with none, and no jwks_url, anybody may "
+        "join (development mode)",
         secret=True,
     )
     jwks_url: str = option(
@@ -120,7 +123,7 @@ class RoomConfig:
     """Rooms and their limits."""
 
     grace_s: float = option(20.0, "seconds a participant stays after its WebSocket dropped, media running on")
-    empty_s: float = option(30.0, "seconds an empty room is kept")
+    empty_s: float = option(30.0, "seconds an empty room is kept; fewer where another needs its place")
     max_rooms: int = option(1000, "rooms at the same time")
     max_participants: int = option(250, "participants in one room")
     max_publications: int = option(8, "publications of one participant")
@@ -153,7 +156,10 @@ class LimitsConfig:
     acts_burst: int = option(100, "hands, votes, strokes, reactions and the like of one participant at once")
     api_per_s: float = option(20.0, "HTTP API requests a second from one address, sustained")
     api_burst: int = option(200, "HTTP API requests from one address at once")
-    sessions_per_address: int = option(100, "signalling sessions at once from one address")
+    sessions_per_address: int = option(100, "signalling sessions at once from one address (IPv6: one /64)")
+    connections_per_address: int = option(
+        1000, "connections to the web server at once from one address; all have three quarters of 'ulimit -n'"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +264,8 @@ class Config:
 
 
 ENV_PREFIX = "SFU_"
+MIN_SECRET_BYTES = 32
+"""Of what signs tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,6 +452,9 @@ def _out_of_range(config: Config) -> Iterator[str]:
 
 
 def _auth_faults(auth: AuthConfig) -> Iterator[str]:
+    # HS256 is as strong as its key: a shorter one can be found by trying. Spec: RFC 7518 section 3.2.
+    if any(len(key.partition(":")[2].encode()) < MIN_SECRET_BYTES for key in auth.keys if ":" in key):
+        yield f"auth.keys: a secret has at least {MIN_SECRET_BYTES} bytes (openssl rand -hex 32 makes one)"
     url = urlsplit(auth.jwks_url)
     here = url.scheme == "http" and url.hostname in {"127.0.0.1", "::1", "localhost"}
     if auth.jwks_url and not (here or (url.scheme == "https" and url.hostname)):
@@ -477,7 +488,7 @@ _POSITIVE = (
     "room.max_rooms",
     "room.max_participants", "room.max_publications", "limits.message_bytes", "limits.messages_per_s",
     "limits.message_burst", "limits.data_bytes", "limits.data_bytes_per_s", "limits.chat_characters",
-    "limits.sessions_per_address", "limits.api_per_s", "limits.api_burst",
+    "limits.sessions_per_address", "limits.connections_per_address", "limits.api_per_s", "limits.api_burst",
     "storage.max_waiting", "storage.file_bytes", "storage.room_bytes", "storage.person_bytes",
     "media.keyframe_interval_ms", "media.cache_packets",
     "extensions.timeout_s", "extensions.max_failures", "extensions.frame_pixels",

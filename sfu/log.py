@@ -12,6 +12,7 @@ import sys
 
 from sfu.config import LogConfig
 
+EVERY_S = 60.0
 CONTEXT = ("room", "participant", "transport")
 
 _addresses_in_full = False
@@ -50,6 +51,21 @@ def _not_a_peers(record: logging.LogRecord) -> bool:
     return not bad and not issubclass(kind, ConnectionError)
 
 
+class _NowAndThen:
+    """Lets a record pass that says that no descriptor is left once a minute: strangers cause it."""
+
+    def __init__(self) -> None:
+        self._passed_s = -EVERY_S
+
+    def __call__(self, record: logging.LogRecord) -> bool:
+        if record.name != "asyncio" or "out of system resource" not in record.getMessage():
+            return True
+        if record.created - self._passed_s < EVERY_S:
+            return False
+        self._passed_s = record.created
+        return True
+
+
 def configure(config: LogConfig) -> None:
     """Send the `sfu` loggers to standard error as `config` says. Libraries speak from WARNING up."""
     global _addresses_in_full
@@ -60,6 +76,7 @@ def configure(config: LogConfig) -> None:
     )
     root = logging.getLogger()
     handler.addFilter(_not_a_peers)
+    handler.addFilter(_NowAndThen())
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     for name in ("sfu", "sfu_client"):

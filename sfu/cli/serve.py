@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from sfu import log
 from sfu.cli import banner, options
 from sfu.config import Config
-from sfu.server import storage, tls
+from sfu.server import descriptors, storage, tls
 from sfu.server.app import Server
 
 NAME = "serve"
@@ -36,6 +36,7 @@ async def run_server(settings: Config, *, room: str, beside: WhileRunning | None
     or another server takes the database.
     """
     log.configure(settings.log)
+    descriptors.raise_limit()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -198,7 +198,7 @@ class Chat:
             return []
         by.chat_read = reached
         done: list[Effect] = [effects.ChatReadTo(self._room, by.identity, reached)]
-        others = tuple(each for each in self._participants if each != by.id)
+        others = self._readers(by)
         if others and self._tells_seen() and not by.grants.hidden:
             done.append(Announce(others, effects.ChatSeen(by.identity, reached)))
         return done
@@ -213,6 +213,11 @@ class Chat:
             if each is not by and each.chat_read and not each.grants.hidden
         }
 
+    def _readers(self, by: Participant) -> tuple[ParticipantId, ...]:
+        """Everybody else who hears of the chat."""
+        others = self._participants.values()
+        return tuple(each.id for each in others if each is not by and each.grants.follows)
+
     def _tells_seen(self) -> bool:
         return len(self._participants) <= SEEN_BY_PEOPLE
 
@@ -223,8 +228,9 @@ class Chat:
         if now.us < by.typing_told_us + TYPING_EVERY_US:
             return []
         by.typing_told_us = now.us
-        others = tuple(each for each in self._participants if each != by.id)
-        told = others if to is None else (to.id,)
+        told = tuple(each for each in self._readers(by) if to is None or each == to.id)
+        if not told:
+            return []
         return [Announce(told, effects.ChatTyping(by.id, None if to is None else to.id))]
 
     def stored(self, command: commands.ChatStored) -> list[Effect]:
@@ -234,7 +240,7 @@ class Chat:
         told = tuple(
             each.id
             for each in self._participants.values()
-            if each.id != command.by and may_read(each.identity, message)
+            if each.id != command.by and each.grants.follows and may_read(each.identity, message)
         )
         event = effects.ChatSent(message) if command.change == "added" else effects.ChatUpdated(message)
         return [Announce(told, event)] if told else []

@@ -60,6 +60,7 @@ def act(room: Room, member: Participant, wanted: acts.Act, now: Instant) -> list
         case acts.OpenPoll() | acts.VotePoll() | acts.ClosePoll() | acts.RemovePoll():
             return _polls(room, member, wanted, now)
         case acts.React():
+            _need_chat(member, "react")
             if wanted.reaction not in REACTIONS:
                 raise RequestError("bad_request", "no such reaction")
             return room.tell(Reacted(member.id, wanted.reaction))
@@ -69,6 +70,12 @@ def act(room: Room, member: Participant, wanted: acts.Act, now: Instant) -> list
             return set_recording(room, member, wanted)
         case _:
             raise AssertionError(wanted)
+
+
+def _need_chat(member: Participant, to: str) -> None:
+    """Who may say nothing answers nothing: neither devices nor who only watches."""
+    if not member.grants.may_chat:
+        raise RequestError("not_allowed", f"no right to chat, so none to {to}")
 
 
 def _need_moderate(member: Participant) -> None:
@@ -86,6 +93,7 @@ def _hands(
     kept: list[Effect] = []
     match wanted:
         case acts.RaiseHand(raised=True):
+            _need_chat(member, "raise a hand")
             changed = room.hands.raise_(member.id, now.wall_ms)
         case acts.RaiseHand():
             changed = room.hands.lower(member.id)
@@ -111,8 +119,7 @@ def _questions(
 ) -> list[Effect]:
     match wanted:
         case acts.AskQuestion():
-            if not member.grants.may_chat:
-                raise RequestError("not_allowed", "no right to chat, so none to ask")
+            _need_chat(member, "ask")
             question, removed = room.questions.ask(
                 member.id, member.identity, member.name, wanted.text, now.wall_ms
             )
@@ -120,6 +127,7 @@ def _questions(
             if removed is not None:
                 kept = [*_drop_question(room, removed), *kept]
         case acts.VoteQuestion():
+            _need_chat(member, "vote")
             question = room.questions.vote(wanted.question, member.identity, voted=wanted.voted)
             kept = _keep(room, QuestionVoted(question.id, member.identity, wanted.voted))
         case acts.AnswerQuestion():
@@ -160,6 +168,7 @@ def _polls(
             if removed is not None:
                 kept = [*_drop_poll(room, removed), *kept]
         case acts.VotePoll():
+            _need_chat(member, "vote")
             poll = room.polls[wanted.poll]
             choices = poll.vote(member.identity, wanted.choices)
             kept = _keep(room, BallotCast(poll.id, member.identity, choices))
@@ -182,7 +191,9 @@ def _drop_poll(room: Room, poll: int) -> list[Effect]:
 def _tell_poll(room: Room, poll: Poll) -> list[Effect]:
     """Only who moderates hears who has not answered."""
     moderators = room.moderators()
-    others = tuple(each for each in room.participants if each not in moderators)
+    others = tuple(
+        each.id for each in room.participants.values() if each.grants.follows and each.id not in moderators
+    )
     told: list[Effect] = []
     if others:
         told.append(Announce(others, PollChanged(poll.view())))
@@ -204,10 +215,10 @@ def _draw(room: Room, member: Participant, wanted: acts.Draw | acts.Erase | acts
                 points=wanted.points,
             )
             whole = room.board.draw(stroke)
-            return [*_keep(room, StrokeKept(whole)), *room.tell(Drawn(member.id, stroke))]
+            return [*_keep(room, StrokeKept(whole)), *room.tell(Drawn(member.id, stroke), member.id)]
         case acts.Erase():
             room.board.erase(wanted.stroke, None if member.grants.may_moderate else member.identity)
-            return [*_keep(room, StrokeDropped(wanted.stroke)), *room.tell(Erased(wanted.stroke))]
+            return [*_keep(room, StrokeDropped(wanted.stroke)), *room.tell(Erased(wanted.stroke), member.id)]
         case acts.ClearBoard():
             _need_moderate(member)
             room.board.clear()

@@ -6,6 +6,7 @@ from sfu.errors import RequestError
 from sfu.room import acts
 from sfu.room.class_events import AlarmChanged, SamplesTaken, SeriesDeclared
 from sfu.room.effects import Announce, Effect, Event, SamplesToStore
+from sfu.room.following import watches
 from sfu.room.model import Instant, Participant
 from sfu.room.room import Room
 
@@ -24,16 +25,16 @@ def measure(room: Room, member: Participant, act: acts.TelemetryAct, now: Instan
             units = {each.series: room.telemetry.series(member.id, each.series).unit for each in act.samples}
             done.append(SamplesToStore(room.name, member.identity, act.samples, units))
             for alarm in alarms:
-                done += room.tell(AlarmChanged(alarm, None))
+                done += room.tell(AlarmChanged(alarm, None), member.id)
             return done
         case acts.SetThresholds():
             _may_decide(member)
             series = room.telemetry.set_thresholds(act.target, act.series, act.low, act.high)
-            return room.tell(SeriesDeclared(act.target, (series,)))
+            return room.tell(SeriesDeclared(act.target, (series,)), act.target)
         case acts.AcknowledgeAlarm():
             _may_decide(member)
             alarm = room.telemetry.acknowledge(act.target, act.series, now.wall_ms)
-            return room.tell(AlarmChanged(alarm, member.id))
+            return room.tell(AlarmChanged(alarm, member.id), act.target)
 
 
 def _may_send(member: Participant) -> None:
@@ -47,11 +48,8 @@ def _may_decide(member: Participant) -> None:
 
 
 def _tell(room: Room, member: Participant, event: Event) -> list[Effect]:
-    """Those who watch: in the same breakout room, or moderating. A device that only sends gets none of it."""
+    """Those who watch it."""
     told = tuple(
-        each.id
-        for each in room.participants.values()
-        if each is not member
-        and (each.grants.may_moderate or (each.grants.subscribe and room.together(each.id, member.id)))
+        each.id for each in room.participants.values() if each is not member and watches(each, member)
     )
     return [Announce(told, event)] if told else []

@@ -6,11 +6,11 @@ from dataclasses import fields
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId
-from sfu.room import acts, effects, views
+from sfu.room import acts, effects, following, views
 from sfu.room.class_events import Broadcasted, LobbyChanged, Spotlight
 from sfu.room.effects import Announce, Effect
 from sfu.room.model import Instant, Participant
-from sfu.room.permissions import GrantChanges, Grants, Role
+from sfu.room.permissions import Grants, Role
 from sfu.room.room import Room
 
 
@@ -70,11 +70,9 @@ def _set_role(room: Room, member: Participant, act: acts.SetRole) -> list[Effect
     target = _subordinate(room, member, act.target)
     if act.role == "owner" and member.role != "owner":
         raise RequestError("not_allowed", "only an owner makes owners")
-    given = GrantChanges(join=target.grants.join, hidden=target.grants.hidden).applied(
-        room.template.roles[act.role]
-    )
-    grants = room.silence.applied(target.id, act.role, given)
+    grants = room.silence.applied(target.id, act.role, room.changed.of_role(act.role, target.grants))
     _check_within(member, target.grants, grants)
+    room.changed.set_role(target.identity, act.role)
     return _enforce(room, target, act.role, grants)
 
 
@@ -84,6 +82,7 @@ def _set_grants(room: Room, member: Participant, act: acts.SetGrants) -> list[Ef
     target = _subordinate(room, member, act.target)
     grants = act.changes.applied(target.grants)
     _check_within(member, target.grants, grants)
+    room.changed.set_grants(target.identity, act.changes)
     return _enforce(room, target, target.role, grants)
 
 
@@ -115,6 +114,8 @@ def _enforce(room: Room, target: Participant, role: Role, grants: Grants) -> lis
         done += room.stop_recording(target)
     done.append(effects.Granted(target.id, grants))
     done += room.tell_of(target)
+    if grants.follows and not before.follows:
+        done += following.caught_up(room, target)
     if grants.subscribe and not before.subscribe:
         done += room.subscribe_by_itself(target)
     if grants.see_hidden != before.see_hidden:
@@ -139,7 +140,7 @@ def _mute(room: Room, member: Participant, act: acts.MuteOthers) -> list[Effect]
     for target in targets:
         for publication in list(target.publications.values()):
             if publication.source == act.source:
-                done += room.set_muted(target, publication.id, True, tell=tuple(room.participants))
+                done += room.set_muted(target, publication.id, True, tell=(target.id, *room.watchers(target)))
     return done
 
 

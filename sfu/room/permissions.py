@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sfu.rtp.parameters import Kind
 
@@ -44,9 +44,17 @@ class Grants:
     hidden: bool = False
 
     def may_publish(self, source: Source) -> bool:
-        if self.hidden:
-            return False
+        return not self.hidden and self._covers(source)
+
+    def _covers(self, source: Source) -> bool:
         return self.publish if isinstance(self.publish, bool) else source in self.publish
+
+    def within(self, other: Grants) -> Grants:
+        """What both allow; hidden is who either hides."""
+        shared: dict[str, bool] = {right: getattr(self, right) and getattr(other, right) for right in RIGHTS}
+        shared["hidden"] = self.hidden or other.hidden
+        sources = tuple(source for source in SOURCES if self._covers(source) and other._covers(source))
+        return Grants(publish=sources == SOURCES or sources or False, **shared)
 
     def without(self, source: Source) -> Grants:
         """The same, but for that source."""
@@ -68,6 +76,11 @@ class Grants:
         return self.chat and not self.hidden
 
     @property
+    def follows(self) -> bool:
+        """Whether what others say and do is for it: who has none of these rights only sends."""
+        return self.subscribe or self.may_chat or self.may_moderate
+
+    @property
     def may_moderate(self) -> bool:
         return self.moderate and not self.hidden
 
@@ -87,8 +100,15 @@ class GrantChanges:
     hidden: bool | None = None
 
     def applied(self, grants: Grants) -> Grants:
+        return replace(grants, **self._given())
+
+    def then(self, later: GrantChanges) -> GrantChanges:
+        """Both, one after the other."""
+        return replace(self, **later._given())
+
+    def _given(self) -> dict[str, Any]:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
-        return replace(grants, **{name: value for name, value in given.items() if value is not None})
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def parse_changes(given: Mapping[str, object]) -> GrantChanges:

@@ -19,4 +19,4 @@ def set_recording(room: Room, member: Participant, wanted: acts.SetRecording) ->
     if not wanted.on:
         return room.stop_recording(member)
     room.recording[member.id] = None
-    return room.tell(RecordingChanged(member.id, True))
+    return room.tell_everybody(RecordingChanged(member.id, True))

@@ -71,8 +71,7 @@ class Rooms:
                 continue
             done += room.expire(now)
             if not room.participants and (due := room.deadline_us()) is not None and due <= now.us:
-                del self._rooms[room.name]
-                done.append(RoomClosed(room.name))
+                done += self._end_room(room)
         self._index(done)
         return done
 
@@ -181,12 +180,31 @@ class Rooms:
         room = self._rooms.get(command.room)
         if room is not None:
             return room.join(command, now)
-        if len(self._rooms) >= self._limits.max_rooms:
-            raise RequestError("too_many_rooms", "the server has no place for another room")
+        unneeded = self._unneeded()
         wish = command.template if command.work.settings is None or _may_make(command) else None
         room = self._made(command.room, wish, self._limits, now, command.chat, command.work)
         done = room.join(command, now)
-        return [*self._opened(room, command.work), *done]
+        return [*self._end_room(unneeded), *self._opened(room, command.work), *done]
+
+    def _unneeded(self) -> Room | None:
+        """The room that makes place for another: the one empty for longest that nobody asked to keep open.
+
+        None: there is place. Raises `RequestError` `too_many_rooms`.
+        """
+        if len(self._rooms) < self._limits.max_rooms:
+            return None
+        empty = {
+            room: since for room in self._rooms.values() if (since := room.unneeded_since_us) is not None
+        }
+        if not empty:
+            raise RequestError("too_many_rooms", "the server has no place for another room")
+        return min(empty, key=lambda room: empty[room])
+
+    def _end_room(self, room: Room | None) -> list[Effect]:
+        if room is None:
+            return []
+        del self._rooms[room.name]
+        return [RoomClosed(room.name)]
 
     def template(self, name: RoomName, wish: str | None) -> Template:
         """The kind of the room if it is open, else of one that `wish` opens."""
@@ -198,11 +216,11 @@ class Rooms:
     def _open(self, command: commands.OpenRoom, now: Instant) -> list[Effect]:
         if command.room in self._rooms:
             raise RequestError("bad_state", "the room is open")
-        if len(self._rooms) >= self._limits.max_rooms:
-            raise RequestError("too_many_rooms", "the server has no place for another room")
+        unneeded = self._unneeded()
         limits = replace(self._limits, empty_us=max(command.empty_us, self._limits.empty_us))
         room = self._made(command.room, command.template, limits, now, command.chat, command.work)
-        return self._opened(room, command.work)
+        room.kept = command.empty_us > 0
+        return [*self._end_room(unneeded), *self._opened(room, command.work)]
 
     def _made(
         self,
@@ -233,8 +251,7 @@ class Rooms:
             done.append(WaitingEnded(room.lobby.take(waiting).join.session, "denied"))
         for participant in list(room.participants.values()):
             done += room.leave(participant, "removed", now)
-        del self._rooms[room.name]
-        return [*done, RoomClosed(room.name)]
+        return done + self._end_room(room)
 
     def _operate(self, command: commands.Operate, now: Instant) -> list[Effect]:
         room, wanted = self.room(command.room), command.command

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationId, RoomName, participant_id, publication_id, random_text
-from sfu.room import commands, effects, views
+from sfu.room import commands, effects, following, views
 from sfu.room.attendance import Attendance, Visit
 from sfu.room.board import Board
 from sfu.room.breakout import Breakouts
+from sfu.room.changed_rights import ChangedRights
 from sfu.room.chat import Chat
 from sfu.room.class_events import (
     HandsChanged,
@@ -64,6 +65,8 @@ class Room:
         self.template = template
         self.participants: dict[ParticipantId, Participant] = {}
         self.empty_since_us: int | None = now.us
+        self.kept = False
+        """Whether somebody wants it open although nobody is here."""
         self.locked = False
         self.spotlight: Spotlight | None = None
         self.lobby = Lobby(on=template.lobby)
@@ -77,6 +80,7 @@ class Room:
         self.attendance = Attendance()
         self.telemetry = Telemetry()
         self.recording: dict[ParticipantId, None] = {}
+        self.changed = ChangedRights(template.roles)
         self.owners: dict[str, bool] = {}
         """Who has owned the room, and whether it still does: by identity."""
         self._limits = limits
@@ -158,7 +162,7 @@ class Room:
         role: Role = command.role or self.template.entry
         if command.role is None and not command.guarded and self._owns(command):
             role = "owner"
-        return role, command.grants.applied(self.template.roles[role])
+        return self.changed.applied(command.identity, role, command.grants.applied(self.template.roles[role]))
 
     def _owns(self, command: commands.Join) -> bool:
         """Without tokens: who makes the room owns it, and again whenever it comes back; nobody else does.
@@ -198,7 +202,7 @@ class Room:
                 identity=participant.identity, name=participant.name, role=role, joined_at_ms=now.wall_ms
             )
             self.attendance.joined(participant.id, visit)
-        done: list[Effect] = [self._welcome(participant, command.chat_after, resumed=False)]
+        done: list[Effect] = [views.welcome(self, participant, command.chat_after, resumed=False)]
         done += self._tell_others(participant, effects.ParticipantJoined(participant.view()))
         return done + self.subscribe_by_itself(participant)
 
@@ -220,16 +224,16 @@ class Room:
             done.append(effects.SessionReplaced(participant.session))
         participant.session = command.session
         participant.expires_us = None
-        done.append(self._welcome(participant, command.chat_after, resumed=True))
+        done.append(views.welcome(self, participant, command.chat_after, resumed=True))
         if was_reconnecting:
-            done += self._tell_others(participant, effects.ParticipantUpdated(participant.view()))
+            done += following.updated(participant, self._others(participant))
         return done
 
     def disconnect(self, participant: Participant, now: Instant) -> list[Effect]:
         """The session is gone; media runs on until the grace period ends."""
         participant.session = None
         participant.expires_us = now.us + self._limits.grace_us
-        return self._tell_others(participant, effects.ParticipantUpdated(participant.view()))
+        return following.updated(participant, self._others(participant))
 
     def leave(self, participant: Participant, reason: LeaveReason, now: Instant) -> list[Effect]:
         done: list[Effect] = self.stop_recording(participant)
@@ -259,7 +263,7 @@ class Room:
         if participant.id not in self.recording:
             return []
         del self.recording[participant.id]
-        return self.tell(RecordingChanged(participant.id, False))
+        return self.tell_everybody(RecordingChanged(participant.id, False))
 
     def expire(self, now: Instant) -> list[Effect]:
         """Whose grace period has ended leaves."""
@@ -268,6 +272,11 @@ class Room:
             if participant.expires_us is not None and participant.expires_us <= now.us:
                 done += self.leave(participant, "timeout", now)
         return done
+
+    @property
+    def unneeded_since_us(self) -> int | None:
+        """Since when nobody is here, nobody waits and nobody wants it kept; None while somebody does."""
+        return None if self.kept or len(self.lobby) else self.empty_since_us
 
     def deadline_us(self) -> int | None:
         """When `expire`, or the room's own end, is due; None: nothing is waited for."""
@@ -308,7 +317,7 @@ class Room:
         done: list[Effect] = [effects.PublicationOpened(publication)]
         if publication.muted:
             done.append(effects.PublicationMuted(publication.id, True))
-        done += self._tell_others(participant, effects.PublicationAdded(publication))
+        done += self._tell_watchers(participant, effects.PublicationAdded(publication))
         for other in self.participants.values():
             done += self._subscribe_by_itself(other, publication)
         return done
@@ -326,7 +335,7 @@ class Room:
     def mute(self, participant: Participant, publication: PublicationId, muted: bool) -> list[Effect]:
         """Raises `RequestError` `not_found`."""
         self._own(participant, publication)
-        return self.set_muted(participant, publication, muted, tell=self._others(participant))
+        return self.set_muted(participant, publication, muted, tell=self.watchers(participant))
 
     def set_muted(
         self,
@@ -350,8 +359,10 @@ class Room:
         if before is None or (before.width, before.height) == (command.width, command.height):
             return []
         after = replace(before, width=command.width, height=command.height)
-        self.participants[before.participant].publications[before.id] = after
-        return [Announce(tuple(self.participants), effects.PublicationUpdated(after))]
+        publisher = self.participants[before.participant]
+        publisher.publications[before.id] = after
+        told = (publisher.id, *self.watchers(publisher))
+        return [Announce(told, effects.PublicationUpdated(after))]
 
     # --- subscriptions -------------------------------------------------------------------------
 
@@ -394,13 +405,18 @@ class Room:
 
     # --- shared --------------------------------------------------------------------------------
 
-    def tell(self, event: Event) -> list[Effect]:
-        """Everybody is told."""
+    def tell(self, event: Event, also: ParticipantId | None = None) -> list[Effect]:
+        """Who follows the room is told, and `also`."""
+        told = tuple(p.id for p in self.participants.values() if p.grants.follows or p.id == also)
+        return [Announce(told, event)] if told else []
+
+    def tell_everybody(self, event: Event) -> list[Effect]:
+        """Devices that only send are told too."""
         return [Announce(tuple(self.participants), event)] if self.participants else []
 
     def tell_room(self) -> list[Effect]:
         """Everybody hears how the room itself is now."""
-        return self.tell(RoomUpdated(views.room_view(self)))
+        return self.tell_everybody(RoomUpdated(views.room_view(self)))
 
     def moderators(self) -> tuple[ParticipantId, ...]:
         return tuple(p.id for p in self.participants.values() if p.grants.may_moderate)
@@ -412,41 +428,28 @@ class Room:
 
     def tell_of(self, participant: Participant) -> list[Effect]:
         """All who see the participant, and it itself, hear how it is now."""
-        return [
-            Announce(
-                (participant.id, *self._others(participant)), effects.ParticipantUpdated(participant.view())
-            )
-        ]
+        return following.updated(participant, [participant, *self._others(participant)])
 
-    def _welcome(self, participant: Participant, chat_after: int | None, *, resumed: bool) -> Effect:
-        assert participant.session is not None
-        return effects.Welcome(
-            session=participant.session,
-            room=self.name,
-            view=views.room_view(self),
-            work=views.class_view(self, participant),
-            state=self.state.view(),
-            participant=participant.view(),
-            others=views.others(self, participant),
-            secret=participant.secret,
-            resumed=resumed,
-            chat=self.chat.log.news(participant.identity, chat_after),
-            chat_read=participant.chat_read,
-            chat_seen=self.chat.seen(participant),
-        )
-
-    def _others(self, participant: Participant) -> tuple[ParticipantId, ...]:
+    def _others(self, participant: Participant) -> list[Participant]:
         """Who else may know of the participant."""
         hidden = participant.grants.hidden
-        return tuple(
-            other.id
+        return [
+            other
             for other in self.participants.values()
             if other is not participant and (not hidden or other.grants.see_hidden)
-        )
+        ]
+
+    def watchers(self, participant: Participant) -> tuple[ParticipantId, ...]:
+        """Who else may know what it publishes."""
+        return tuple(other.id for other in self._others(participant) if other.grants.follows)
 
     def _tell_others(self, participant: Participant, event: Event) -> list[Effect]:
-        others = self._others(participant)
+        others = tuple(other.id for other in self._others(participant))
         return [Announce(others, event)] if others else []
+
+    def _tell_watchers(self, participant: Participant, event: Event) -> list[Effect]:
+        watchers = self.watchers(participant)
+        return [Announce(watchers, event)] if watchers else []
 
     def _own(self, participant: Participant, publication: PublicationId) -> Publication:
         found = participant.publications.get(publication)
@@ -462,7 +465,7 @@ class Room:
         ]
         del participant.publications[publication]
         done.append(effects.PublicationClosed(publication, participant.id))
-        done += self._tell_others(participant, effects.PublicationRemoved(publication, participant.id))
+        done += self._tell_watchers(participant, effects.PublicationRemoved(publication, participant.id))
         if self.spotlight is not None and self.spotlight.publication == publication:
             self.spotlight = None
             done += self.tell_room()
@@ -479,6 +482,7 @@ class Room:
                 done += self._unsubscribe_from(participant, other)
                 done += self._unsubscribe_from(other, participant)
         done += self.tell_of(participant)
+        done += following.met(self, participant)
         done += self.subscribe_by_itself(participant)
         for publication in participant.publications.values():
             for other in self.participants.values():

@@ -119,12 +119,15 @@ class StateDocument:
         """The document as it is now, and stays."""
         return StateView(self._version, dict(self._entries))
 
-    def expect(self, key: str, if_version: int | None) -> None:
-        """Raises `RequestError` `conflict` where `key` is not at `if_version` (0: not there; None: any)."""
+    def expect(self, key: str, if_version: int | None, *, tell: bool = True) -> None:
+        """Raises `RequestError` `conflict` where `key` is not at `if_version` (0: not there; None: any).
+
+        It says what is there, where `tell` allows that.
+        """
         entry = self._entries.get(key)
         version = entry.version if entry else 0
         if if_version is not None and if_version != version:
-            present = {"value": entry.value} if entry else {}
+            present = {"value": entry.value} if entry and tell else {}
             raise RequestError("conflict", f"{key} is at version {version}", {"version": version, **present})
 
     def set(self, key: str, value: Value) -> Entry:

@@ -35,7 +35,7 @@ def change_state(
     if not member.grants.may_send_data:
         raise RequestError("not_allowed", "no right to send data, so none to change the state")
     state = room.state
-    state.expect(wanted.key, wanted.if_version)
+    state.expect(wanted.key, wanted.if_version, tell=member.grants.follows)
     if wanted.deleted and wanted.key not in state.entries:
         raise RequestError("not_found", f"no key {wanted.key}")
     encoded_bytes(wanted.value)
@@ -51,9 +51,9 @@ def change_state(
     if isinstance(verdict, Refuse):
         raise RequestError(verdict.code, verdict.message)
     if isinstance(verdict, Accept) and wanted.deleted:
-        return room.tell(StatePatched(member.id, wanted.key, None, state.delete(wanted.key)))
+        return room.tell(StatePatched(member.id, wanted.key, None, state.delete(wanted.key)), member.id)
     entry = state.set(wanted.key, verdict.value if isinstance(verdict, Replace) else wanted.value)
-    return room.tell(StatePatched(member.id, wanted.key, entry, entry.version))
+    return room.tell(StatePatched(member.id, wanted.key, entry, entry.version), member.id)
 
 
 def _asked(judge: Judge, change: Change, state: StateDocument) -> Verdict:

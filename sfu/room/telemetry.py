@@ -149,6 +149,10 @@ class Telemetry:
         """Raises `RequestError` `not_found`."""
         return self._find(participant, name).series
 
+    def declared(self, participant: ParticipantId) -> tuple[Series, ...]:
+        """The series of one participant."""
+        return tuple(known.series for known in self._known.get(participant, {}).values())
+
     def views(self) -> tuple[SeriesView, ...]:
         """Every series there is."""
         return tuple(

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sfu.ids import ParticipantId
+from sfu.room import following
 from sfu.room.class_events import ClassView, RoomView
+from sfu.room.effects import Welcome
+from sfu.room.hands import HandsView
 from sfu.room.model import Participant, ParticipantView
+from sfu.room.state import StateView
 
 if TYPE_CHECKING:
     from sfu.room.room import Room
@@ -27,7 +31,11 @@ def room_view(room: Room) -> RoomView:
 
 
 def class_view(room: Room, participant: Participant) -> ClassView:
-    """The class as one participant finds it."""
+    """The class as one participant finds it; empty for who does not follow it."""
+    if not participant.grants.follows:
+        nothing = HandsView((), {})
+        measured = following.measured(room, participant)
+        return ClassView(hands=nothing, questions=(), polls=(), waiting=None, strokes=0, telemetry=measured)
     moderates = participant.grants.may_moderate
     polls = (room.polls[poll] for poll in room.polls.ids())
     return ClassView(
@@ -39,7 +47,7 @@ def class_view(room: Room, participant: Participant) -> ClassView:
         ),
         waiting=room.lobby.views() if moderates else None,
         strokes=len(room.board.strokes),
-        telemetry=room.telemetry.views(),
+        telemetry=following.measured(room, participant),
     )
 
 
@@ -52,6 +60,7 @@ def waiting_for(room: Room, poll: int) -> tuple[ParticipantId, ...]:
         if participant.identity not in ballots
         and participant.role in {"participant", "presenter"}
         and not participant.grants.hidden
+        and participant.grants.may_chat
         and not participant.grants.moderate
     )
 
@@ -60,9 +69,29 @@ def others(room: Room, participant: Participant) -> tuple[ParticipantView, ...]:
     """Everybody else whom the participant may see."""
     sees_hidden = participant.grants.see_hidden
     return tuple(
-        other.view()
+        following.seen(other.view(), participant.grants)
         for other in room.participants.values()
         if other is not participant and (sees_hidden or not other.grants.hidden)
+    )
+
+
+def welcome(room: Room, participant: Participant, chat_after: int | None, *, resumed: bool) -> Welcome:
+    """The room as one participant finds it."""
+    assert participant.session is not None
+    follows = participant.grants.follows
+    return Welcome(
+        session=participant.session,
+        room=room.name,
+        view=room_view(room),
+        work=class_view(room, participant),
+        state=room.state.view() if follows else StateView(0, {}),
+        participant=participant.view(),
+        others=others(room, participant),
+        secret=participant.secret,
+        resumed=resumed,
+        chat=room.chat.log.news(participant.identity, chat_after) if follows else following.NOTHING_SAID,
+        chat_read=participant.chat_read,
+        chat_seen=room.chat.seen(participant) if follows else {},
     )
 
 

@@ -29,19 +29,24 @@ class Access:
         self.revocations = Revocations(auth.revoked, auth.revoked_file)
         self.guarded = bool(self._keys) or self._key_set is not None
 
-    async def claims(self, token: str, address: str) -> Claims:
-        """What the token says that a client at `address` brings.
+    async def claims(self, token: str, address: str, *, may_be_old: bool = False) -> Claims:
+        """What the token says that a client at `address` brings; `may_be_old` takes one that has expired.
 
-        Raises `RequestError` `locked_out`, `bad_token`, `token_expired` or `token_revoked`.
+        Raises `RequestError` `locked_out`, `bad_token`, `token_expired`, `token_revoked`, `keys_unavailable`.
         """
         self._lockout.check(address, clock.now_us())
         try:
-            return await self._verified(token)
+            return await self._verified(token, may_be_old=may_be_old)
         except RequestError as error:
             # Who brings an old token once had a good one.
             if error.code == "bad_token":
                 self.failed(address)
             raise
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        if self._key_set is not None:
+            await self._key_set.close()
 
     def check(self, address: str) -> None:
         """Raises `RequestError` `locked_out`."""
@@ -52,19 +57,22 @@ class Access:
         if self._lockout.failed(address, clock.now_us()):
             log.warning("locked out for bad tokens: %s", peer_address(address))
 
-    async def _verified(self, token: str) -> Claims:
+    async def _verified(self, token: str, *, may_be_old: bool) -> Claims:
         if not token:
             raise RequestError("bad_token", "this server asks for a token")
         now_s = clock.wall_ms() / 1000
         header, _ = tokens.peek(token)
         algorithm, kid = header.get("alg"), header.get("kid")
         if self._key_set is not None and algorithm in tokens.ASYMMETRIC and isinstance(kid, str):
-            key = await self._key_set.key(kid)
-            claims = tokens.read(
-                tokens.signed(token, key, tokens.ASYMMETRIC, self._audience, self._issuer), now_s
-            )
+            key = await self._key_set.key(kid, algorithm)
+            given = tokens.signed(token, key, tokens.ASYMMETRIC, self._audience, self._issuer)
+            claims = tokens.read(given, now_s, may_be_old=may_be_old)
         else:
-            claims = tokens.decode(token, self._keys, now_s)
+            claims = tokens.decode(token, self._keys, now_s, may_be_old=may_be_old)
+        self.check_revoked(claims)
+        return claims
+
+    def check_revoked(self, claims: Claims) -> None:
+        """Raises `RequestError` `token_revoked`."""
         if claims.jti in self.revocations:
             raise RequestError("token_revoked", "the token was revoked")
-        return claims

@@ -6,22 +6,23 @@ import asyncio
 import contextlib
 import logging
 import random
-import socket
 import ssl
 from collections import Counter
 
 from aiohttp import web
 
 from sfu.config import Config
+from sfu.hosts import host_key
 from sfu.log import peer_address
 from sfu.room.commands import Expire
 from sfu.room.state import Judge, accept_all
-from sfu.server import cors, pages
+from sfu.server import cors, descriptors, pages
 from sfu.server.api import routes as api
 from sfu.server.api.endpoint import json_errors
 from sfu.server.api.files import Files
 from sfu.server.audit import Audit
 from sfu.server.conference import Conference
+from sfu.server.door import IDLE_S, Door, notice_requests
 from sfu.server.extending import Extensions
 from sfu.server.listen import listen
 from sfu.server.session import CLOSE_TIMEOUT_S, Session, Timing
@@ -44,10 +45,10 @@ class Server:
         self._conference = conference
         self._timing = timing
         self._sessions: set[asyncio.Task[None]] = set()
-        self._per_address: Counter[str] = Counter()
+        self._per_host: Counter[str] = Counter()
         self._stopping = False
         self._runner: web.AppRunner | None = None
-        self._sockets: list[socket.socket] = []
+        self._door: Door | None = None
         self._api: list[web.RouteDef] = []
         self._storage = contextlib.AsyncExitStack()
         self._lost = asyncio.Event()
@@ -126,36 +127,40 @@ class Server:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        if self._door is not None:
+            self._door.close()
         if self._runner is not None:
             await self._runner.cleanup()
-        for opened in self._sockets:
-            opened.close()
         await self._conference.close()
         await self._storage.aclose()
 
     # --- listening -----------------------------------------------------------------------------
 
     async def _listen(self, ssl_context: ssl.SSLContext | None) -> None:
-        app = web.Application(middlewares=[json_errors, cors.middleware(self._config.server)])
+        guarded = self._conference.access.guarded
+        app = web.Application(
+            middlewares=[notice_requests, json_errors, cors.middleware(self._config.server, guarded=guarded)]
+        )
         app.router.add_get("/signal", self._signal)
         app.router.add_get("/healthz", self._health)
         app.router.add_routes(self._api)
         app.router.add_routes(pages.Pages(pages.folder()).routes())
         app.on_response_prepare.append(pages.add_security_headers)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S, keepalive_timeout=IDLE_S
+        )
         await self._runner.setup()
         server = self._config.server
-        self._http_port = await self._site(self._runner, server.host, server.port, None)
+        # Behind a proxy every connection comes from its address.
+        most_per_host = 0 if server.trust_proxy else self._config.limits.connections_per_address
+        self._door = Door(self._runner, most=descriptors.connections(), most_per_host=most_per_host)
+        self._http_port = self._open(self._door, server.port, None)
         if ssl_context is not None and server.https_port >= 0:
-            self._https_port = await self._site(self._runner, server.host, server.https_port, ssl_context)
+            self._https_port = self._open(self._door, server.https_port, ssl_context)
 
-    async def _site(
-        self, runner: web.AppRunner, host: str, port: int, ssl_context: ssl.SSLContext | None
-    ) -> int:
-        sockets = listen(host, port)
-        self._sockets += sockets
-        for opened in sockets:
-            await web.SockSite(runner, opened, ssl_context=ssl_context).start()
+    def _open(self, door: Door, port: int, ssl_context: ssl.SSLContext | None) -> int:
+        sockets = listen(self._config.server.host, port)
+        door.listen(sockets, ssl_context)
         return int(sockets[0].getsockname()[1])
 
     def _url_host(self) -> str:
@@ -169,11 +174,12 @@ class Server:
     async def _signal(self, request: web.Request) -> web.StreamResponse:
         if self._stopping:
             raise web.HTTPServiceUnavailable
-        if not cors.origin_allowed(self._config.server, request):
+        if not cors.origin_allowed(self._config.server, request, guarded=self._conference.access.guarded):
             raise web.HTTPForbidden(text="this page may not connect: see server.allowed_origins")
         limits = self._config.limits
         address = self._address(request)
-        if self._per_address[address] >= limits.sessions_per_address:
+        host = host_key(address)
+        if self._per_host[host] >= limits.sessions_per_address:
             log.warning("too many sessions from %s", peer_address(address))
             raise web.HTTPTooManyRequests
         socket = web.WebSocketResponse(
@@ -181,7 +187,7 @@ class Server:
         )
         task = asyncio.current_task()
         assert task is not None
-        self._per_address[address] += 1
+        self._per_host[host] += 1
         self._sessions.add(task)
         try:
             await socket.prepare(request)
@@ -190,9 +196,9 @@ class Server:
             await session.run()
         finally:
             self._sessions.discard(task)
-            self._per_address[address] -= 1
-            if not self._per_address[address]:
-                del self._per_address[address]
+            self._per_host[host] -= 1
+            if not self._per_host[host]:
+                del self._per_host[host]
         return socket
 
     def _address(self, request: web.Request) -> str:

@@ -24,8 +24,15 @@ class Attendance:
     def joined(self, participant: ParticipantView, room: str) -> None:
         if participant.id not in self._present:
             self._present.add(participant.id)
-            at_ms = participant.joined_at_ms
-            self._write(people.joined(participant.id, room, participant.identity, participant.name, at_ms))
+            steps = people.joined(
+                participant.id,
+                room,
+                participant.identity,
+                participant.name,
+                participant.joined_at_ms,
+                hidden=participant.grants.hidden,
+            )
+            self._write(steps)
 
     def left(self, participant: str, reason: LeaveReason) -> None:
         if participant in self._present:

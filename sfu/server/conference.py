@@ -9,16 +9,15 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 import sfu
 from sfu import clock
 from sfu.config import Config
 from sfu.errors import RequestError
 from sfu.extensions import Message
-from sfu.ids import ParticipantId, PublicationKey, RoomName, SubscriptionKey
-from sfu.media.decisions import LayersWanted, Notice, PublicationSized, Speakers, SubscriptionState
-from sfu.media.plane import PlaneFault
-from sfu.room import acts, commands, effects
+from sfu.ids import ParticipantId, RoomName, SubscriptionKey
+from sfu.room import acts, commands, effects, following
 from sfu.room.class_records import ClassHistory
 from sfu.room.commands import Command
 from sfu.room.effects import Effect
@@ -35,8 +34,9 @@ from sfu.server.lasting import Lasting
 from sfu.server.measurements import Measurements
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
+from sfu.server.notices import Notices
 from sfu.server.passes import Passes
-from sfu.server.speakers import Place, SpeakerLists
+from sfu.server.revoking import Revoking
 from sfu.server.tokens import Claims
 from sfu.server.wire import Json
 from sfu.store.store import Store
@@ -79,8 +79,9 @@ class Conference:
         self._members: dict[ParticipantId, Member] = {}
         self.data = DataRelay(config.limits, self.core, self._members)
         self._subscriptions: dict[SubscriptionKey, Member] = {}
-        self._speakers = SpeakerLists(self._tell_speakers)
+        self.notices = Notices(self.core, self._members, self._subscriptions, self)
         self._waiting: dict[SessionKey, tuple[Channel, Claims | None]] = {}
+        self._revoking = Revoking(self.access.revocations, self._opened_by_tokens)
         self._timer: asyncio.TimerHandle | None = None
         self._session_keys = itertools.count(1)
         self.more_counts: dict[str, Callable[[], Json]] = {}
@@ -93,7 +94,9 @@ class Conference:
         """Bind the media port. Raises `OSError` where it is taken."""
         rng = rng or random.SystemRandom()
         conference = cls(config, rng, store)
-        conference.media = await Media.open(config, rng, conference._on_notices)
+        conference.media = await Media.open(config, rng, conference.notices.take)
+        conference.notices.media = conference.media
+        conference._revoking.start()
         return conference
 
     @property
@@ -120,17 +123,23 @@ class Conference:
         self._attendance.close()
         self.data.close()
         self.events.close()
+        self._revoking.close()
         if self._timer is not None:
             self._timer.cancel()
+        await self.access.close()
         await self.media.close()
 
     # --- sessions ------------------------------------------------------------------------------
 
     async def authorise(self, request: requests.Join, address: str) -> Claims | None:
-        """What the token of who wants to join says, None in development mode. Raises `RequestError`."""
+        """What the token of who wants to join says, None in development mode. Raises `RequestError`.
+
+        Who resumes was let in with it, so it may have expired meanwhile.
+        """
         if not self.access.guarded:
             return None
-        return tokens.for_room(await self.access.claims(request.token, address), request.room)
+        claims = await self.access.claims(request.token, address, may_be_old=request.resume is not None)
+        return tokens.for_room(claims, request.room)
 
     async def join(
         self, channel: Channel, request: requests.Join, claims: Claims | None
@@ -164,6 +173,9 @@ class Conference:
     def _enter(
         self, channel: Channel, request: requests.Join, command: Command, claims: Claims | None
     ) -> tuple[Member | None, Json]:
+        if claims is not None:
+            # Something may have been waited for since it was checked.
+            self.access.check_revoked(claims)
         done = self.core.apply(command, _now())
         welcome = next((effect for effect in done if isinstance(effect, effects.Welcome)), None)
         if welcome is None:
@@ -224,6 +236,8 @@ class Conference:
 
         Raises `RequestError` or `ProtocolError`.
         """
+        if isinstance(request, requests.Reading) and not member.grants.follows:
+            raise RequestError("not_allowed", "no right to subscribe or to chat, so none to read")
         match request:
             case requests.Offer():
                 return member.publish.negotiate(request)
@@ -313,7 +327,24 @@ class Conference:
             raise RequestError("bad_state", "its token has no id and cannot be revoked")
         self.apply(acts.Remove(member.id, target))
         assert found is not None
-        self.access.revocations.add(found.jti)
+        self.revoke(found.jti)
+
+    def revoke(self, jti: str) -> None:
+        """A token opens nothing any more; who is in a room with it, or waits in a lobby, is out."""
+        self._revoking.add(jti)
+
+    def _opened_by_tokens(self) -> list[tuple[str, Callable[[], None]]]:
+        members = [(each.jti, partial(self.leave, each, "removed")) for each in self._members.values()]
+        waiting = [
+            (claims.jti, partial(self._turn_away, channel, RoomName(claims.room)))
+            for channel, claims in self._waiting.values()
+            if claims is not None
+        ]
+        return [*members, *waiting]
+
+    def _turn_away(self, channel: Channel, room: RoomName) -> None:
+        channel.close("denied", "your token was revoked")
+        self.stop_waiting(room, channel.key)
 
     def authenticate(self, room: RoomName, participant: ParticipantId, secret: str) -> Participant | None:
         """The participant of the room that shows its secret; None where either is wrong."""
@@ -334,23 +365,31 @@ class Conference:
             )
         self._arm()
 
-    def room_stats(self, room: RoomName) -> list[Json]:
-        """What each participant sends and gets, and why. Raises `RequestError` `not_found`."""
-        people = self.core.room(room).participants
+    def room_stats(self, room: RoomName, grants: Grants, viewer: ParticipantId | None) -> list[Json]:
+        """What each participant that `viewer`, with these rights, may see sends and gets, and why.
+
+        Raises `RequestError` `not_found`.
+        """
+        people = self.core.room(room).participants.values()
         return [
-            {
-                "participant": id,
-                "name": each.name,
-                **stats.of(self._members[id], each, self.media),
-            }
-            for id, each in people.items()
+            {"participant": each.id, "name": each.name, **self._stats_of(self._members[each.id])}
+            for each in people
+            if following.visible(each, grants, viewer)
         ]
 
     def claimed(self, claims: Claims) -> tuple[Role, Grants]:
-        """The role and the rights that a token gives in its room as it is, or as it would be opened."""
-        template = self.core.template(RoomName(claims.room), claims.template)
+        """The role and the rights that a token gives in its room as it is, or as it would be opened.
+
+        What moderators took there is gone; what they gave belongs to who is there, not to every token.
+        """
+        name = RoomName(claims.room)
+        template = self.core.template(name, claims.template)
         role = claims.role or template.entry
-        return role, claims.grants.applied(template.roles[role])
+        grants = claims.grants.applied(template.roles[role])
+        if (room := self.core.open_room(name)) is None:
+            return role, grants
+        now, left = room.changed.applied(claims.identity, role, grants)
+        return (now if role == "owner" else role), grants.within(left)
 
     def token_id(self, participant: ParticipantId) -> str:
         """The id of the token it came with, empty without."""
@@ -374,10 +413,12 @@ class Conference:
 
     def apply(self, command: Command) -> list[Effect]:
         """Apply a command to its room and do what follows. Raises `RequestError`."""
+        by_anybody = command.command if isinstance(command, commands.Operate) else command
+        if isinstance(by_anybody, acts.Admit):
+            self._revoking.enforce()
         done = self.core.apply(command, _now())
         self._execute(done)
         self.events.command(command, done)
-        by_anybody = command.command if isinstance(command, commands.Operate) else command
         if isinstance(by_anybody, (commands.Disconnect, commands.Leave, acts.Remove)):
             self._arm()
         return done
@@ -401,7 +442,7 @@ class Conference:
             self.events.effect(effect)
             match effect:
                 case effects.Announce():
-                    self._announce(effect.to, wire.event(effect.event))
+                    self.announce(effect.to, wire.event(effect.event))
                 case effects.PublicationMuted():
                     self._mute(effect)
                 case effects.PublicationClosed():
@@ -439,7 +480,8 @@ class Conference:
                     # Done by who applied the command: `join`, the publish leg, the chat.
                     pass
 
-    def _announce(self, to: Iterable[ParticipantId], message: Json) -> None:
+    def announce(self, to: Iterable[ParticipantId], message: Json) -> None:
+        """Tell participants; those without a session just now are passed over."""
         frame = wire.encode(message)
         for participant in to:
             member = self._members.get(participant)
@@ -473,46 +515,6 @@ class Conference:
         self._attendance.left(effect.participant, effect.reason)
         log.info("left: %s", effect.reason, extra=member.context())
         member.close(_CLOSED_CODE[effect.reason], effect.reason)
-
-    # --- policy's notices ----------------------------------------------------------------------
-
-    def _on_notices(self, notices: list[Notice]) -> None:
-        for notice in notices:
-            match notice:
-                case PublicationSized():
-                    if published := self.media.publication_of(notice.publication):
-                        self.apply(commands.Describe(published.id, notice.width, notice.height))
-                case SubscriptionState():
-                    if member := self._subscriptions.get(notice.subscription):
-                        reason = notice.reason if notice.paused else ""
-                        member.subscribe.set_paused(notice.subscription, reason)
-                case LayersWanted():
-                    published = self.media.publication_of(notice.publication)
-                    if published and (publisher := self._members.get(published.participant)):
-                        publisher.publish.want_layers(published.id, notice.rids)
-                case Speakers():
-                    self._speaking(notice.speakers)
-                case PlaneFault():
-                    failed = self.media.fail_room(notice.room)
-                    for member in [each for each in self._members.values() if each.room == failed]:
-                        self.fail(member, "internal", "an error of the server")
-
-    def _speaking(self, speakers: Iterable[tuple[PublicationKey, float]]) -> None:
-        heard = []
-        for key, level in speakers:
-            published = self.media.publication_of(key)
-            member = self._members.get(published.participant) if published else None
-            if member is not None:
-                heard.append((self._place(member), member.id, level))
-        self._speakers.update(heard)
-
-    def _tell_speakers(self, place: Place, message: Json) -> None:
-        there = [member.id for member in self._members.values() if self._place(member) == place]
-        self._announce(there, message)
-
-    def _place(self, member: Member) -> Place:
-        participant = self.core.participant(member.id)
-        return member.room, participant.breakout if participant else None
 
     # --- shared --------------------------------------------------------------------------------
 

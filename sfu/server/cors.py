@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
+import socket
 from collections.abc import MutableMapping
 from urllib.parse import urlsplit
 
@@ -15,8 +18,11 @@ _HEADERS = "Authorization, Content-Type"
 _PREFLIGHT_S = 600
 
 
-def origin_allowed(config: ServerConfig, request: web.Request) -> bool:
-    """Pages of other sites may not use a visitor's network position. Programs send no origin."""
+def origin_allowed(config: ServerConfig, request: web.Request, *, guarded: bool) -> bool:
+    """Pages of other sites may not use a visitor's network position. Programs send no origin.
+
+    `guarded` is false where nobody needs a token: then it counts by which name a page has found the server.
+    """
     origin = request.headers.get("Origin")
     if origin is None:
         return True
@@ -24,10 +30,25 @@ def origin_allowed(config: ServerConfig, request: web.Request) -> bool:
     if config.trust_proxy:
         host = request.headers.get("X-Forwarded-Host", host)
     allowed = config.allowed_origins
-    return "*" in allowed or origin in allowed or urlsplit(origin).netloc == host
+    if "*" in allowed or origin in allowed:
+        return True
+    try:
+        page = urlsplit(origin)
+    except ValueError:
+        return False
+    proven = guarded or request.secure or config.trust_proxy
+    return page.netloc == host and (proven or _only_ours(page.hostname or ""))
 
 
-def middleware(config: ServerConfig) -> Middleware:
+def _only_ours(name: str) -> bool:
+    """Whether no stranger can make the name point here: any domain of theirs could (DNS rebinding)."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(name)
+        return True
+    return "." not in name or name.endswith((".localhost", ".local")) or name == socket.gethostname().lower()
+
+
+def middleware(config: ServerConfig, *, guarded: bool) -> Middleware:
     """CORS for `/api/`: the origins of `server.allowed_origins` may read, and nobody else's pages.
 
     Credentials are never sent by browsers of their own accord: every request names its token itself.
@@ -39,7 +60,7 @@ def middleware(config: ServerConfig) -> Middleware:
         origin = request.headers.get("Origin")
         if origin is None or not request.path.startswith("/api/"):
             return await handler(request)
-        allowed = origin_allowed(config, request)
+        allowed = origin_allowed(config, request, guarded=guarded)
         preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
         if preflight and not allowed:
             raise web.HTTPForbidden(text="this page may not connect: see server.allowed_origins")

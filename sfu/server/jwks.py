@@ -11,6 +11,7 @@ import aiohttp
 import jwt
 
 from sfu import clock
+from sfu.errors import RequestError
 from sfu.server.tokens import bad
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,10 @@ MAX_KEYS = 100
 TIMEOUT_S = 5.0
 REFETCH_US = 10_000_000
 """Least time between two fetches: tokens that name keys nobody has cannot make us call more often."""
+RETRY_US = 2_000_000
+"""The same after one that failed."""
+RSA = ("RS256", "PS256")
+"""What an RSA key may sign with."""
 
 
 class KeySet:
@@ -28,63 +33,92 @@ class KeySet:
     def __init__(self, url: str, ttl_s: float) -> None:
         self._url = url
         self._ttl_us = round(ttl_s * 1_000_000)
-        self._keys: dict[str, jwt.PyJWK] = {}
+        self._keys: dict[str, dict[str, jwt.PyJWK]] = {}
         self._fetched_us: int | None = None
         self._tried_us: int | None = None
-        self._fetching = asyncio.Lock()
+        self._failed = False
+        self._fetching: asyncio.Task[None] | None = None
 
-    async def key(self, kid: str) -> jwt.PyJWK:
-        """The key of that id. Raises `RequestError` `bad_token`: there is none."""
-        if self._due(kid):
-            async with self._fetching:
-                if self._due(kid):
-                    await self._fetch()
-        found = self._keys.get(kid)
-        if found is None:
-            raise bad("unknown key")
-        return found
+    async def key(self, kid: str, algorithm: str) -> jwt.PyJWK:
+        """The key of that id, for signatures of that algorithm.
+
+        Whoever asks while the keys are fetched waits for them. Raises `RequestError` `bad_token`: there is no
+        such key; `keys_unavailable`: nobody knows, because the keys cannot be had just now.
+        """
+        if self._fetching is None and self._due(kid):
+            self._fetching = asyncio.create_task(self._fetch())
+            self._fetching.add_done_callback(self._fetch_ended)
+        if self._fetching is not None:
+            await asyncio.shield(self._fetching)
+        found = self._keys.get(kid, {}).get(algorithm)
+        if found is not None:
+            return found
+        if self._failed and kid not in self._keys:
+            raise RequestError("keys_unavailable", "the keys that sign tokens cannot be had: try again soon")
+        raise bad("unknown key")
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.gather(self._fetching, return_exceptions=True)
 
     def _due(self, kid: str) -> bool:
         now_us = clock.now_us()
-        if self._tried_us is not None and now_us - self._tried_us < REFETCH_US:
+        pause_us = RETRY_US if self._failed else REFETCH_US
+        if self._tried_us is not None and now_us - self._tried_us < pause_us:
             return False
         old = self._fetched_us is None or now_us - self._fetched_us > self._ttl_us
         return old or kid not in self._keys
 
+    def _fetch_ended(self, fetching: asyncio.Task[None]) -> None:
+        self._fetching = None
+
     async def _fetch(self) -> None:
         """Where it fails the keys that are known stay good: a pause of their server locks nobody out."""
-        self._tried_us = clock.now_us()
         try:
-            timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as http,
-                http.get(self._url, allow_redirects=False) as answer,
-            ):
-                answer.raise_for_status()
-                body = await answer.content.read(MAX_BYTES + 1)
-                while len(body) <= MAX_BYTES and (more := await answer.content.read(MAX_BYTES + 1)):
-                    body += more
-            if len(body) > MAX_BYTES:
-                raise ValueError("too large")
-            self._keys = _parse(json.loads(body))
-            self._fetched_us = self._tried_us
+            self._keys = _parse(json.loads(await self._body()))
+            self._fetched_us, self._failed = clock.now_us(), False
             log.info("fetched %d keys of the key set", len(self._keys))
         except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
+            self._failed = True
             log.warning("the key set cannot be fetched: %s", type(error).__name__)
+        finally:
+            self._tried_us = clock.now_us()
+
+    async def _body(self) -> bytes:
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as http,
+            http.get(self._url, allow_redirects=False) as answer,
+        ):
+            answer.raise_for_status()
+            body = b""
+            while len(body) <= MAX_BYTES and (more := await answer.content.read(MAX_BYTES + 1)):
+                body += more
+        if len(body) > MAX_BYTES:
+            raise ValueError("too large")
+        return body
 
 
-def _parse(document: Any) -> dict[str, jwt.PyJWK]:
-    """Keys by id; those of a kind that is not known, or for encryption, are passed over."""
+def _parse(document: Any) -> dict[str, dict[str, jwt.PyJWK]]:
+    """Keys by id and algorithm; those of a kind that is not known, or for encryption, are passed over.
+
+    An RSA key that names no algorithm is good for each of RSA.
+    """
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list):
         raise ValueError("no list of keys")
-    keys: dict[str, jwt.PyJWK] = {}
+    keys: dict[str, dict[str, jwt.PyJWK]] = {}
     for given in listed[:MAX_KEYS]:
         kid = given.get("kid") if isinstance(given, dict) else None
         if not isinstance(kid, str) or given.get("kty") == "oct" or given.get("use", "sig") != "sig":
             continue
-        try:
-            keys[kid] = jwt.PyJWK.from_dict(given)
-        except (jwt.PyJWTError, ValueError, TypeError, KeyError):
-            continue
+        any_of_rsa = given.get("kty") == "RSA" and "alg" not in given
+        for algorithm in RSA if any_of_rsa else (None,):
+            try:
+                key = jwt.PyJWK.from_dict(given, algorithm)
+            except (jwt.PyJWTError, ValueError, TypeError, KeyError, NotImplementedError):
+                continue
+            keys.setdefault(kid, {})[key.algorithm_name] = key
     return keys

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 
 from sfu.errors import RequestError
+from sfu.hosts import host_key
 
 MAX_ADDRESSES = 10_000
 """Addresses remembered; the one that failed longest ago is forgotten first."""
 
 
 class Lockout:
-    """Counts failures by address, IPv6 by /64: one host has all of it."""
+    """Counts failures by host."""
 
     def __init__(self, max_failures: int, window_us: int) -> None:
         self._max_failures = max_failures
@@ -21,13 +21,13 @@ class Lockout:
 
     def check(self, address: str, now_us: int) -> None:
         """Raises `RequestError` `locked_out`."""
-        count, since_us = self._failures.get(_key(address), (0, now_us))
+        count, since_us = self._failures.get(host_key(address), (0, now_us))
         if count >= self._max_failures and now_us - since_us < self._window_us:
             raise RequestError("locked_out", "too many bad tokens from your address: try again later")
 
     def failed(self, address: str, now_us: int) -> bool:
         """Count a failure; whether it is the one that locks the address out."""
-        key = _key(address)
+        key = host_key(address)
         count, since_us = self._failures.pop(key, (0, now_us))
         if now_us - since_us >= self._window_us:
             count = 0
@@ -38,15 +38,3 @@ class Lockout:
         if len(self._failures) > MAX_ADDRESSES:
             self._failures.popitem(last=False)
         return count + 1 == self._max_failures
-
-
-def _key(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
-    return str(parsed)

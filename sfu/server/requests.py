@@ -182,6 +182,10 @@ class GetBoard:
     pass
 
 
+Reading = ChatRead | ChatPage | ChatSearch | GetBoard
+"""What only who follows the room may ask."""
+
+
 @dataclass(frozen=True, slots=True)
 class DataTopics:
     """Topics of data that the participant wants from now on; None: all."""

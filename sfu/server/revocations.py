@@ -28,7 +28,20 @@ class Revocations:
         if not jti:
             return False
         self._read()
+        return self._known(jti)
+
+    def _known(self, jti: str) -> bool:
         return jti in self._configured or jti in self._added or jti in self._in_file
+
+    @property
+    def may_change(self) -> bool:
+        """Whether another program may revoke."""
+        return self._file is not None
+
+    def among(self, jtis: Iterable[str]) -> set[str]:
+        """Those that are revoked; the file is looked at once."""
+        self._read()
+        return {jti for jti in jtis if self._known(jti)}
 
     def add(self, jti: str) -> None:
         """Remember a revocation, in the file where there is one."""

@@ -172,11 +172,9 @@ class Session:
             frame = await self._frame(timeout_s)
             if frame is None:
                 continue
-            if frame.type is WSMsgType.TEXT:
+            if frame.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
                 await self._receive(frame.data)
                 await self._answered_enough()
-            elif frame.type is WSMsgType.BINARY:
-                self._reply(None, _error(bad("messages are text")))
             else:
                 return
 
@@ -216,12 +214,18 @@ class Session:
 
     # --- messages ------------------------------------------------------------------------------
 
-    async def _receive(self, text: str) -> None:
+    async def _receive(self, data: str | bytes) -> None:
         request_id: int | None = None
+        # Every message counts, whatever it is.
+        over = self._over_rate()
         try:
-            message = parse_object(text)
-            request_id = requests.request_id(message)
-            self._check_rate()
+            try:
+                message = _parse(data)
+                request_id = requests.request_id(message)
+            except RequestError as error:
+                raise over or error from None
+            if over is not None:
+                raise over
             request = requests.parse(message, chat_characters=self._limits.chat_characters)
             if isinstance(request, requests.Leave) and self._member is not None:
                 self._reply(request_id, {"type": "ok"})
@@ -276,14 +280,14 @@ class Session:
             self._waits_for = RoomName(request.room)
         self._reply(request_id, answer | {"ping_interval_s": self._timing.ping_interval_s})
 
-    def _check_rate(self) -> None:
+    def _over_rate(self) -> RequestError | ProtocolError | None:
         if self._bucket.take(1, clock.now_us()):
             self._rate_limited = 0
-            return
+            return None
         self._rate_limited += 1
         if self._rate_limited >= MAX_RATE_LIMITED:
-            raise ProtocolError("too_many_errors", "too many messages a second")
-        raise RequestError("rate_limited", "too many messages a second")
+            return ProtocolError("too_many_errors", "too many messages a second")
+        return RequestError("rate_limited", "too many messages a second")
 
     def _reply(self, request_id: int | None, message: Json) -> None:
         if request_id is not None:
@@ -304,3 +308,10 @@ class Session:
 
 def _error(error: RequestError | ProtocolError) -> Json:
     return {"type": "error", "code": error.code, "message": error.message, **error.details}
+
+
+def _parse(data: str | bytes) -> Json:
+    """Raises `RequestError` `bad_request`."""
+    if isinstance(data, bytes):
+        raise bad("messages are text")
+    return parse_object(data)

@@ -80,11 +80,14 @@ class StoredSettings:
     silenced: bool = False
 
 
-def joined(session: str, room: str, identity: str, name: str, at_ms: int) -> list[Step]:
+def joined(
+    session: str, room: str, identity: str, name: str, at_ms: int, *, hidden: bool = False
+) -> list[Step]:
     """A participant's session in a room has begun."""
     user = {"of_identity": identity, "new_name": name, "at_ms": at_ms}
     place = {"of_room": room, "at_ms": at_ms}
     row = {"id": session, "room": room, "identity": identity, "name": name, "joined_ms": at_ms}
+    row["hidden"] = hidden
     return [(_SEE_USER, user), (_MEET_USER, user), (_SEE_ROOM, place), (_MEET_ROOM, place), (_JOIN, row)]
 
 
@@ -117,10 +120,20 @@ def crashed() -> list[Step]:
 
 
 async def attendance(
-    connection: AsyncConnection, room: str, *, limit: int, before: Cursor | None = None
+    connection: AsyncConnection,
+    room: str,
+    *,
+    limit: int,
+    before: Cursor | None = None,
+    hidden: bool = True,
 ) -> list[dict[str, Any]]:
-    """The room's last `limit` sessions, newest first; those after `before` where given."""
+    """The room's last `limit` sessions, newest first; those after `before` where given.
+
+    `hidden` false leaves out those of hidden people.
+    """
     mine = select(sessions).where(sessions.c.room == room)
+    if not hidden:
+        mine = mine.where(~sessions.c.hidden)
     query = newest_first(mine, sessions.c.joined_ms, sessions.c.id, limit, before)
     return [dict(row._mapping) for row in (await connection.execute(query)).all()]
 

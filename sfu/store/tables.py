@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 metadata = MetaData()
@@ -60,6 +61,8 @@ sessions = Table(
     # Null while it lasts, and where the server died before it could tell.
     Column("left_ms", BigInteger),
     Column("reason", String(32)),
+    # Whether it was unseen by those who may not see hidden people.
+    Column("hidden", Boolean, nullable=False, server_default=false()),
     Index("ix_sessions_room_joined", "room", "joined_ms"),
 )
 

@@ -18,6 +18,7 @@ from aiortc import RTCCertificate
 from sfu import clock
 from sfu.config import RtcConfig
 from sfu.errors import ParseError
+from sfu.hosts import host_key
 from sfu.ids import TransportKey
 from sfu.media.plane import Routes
 from sfu.transport import addresses, stun, timestamps
@@ -451,7 +452,8 @@ class TransportPort:
         self._candidates = addresses.candidates(hosts, self.port, tcp=self._config.tcp)
 
     def _tcp_opened(self, path: TcpPath) -> bool:
-        unproven = sum(1 for each in self._tcp_paths if each.host == path.host and not each.proven)
+        host = host_key(path.host)
+        unproven = sum(1 for each in self._tcp_paths if not each.proven and host_key(each.host) == host)
         if len(self._tcp_paths) >= MAX_TCP_CONNECTIONS or unproven >= MAX_UNPROVEN_TCP_PER_HOST:
             self.counters["tcp-refused"] += 1
             return False

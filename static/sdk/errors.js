@@ -35,6 +35,7 @@ export const PROTOCOL_CODES = Object.freeze([
   'bad_token',
   'token_expired',
   'token_revoked',
+  'keys_unavailable',
   'locked_out',
   'wrong_room',
   'room_locked',

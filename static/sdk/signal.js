@@ -9,7 +9,9 @@ const STEADY_MS = 5_000;
 /** How long a connection may stay silent after a probe before it is taken for dead. */
 const PROBE_TIMEOUT_MS = 4_000;
 /** What a join may be refused with for now only. */
-const TEMPORARY = new Set(['rate_limited', 'internal', 'timeout', 'disconnected', 'going_away', 'join_timeout']);
+const TEMPORARY = new Set([
+  'rate_limited', 'internal', 'timeout', 'disconnected', 'going_away', 'join_timeout', 'keys_unavailable',
+]);
 
 /**
  * @typedef {'idle' | 'connecting' | 'lobby' | 'open' | 'waiting' | 'closed'} SignalState

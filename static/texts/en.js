@@ -425,6 +425,7 @@ export default {
   'error.token_expired': 'Ask for a new link.',
   'error.wrong_room': 'Check the room name, or ask for a link to this room.',
   'error.token_revoked': 'This invitation was withdrawn. Ask for a new link.',
+  'error.keys_unavailable': 'The server cannot check invitations just now. Try again in a moment.',
   'error.locked_out': 'Too many invalid invitations came from your network. Wait a minute.',
   'error.room_locked': 'The room is closed to new people. Ask somebody inside to open it.',
   'error.codec_unsupported': 'Browser and server share no codec for this.',

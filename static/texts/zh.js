@@ -423,6 +423,7 @@ export default {
   'error.token_expired': '请索取新的链接。',
   'error.wrong_room': '请检查房间名称，或索取此房间的链接。',
   'error.token_revoked': '此邀请已被撤回。请索取新的链接。',
+  'error.keys_unavailable': '服务器暂时无法核验邀请，请稍后重试。',
   'error.locked_out': '来自您网络的无效邀请过多，请稍等一分钟。',
   'error.room_locked': '房间已不再接受新人。请让里面的人打开。',
   'error.codec_unsupported': '浏览器与服务器没有共同的编解码器。',

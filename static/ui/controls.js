@@ -143,7 +143,7 @@ export class Controls {
       button.disabled = !mayPublish(grants, source);
       if (button.disabled) button.title = t('control.not_allowed');
     }
-    for (const button of [this.#hand, this.#react]) button.disabled = grants.hidden;
+    for (const button of [this.#hand, this.#react]) button.disabled = !grants.chat || grants.hidden;
   }
 
   /** @param {boolean} open */

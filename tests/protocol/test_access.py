@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -9,42 +10,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import jwt
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from signalling import Clients, Signal, clients, local_config
+from guarded import SECRET, error, guarded, member, refused, token
+from signalling import clients, local_config
 
 from sfu.config import AuthConfig, ServerConfig
 from sfu.room.permissions import SOURCES, Source
-from sfu.server import tokens
+from sfu.server import jwks, tokens
 from sfu.templates import ClassroomTemplate
 from sfu_client import AudioSource, RefusedError, Room, VideoSource
-
-SECRET = "s" * 32
-
-
-def token(identity: str = "ann", **changes: Any) -> str:
-    given: dict[str, Any] = {"identity": identity, "room": "r", "ttl_s": 60, "now_s": int(time.time())}
-    return tokens.mint("k", SECRET, **(given | changes))
-
-
-def guarded(**auth: Any) -> Any:
-    return local_config(auth=AuthConfig(keys=(f"k:{SECRET}",), **auth))
-
-
-def error(message: dict[str, Any]) -> str:
-    assert message["type"] == "error", message
-    return str(message["code"])
-
-
-async def refused(those: Clients, **members: Any) -> str:
-    return error(await (await those.open()).join(**members))
-
-
-async def member(those: Clients, identity: str, **changes: Any) -> Signal:
-    return await those.join(name=identity, token=token(identity, **changes))
-
 
 # --- roles -------------------------------------------------------------------------------------
 
@@ -153,12 +131,13 @@ async def test_bad_tokens_lock_an_address_out() -> None:
 
 
 @asynccontextmanager
-async def key_server(keys: list[dict[str, Any]]) -> AsyncIterator[tuple[str, list[int]]]:
+async def key_server(keys: list[dict[str, Any]], slow_s: float = 0) -> AsyncIterator[tuple[str, list[int]]]:
     """Serves `keys`, which may change, and counts how often it was asked."""
     asked: list[int] = []
 
     async def answer(request: web.Request) -> web.Response:
         asked.append(1)
+        await asyncio.sleep(slow_s)
         return web.json_response({"keys": keys})
 
     app = web.Application()
@@ -215,10 +194,40 @@ async def test_keys_of_a_key_set_sign_too() -> None:
 
 async def test_without_its_key_set_the_server_lets_nobody_in() -> None:
     elliptic = ec.generate_private_key(ec.SECP256R1())
-    config = local_config(auth=AuthConfig(jwks_url="http://127.0.0.1:9/jwks"))
+    config = local_config(auth=AuthConfig(jwks_url="http://127.0.0.1:9/jwks", max_failures=2))
     async with clients(config) as those:
-        assert await refused(those, token=signed(elliptic, "e", "ES256")) == "bad_token"
+        for _ in range(3):
+            refusal = await refused(those, token=signed(elliptic, "e", "ES256"))
+            assert refusal == "keys_unavailable", "which is no guess, and locks nobody out"
         assert await refused(those) == "bad_token"
+
+
+async def test_all_who_come_while_the_keys_are_fetched_wait_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    keys, slow = [public(first, "1")], 0.2
+    async with key_server(keys, slow) as (url, asked), clients(guarded(jwks_url=url)) as those:
+        for kid, key in (("1", first), ("2", second)):
+            waiting = [await those.open() for _ in range(5)]
+            answers = await asyncio.gather(
+                *(
+                    each.join(token=signed(key, kid, "ES256", sub=f"{kid}-{number}"))
+                    for number, each in enumerate(waiting)
+                )
+            )
+            assert [each["type"] for each in answers] == ["joined"] * 5, kid
+            assert len(asked) == int(kid)
+            # Another key is in force from now on, and the last fetch is long enough ago.
+            keys[:] = [public(second, "2")]
+            monkeypatch.setattr(jwks, "REFETCH_US", 0)
+
+
+async def test_an_rsa_key_without_algorithm_is_good_for_each_of_rsa() -> None:
+    modulus = rsa.generate_private_key(65537, 2048)
+    key = {name: value for name, value in public(modulus, "m").items() if name != "alg"}
+    async with key_server([key]) as (url, _), clients(guarded(jwks_url=url)) as those:
+        for algorithm in ("RS256", "PS256"):
+            await those.join(token=signed(modulus, "m", algorithm))
+        assert await refused(those, token=signed(modulus, "m", "RS512")) == "bad_token"
 
 
 # --- pages of other sites ----------------------------------------------------------------------
@@ -240,6 +249,33 @@ async def test_only_allowed_origins_read_the_api() -> None:
         assert (read.status, read.headers["Access-Control-Allow-Origin"]) == (200, "https://app")
         foreign = await those.http.get(url, headers={"Origin": "https://evil"})
         assert "Access-Control-Allow-Origin" not in foreign.headers
+
+
+@pytest.mark.parametrize(
+    ("name", "needs_tokens", "accepted"),
+    [
+        ("evil.example", False, False),
+        ("evil.example", True, True),
+        ("127.0.0.1", False, True),
+        ("[::1]", False, True),
+        ("localhost", False, True),
+        ("classroom.local", False, True),
+        ("sfu", False, True),
+        ("[", False, False),
+    ],
+)
+async def test_without_tokens_a_strangers_name_for_the_server_is_not_its_own(
+    name: str, needs_tokens: bool, accepted: bool
+) -> None:
+    """DNS rebinding: a page of evil.example has its name point here, and finds itself at home."""
+    async with clients(guarded() if needs_tokens else local_config()) as those:
+        host = f"{name}:{those.server.http_url.rpartition(':')[2]}"
+        headers = {"Host": host, "Origin": f"http://{host}"}
+        if accepted:
+            await those.open(headers=headers)
+        else:
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+                await those.open(headers=headers)
 
 
 # --- change at run time ------------------------------------------------------------------------

@@ -17,7 +17,7 @@ async def test_a_fault_of_the_plane_closes_its_room_only(caplog: pytest.LogCaptu
         rooms = conference.media._rooms
         number = rooms.enter(TransportKey(1_000_001), RoomName("r"))
         rooms.enter(TransportKey(1_000_002), RoomName("elsewhere"))
-        conference._on_notices([PlaneFault(number)])
+        conference.notices.take([PlaneFault(number)])
         for member in (ann, ben):
             closed, ws_code = await member.ended()
             assert (closed["code"], closed["reconnect"], ws_code) == ("internal", True, 1011)

@@ -307,6 +307,29 @@ async def test_garbage_is_an_error_without_id() -> None:
         assert (await ann.request("ping"))["type"] == "pong"
 
 
+@pytest.mark.parametrize("garbage", ["{", b"\x00"])
+async def test_garbage_counts_as_much_as_any_message(garbage: str | bytes) -> None:
+    limits = LimitsConfig(messages_per_s=0.001, message_burst=5)
+    async with clients(local_config(limits=limits)) as those:
+        ann = await those.join()
+        send = ann.socket.send_str if isinstance(garbage, str) else ann.socket.send_bytes
+        for _ in range(14):
+            await send(garbage)
+        assert (await ann.ended())[0]["code"] == "too_many_errors"
+        codes = [each["code"] for each in ann.seen if each["type"] == "error"]
+        assert codes == ["bad_request"] * 4 + ["rate_limited"] * 9 + ["too_many_errors"]
+
+
+@pytest.mark.parametrize("garbage", ["{", b"\x00"])
+async def test_garbage_before_joined_closes(garbage: str | bytes) -> None:
+    async with clients() as those:
+        stranger = await those.open()
+        send = stranger.socket.send_str if isinstance(garbage, str) else stranger.socket.send_bytes
+        await send(garbage)
+        assert (await stranger.next("error"))["code"] == "bad_request"
+        assert (await stranger.ended())[0]["code"] == "protocol_error"
+
+
 async def test_without_id_a_request_is_answered_only_when_it_fails() -> None:
     async with clients() as those:
         ann = await those.join()

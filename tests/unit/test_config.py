@@ -46,6 +46,8 @@ def test_every_fault_is_reported_at_once() -> None:
         ("ice.turn_urls", "turn:example.org"),
         ("ice.stun_urls", "example.org"),
         ("auth.keys", "nosecret"),
+        ("auth.keys", "key:" + "s" * 31),
+        ("auth.keys", "good:" + "s" * 32 + ",key:s"),
         ("media.plane", "steam"),
         ("room.max_participants", "0"),
         ("webhooks.urls", "ftp://example.org"),
@@ -69,7 +71,9 @@ def test_bad_files_are_refused(toml: str) -> None:
 
 
 def test_secrets_are_masked_when_shown() -> None:
-    shown = config.show(config.load("", {}, {"auth.keys": "key:hunter2", "ice.turn_secret": "hunter3"}))
+    shown = config.show(
+        config.load("", {}, {"auth.keys": f"key:{'hunter' * 6}", "ice.turn_secret": "hunter3"})
+    )
     assert "hunter" not in shown
 
 

@@ -46,6 +46,15 @@ def test_bytes_that_are_no_http_leave_no_traceback(capsys: pytest.CaptureFixture
     assert "no HTTP" not in printed
 
 
+def test_what_strangers_cause_is_not_said_for_each_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(LogConfig())
+    for _ in range(3):
+        logging.getLogger("asyncio").error("socket.accept() out of system resource")
+        logging.getLogger("asyncio").error("something else")
+    printed = capsys.readouterr().err
+    assert (printed.count("out of system resource"), printed.count("something else")) == (1, 3)
+
+
 def test_levels(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure(LogConfig(level="warning"))
     logging.getLogger("sfu.room").info("quiet")

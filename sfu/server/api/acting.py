@@ -17,9 +17,9 @@ from sfu.server.wire import Json
 def act(conference: Conference, call: Call, message: Json, *, room: RoomName | None = None) -> None:
     """Do what the message of docs/protocol.md asks. Raises `RequestError`; nothing has changed then."""
     wanted = PARSERS[message["type"]](message)
-    command = wanted.by(call.caller.participant or OPERATOR)
+    command = wanted.by(call.caller.actor or OPERATOR)
     assert isinstance(command, Moderation)
-    inside = call.caller.participant is not None
+    inside = call.caller.actor is not None
     conference.apply(command if inside else from_outside(call, command, room or call.room))
 
 
@@ -37,7 +37,7 @@ def only_owner(call: Call, what: str) -> None:
 
 
 def from_outside(call: Call, command: Moderation | SendChat | DeleteChat, room: RoomName) -> Operate:
-    """`command`, whose participant is `OPERATOR`, by somebody who is not in the room."""
+    """`command`, whose participant is `OPERATOR`, by somebody who acts from outside the room."""
     caller = call.caller
     return Operate(
         room=room,

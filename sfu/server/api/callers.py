@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
 from sfu import clock
 from sfu.config import LimitsConfig
 from sfu.errors import RequestError
+from sfu.hosts import host_key
 from sfu.ids import ParticipantId, RoomName
 from sfu.room.model import Participant
 from sfu.room.permissions import Grants, Role
@@ -18,16 +19,22 @@ from sfu.server import tokens
 from sfu.server.conference import Conference
 from sfu.server.rates import TokenBucket
 
-MAX_ADDRESSES = 10_000
-"""Addresses whose rate is known; the one that called longest ago is forgotten first."""
+MAX_HOSTS = 10_000
+"""Hosts whose rate is known; the one that called longest ago is forgotten first."""
 
+
+_INSIDE = frozenset({"inside", "follow", "chat"})
+"""Needs of who is in the room."""
 
 NO_RIGHTS = Grants(publish=False, subscribe=False, data=False, chat=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """`participant` is None for who calls with a token. `room` is the only one it may see; None: all."""
+    """`participant` is None for who is not in the room. `room` is the only one it may see; None: all.
+
+    `limited` is who is there, but came with a token that allows less than the participant has.
+    """
 
     identity: str = ""
     name: str = ""
@@ -36,6 +43,12 @@ class Caller:
     participant: ParticipantId | None = None
     room: RoomName | None = None
     admin: bool = False
+    limited: bool = False
+
+    @property
+    def actor(self) -> ParticipantId | None:
+        """As whom it acts in the room. None: from outside, with the rights that stand here."""
+        return None if self.limited else self.participant
 
 
 class Callers:
@@ -52,7 +65,7 @@ class Callers:
 
     async def find(self, request: web.Request, needs: str, room: str | None) -> Caller:
         """Who asks, if it may. Raises `RequestError`: an error of a token, or `not_allowed`."""
-        self._check_rate(self._address(request))
+        self._check_rate(host_key(self._address(request)))
         if needs == "nothing" or (needs == "server" and not self._access.guarded):
             return Caller()
         caller = await self._caller(request, RoomName(room) if room is not None else None)
@@ -60,9 +73,11 @@ class Callers:
             raise RequestError("not_allowed", "for administrators only")
         if needs == "moderate" and not caller.grants.may_moderate:
             raise RequestError("not_allowed", "no right to moderate")
-        if needs == "inside" and caller.participant is None and not caller.grants.may_moderate:
+        if needs in _INSIDE and caller.participant is None and not caller.grants.may_moderate:
             # A token alone may belong to who waits in the lobby or was removed.
             raise RequestError("not_allowed", "only who is in the room sees it, or who moderates")
+        if needs == "follow" and not caller.grants.follows:
+            raise RequestError("not_allowed", "no right to subscribe or to chat, so none to read")
         if needs == "chat" and not caller.grants.may_chat:
             raise RequestError("not_allowed", "no right to chat")
         return caller
@@ -81,9 +96,9 @@ class Callers:
             return Caller(identity=claims.identity, name=claims.name, role="owner", grants=grants, admin=True)
         if room is not None:
             tokens.for_room(claims, room)
-            if present := self._conference.present(room, claims.identity):
-                return _as_it_is(present, room)
         role, grants = self._conference.claimed(claims)
+        if room is not None and (present := self._conference.present(room, claims.identity)):
+            return _limited(_as_it_is(present, room), role, grants)
         return Caller(
             identity=claims.identity, name=claims.name, role=role, grants=grants, room=RoomName(claims.room)
         )
@@ -97,13 +112,13 @@ class Callers:
             raise RequestError("bad_token", "no such participant here, or another secret")
         return _as_it_is(member, room)
 
-    def _check_rate(self, address: str) -> None:
+    def _check_rate(self, host: str) -> None:
         now_us = clock.now_us()
-        bucket = self._buckets.pop(address, None)
+        bucket = self._buckets.pop(host, None)
         if bucket is None:
             bucket = TokenBucket(self._limits.api_per_s, self._limits.api_burst, now_us)
-        self._buckets[address] = bucket
-        if len(self._buckets) > MAX_ADDRESSES:
+        self._buckets[host] = bucket
+        if len(self._buckets) > MAX_HOSTS:
             self._buckets.popitem(last=False)
         if not bucket.take(1, now_us):
             raise RequestError("rate_limited", "too many requests a second")
@@ -119,3 +134,12 @@ def _as_it_is(member: Participant, room: RoomName) -> Caller:
         participant=member.id,
         room=room,
     )
+
+
+def _limited(caller: Caller, role: Role, grants: Grants) -> Caller:
+    """A participant's bearer: what it may now, and no more than its token says."""
+    shared = caller.grants.within(grants)
+    both = caller.role if role == "owner" or caller.role != "owner" else role
+    if (both, shared) == (caller.role, caller.grants.within(caller.grants)):
+        return caller
+    return replace(caller, role=both, grants=shared, limited=True)

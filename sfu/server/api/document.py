@@ -13,12 +13,13 @@ from sfu.server.wire import Json
 _ALWAYS = ("rate_limited", "internal")
 _OF_NEED: dict[str, tuple[str, ...]] = {
     "nothing": (),
-    "server": ("bad_token", "token_expired", "token_revoked", "locked_out"),
+    "server": ("bad_token", "token_expired", "token_revoked", "keys_unavailable", "locked_out"),
 }
 _GUARDED = (
     "bad_token",
     "token_expired",
     "token_revoked",
+    "keys_unavailable",
     "locked_out",
     "wrong_room",
     "not_allowed",
@@ -29,7 +30,8 @@ _WHO = {
     "server": "Any token; in development mode nobody is asked.",
     "room": "A token for the room, or a participant's secret.",
     "inside": "A participant's secret, or a token for the room with the right `moderate`.",
-    "chat": "A token for the room, or a participant's secret, with the right `chat`.",
+    "follow": "A participant's secret, with a right to subscribe or to chat, or a token with `moderate`.",
+    "chat": "A participant's secret, with the right `chat`.",
     "moderate": "A token for the room, or a participant's secret, with the right `moderate`.",
     "admin": "An administrator's token (`sfu token --admin`).",
 }
@@ -93,7 +95,7 @@ def _operation(endpoint: Endpoint) -> Json:
         "responses": _responses(endpoint),
         "security": [] if endpoint.needs == "nothing" else [{"token": []}],
     }
-    if endpoint.needs in {"room", "inside", "chat", "moderate"}:
+    if endpoint.needs in {"room", "inside", "follow", "chat", "moderate"}:
         operation["security"].append({"participant": []})
     if endpoint.needs == "server":
         operation["security"].append({})

@@ -29,10 +29,11 @@ MAX_BODY_BYTES = 65_536
 BODY_S = 30.0
 """How long a body may come to nothing, as one does whose chunks have gone wrong on the way."""
 
-Need = Literal["nothing", "server", "room", "inside", "chat", "moderate", "admin"]
+Need = Literal["nothing", "server", "room", "inside", "follow", "chat", "moderate", "admin"]
 """`server`: any token, and in development mode nothing. `room`: a token for it, or a participant's secret;
-`chat` and `moderate`: these rights there besides. `inside`: to be in the room at this moment, or to
-moderate it. `admin`: an administrator's token."""
+`moderate`: this right there besides. `inside`: to be in the room at this moment, or to moderate it; `follow`:
+besides with a right to subscribe, chat or moderate, `chat`: with that right. `admin`: an administrator's
+token."""
 
 FORMATS = FormatChecker(formats=())
 FORMATS.checks("printable")(
@@ -58,6 +59,7 @@ STATUS: Mapping[str, int] = {
     "locked_out": 429,
     "rate_limited": 429,
     "internal": 500,
+    "keys_unavailable": 503,
     "overloaded": 503,
     "storage_failed": 503,
     "quota_exceeded": 507,

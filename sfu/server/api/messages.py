@@ -26,7 +26,7 @@ def endpoints(conference: Conference, store: Store, characters: int) -> list[End
             method="GET",
             path=path,
             summary="Messages the caller may read: the newest, those before or after one, or with a text",
-            needs="inside",
+            needs="follow",
             do=partial(_list, store),
             query={"before": s.NUMBER, "after": s.NUMBER, "text": s.SEARCH, "limit": s.LIMIT},
             answer=s.answer(messages=s.listing(s.MESSAGE)),
@@ -78,7 +78,7 @@ async def _list(store: Store, call: Call) -> Json:
 
 
 async def _send(conference: Conference, call: Call) -> Json:
-    by = call.caller.participant
+    by = call.caller.actor
     by_whom = call
     another = {name: call.body[name] for name in ("identity", "name") if name in call.body}
     if another:
@@ -107,7 +107,7 @@ async def _delete(conference: Conference, store: Store, call: Call) -> Json:
     async with store.reading() as connection:
         found = await messages.one(connection, call.room, int(number))
     loaded = chat.to_room(found) if found is not None else None
-    by = call.caller.participant
+    by = call.caller.actor
     return await _kept(conference, call, DeleteChat(by or OPERATOR, int(number), loaded))
 
 
@@ -123,6 +123,6 @@ async def _kept(conference: Conference, call: Call, command: SendChat | DeleteCh
         else:
             done.set_result(result["message"])
 
-    outside = call.caller.participant is None
+    outside = call.caller.actor is None
     conference.chat.keep(from_outside(call, command, call.room) if outside else command, answer)
     return await done

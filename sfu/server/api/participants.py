@@ -7,6 +7,7 @@ from typing import Any
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId
+from sfu.room import following
 from sfu.server import class_wire, wire
 from sfu.server.api import schemas as s
 from sfu.server.api.acting import act
@@ -107,9 +108,9 @@ def _seen(conference: Conference, call: Call) -> dict[str, Json]:
     room = conference.core.room(call.room)
     grants = call.caller.grants
     return {
-        each.id: wire.participant(each.view())
+        each.id: wire.participant(following.seen(each.view(), grants))
         for each in room.participants.values()
-        if grants.see_hidden or not each.grants.hidden or each.id == call.caller.participant
+        if following.visible(each, grants, call.caller.participant)
     }
 
 
@@ -149,7 +150,7 @@ async def _remove(conference: Conference, call: Call) -> Json:
         raise RequestError("bad_state", "its token has no id and cannot be revoked")
     act(conference, call, {"type": "remove", "participant": target})
     if call.query["revoke"]:
-        conference.access.revocations.add(jti)
+        conference.revoke(jti)
     return {}
 
 

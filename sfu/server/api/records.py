@@ -93,7 +93,7 @@ async def _counts(conference: Conference, call: Call) -> Json:
 
 
 async def _stats(conference: Conference, call: Call) -> Json:
-    return {"participants": conference.room_stats(call.room)}
+    return {"participants": conference.room_stats(call.room, call.caller.grants, call.caller.participant)}
 
 
 async def _attendance(conference: Conference, call: Call) -> web.Response:
@@ -108,9 +108,16 @@ async def _attendance(conference: Conference, call: Call) -> web.Response:
 
 async def _sessions(store: Store, call: Call) -> Json:
     async with store.reading() as connection:
-        rows = await people.attendance(connection, call.room, limit=call.query["limit"], before=call.cursor())
+        rows = await people.attendance(
+            connection,
+            call.room,
+            limit=call.query["limit"],
+            before=call.cursor(),
+            hidden=call.caller.grants.see_hidden,
+        )
     renamed = {"joined_ms": "joined_at_ms", "left_ms": "left_at_ms"}
-    return {"sessions": [{renamed.get(name, name): value for name, value in row.items()} for row in rows]}
+    told = [{name: value for name, value in row.items() if name != "hidden"} for row in rows]
+    return {"sessions": [{renamed.get(name, name): value for name, value in row.items()} for row in told]}
 
 
 async def _audit(store: Store, call: Call) -> Json:

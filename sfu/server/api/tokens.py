@@ -44,7 +44,7 @@ def endpoints(conference: Conference, auth: AuthConfig) -> list[Endpoint]:
         Endpoint(
             method="DELETE",
             path="/tokens/{jti}",
-            summary="Revoke a token: it opens nothing any more. Who is in a room with it stays until removed",
+            summary="Revoke a token: it opens nothing any more, and who is in a room with it is removed",
             needs="admin",
             do=partial(_revoke, conference),
             answer=s.answer(),
@@ -80,6 +80,6 @@ async def _revoke(conference: Conference, call: Call) -> Json:
     jti = call.part("jti")
     if " " in jti:
         raise RequestError("not_found", "no token has such an id")
-    conference.access.revocations.add(jti)
+    conference.revoke(jti)
     note(conference, call, RoomName(""), "revoke_token", jti=jti)
     return {}

@@ -20,6 +20,10 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+SECRET = "s" * 32
+TOKEN = ["token", "--set", f"auth.keys=k:{SECRET}", "--room", "r", "--identity", "cam"]
+
+
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
@@ -62,11 +66,10 @@ def test_token_needs_a_key(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_token_carries_what_was_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    secret = "s" * 32
     arguments = [
         "token",
         "--set",
-        f"auth.keys=k:{secret}",
+        f"auth.keys=k:{SECRET}",
         "--room",
         "r",
         "--identity",
@@ -76,7 +79,7 @@ def test_token_carries_what_was_asked(capsys: pytest.CaptureFixture[str]) -> Non
     ]
     rights = ["--publish", "camera", "--deny", "chat", "--grant", "record", "--id", "c1"]
     assert main([*arguments, *rights]) == 0
-    claims = jwt.decode(capsys.readouterr().out.strip(), secret, algorithms=["HS256"])
+    claims = jwt.decode(capsys.readouterr().out.strip(), SECRET, algorithms=["HS256"])
     assert claims["iss"] == "k"
     assert claims["sub"] == "cam"
     assert claims["room"] == "r"
@@ -85,12 +88,12 @@ def test_token_carries_what_was_asked(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_token_refuses_an_unknown_key() -> None:
-    arguments = ["token", "--set", "auth.keys=k:s", "--room", "r", "--identity", "cam", "--key", "other"]
+    arguments = [*TOKEN, "--key", "other"]
     assert main(arguments) == os.EX_CONFIG
 
 
 def test_token_refuses_an_unknown_source(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["token", "--set", "auth.keys=k:s", "--room", "r", "--identity", "cam", "--publish", "smell"]
+    arguments = [*TOKEN, "--publish", "smell"]
     assert main(arguments) == os.EX_USAGE
     assert "smell" in capsys.readouterr().err
 

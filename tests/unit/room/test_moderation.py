@@ -249,3 +249,23 @@ def test_attendance_remembers_visits_and_not_the_hidden() -> None:
         ("ben", "participant", "left"),
     ]
     assert visits[1].left_at_ms == Instant(0, visits[1].joined_at_ms).wall_ms + 90_000
+
+
+def test_who_only_sends_hears_of_people_and_not_of_what_they_publish() -> None:
+    world = World()
+    ann = entered(world, "ann", "owner")
+    camera = world.published(ann)
+    joined = world.do(
+        commands.Join(session=SessionKey(9), room=RoomName("r"), name="cam", identity="cam", role="device")
+    )
+    welcome = only(joined, effects.Welcome)
+    assert [each.publications for each in welcome.others] == [()]
+    assert told(world.do(commands.Mute(ann, camera.id, True)), effects.PublicationUpdated) == []
+    cam = welcome.participant.id
+    dropped = world.do(commands.Disconnect(ann, SessionKey(1)))
+    ((to, event),) = told(dropped, effects.ParticipantUpdated)
+    assert (to, event.participant.publications) == ((cam,), ())
+    admitted = world.do(acts.SetRole(ann, cam, "participant"))
+    ((to, added),) = told(admitted, effects.PublicationAdded)
+    assert (to, added.publication.id) == ((cam,), camera.id)
+    assert only(admitted, effects.SubscriptionOpened).subscription.subscriber == cam

@@ -144,6 +144,25 @@ def test_limits_of_rooms_and_participants() -> None:
     assert refused(world, replace(full, room=RoomName("a"))) == "room_full"
 
 
+def test_where_rooms_are_full_the_one_empty_for_longest_makes_place() -> None:
+    world = World()
+    world.do(commands.OpenRoom(room=RoomName("kept"), template=None, empty_us=60_000_000))
+    for name in ("b", "a"):
+        world.do(commands.Leave(world.join("x", name).participant.id, "left"))
+        world.us += 1000
+    refusal = commands.Join(
+        session=SessionKey(9), room=RoomName("c"), name="x", grants=GrantChanges(join=False)
+    )
+    assert refused(world, refusal) == "not_allowed"
+    assert [each.name for each in world.rooms.summaries()] == ["a", "b", "kept"], "a refusal closes none"
+    done = world.do(replace(refusal, grants=GrantChanges()))
+    assert only(done, effects.RoomClosed).room == "b"
+    world.do(commands.OpenRoom(room=RoomName("d"), template=None, empty_us=0))
+    assert [each.name for each in world.rooms.summaries()] == ["c", "d", "kept"]
+    world.join("y", "d")
+    assert refused(world, replace(refusal, room=RoomName("e"))) == "too_many_rooms"
+
+
 def test_a_refused_join_leaves_no_room_behind() -> None:
     world = World(replace(LIMITS, max_participants=0))
     command = commands.Join(session=SessionKey(1), room=RoomName("r"), name="x")

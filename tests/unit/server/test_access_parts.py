@@ -108,6 +108,7 @@ def test_only_public_signing_keys_with_an_id_are_taken() -> None:
             public("broken", x="?"),
             {"kty": "oct", "kid": "symmetric", "k": "c2VjcmV0", "alg": "HS256"},
             {"kty": "new", "kid": "unknown"},
+            public("unsigned", alg="none"),
             {**public("x"), "kid": 7},
             "nonsense",
         ]

@@ -77,7 +77,7 @@ class World:
     def __init__(self, config: Config | None = None) -> None:
         self.conference = Conference(config or Config(), random.Random(3), FakeStore())
         self.media = FakeMedia()
-        self.conference.media = self.media  # type: ignore[assignment]
+        self.conference.media = self.conference.notices.media = self.media  # type: ignore[assignment]
         self.wires: dict[str, FakeWire] = {}
 
     def join(self, name: str, room: str = "r", *, grants: Grants | None = None) -> tuple[Member, FakeChannel]:
@@ -123,7 +123,7 @@ class World:
         return publication.id
 
     def notice(self, *notices: Any) -> None:
-        self.conference._on_notices(list(notices))
+        self.conference.notices.take(list(notices))
 
 
 async def test_speakers_are_told_to_their_room_when_they_change() -> None:

@@ -200,6 +200,21 @@ async def test_unproven_connections_of_one_address_are_limited_proven_ones_are_n
         assert port.counters["tcp-refused"] == 1
 
 
+async def test_unproven_connections_are_counted_for_a_64_of_ipv6(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(port_module, "MAX_UNPROVEN_TCP_PER_HOST", 2)
+    async with open_port() as port:
+
+        def opens(host: str) -> bool:
+            path = tcp.TcpPath(port._framed, port._tcp_opened, port._tcp_closed, port.count)
+            path.host = host
+            return port._tcp_opened(path)
+
+        assert [opens(f"2001:db8::{number}") for number in range(3)] == [True, True, False]
+        assert opens("2001:db8:0:1::1")
+
+
 async def test_a_tcp_peer_that_does_not_read_misses_packets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp, "MAX_BUFFERED_BYTES", 50_000)
     async with open_port() as port, connection(port) as (reader, writer):
