@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sfu.store.store import Store
 from sfu.store.tables import telemetry
 from sfu.store.writes import Step
 
@@ -42,8 +43,12 @@ def added(samples: Iterable[StoredSample]) -> list[Step]:
     return [(_INSERT, asdict(sample)) for sample in samples]
 
 
-async def rows(connection: AsyncConnection, wanted: Filter) -> AsyncIterator[list[Any]]:
-    """Every sample in the order of its time, by pages: `identity`, `series`, `unit`, `at_ms`, `value`."""
+async def pages(store: Store, wanted: Filter) -> AsyncIterator[list[Any]]:
+    """Every sample in the order of its time, by pages: `identity`, `series`, `unit`, `at_ms`, `value`.
+
+    No connection is held between pages: whoever reads them slowly keeps nobody else from the database. Raises
+    `RequestError` `storage_failed`.
+    """
     last: tuple[int, int] | None = None
     while True:
         query = (
@@ -56,7 +61,8 @@ async def rows(connection: AsyncConnection, wanted: Filter) -> AsyncIterator[lis
             query = query.where(
                 (telemetry.c.at_ms > last[0]) | and_(telemetry.c.at_ms == last[0], telemetry.c.id > last[1])
             )
-        page = list((await connection.execute(query)).all())
+        async with store.reading() as connection:
+            page = list((await connection.execute(query)).all())
         if page:
             yield page
         if len(page) < PAGE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from aiohttp import web
 from sfu.server.api import schemas as s
 from sfu.server.api.endpoint import Call, Endpoint
 from sfu.server.csv_cells import cell
+from sfu.server.exports import Exports
 from sfu.server.telemetry_wire import MAX_NAME
 from sfu.server.tokens import MAX_IDENTITY
 from sfu.server.wire import Json
@@ -67,10 +68,10 @@ def endpoints(store: Store) -> list[Endpoint]:
             path="/rooms/{room}/telemetry.csv",
             summary="Every sample, in the order of time; of closed rooms too",
             needs="moderate",
-            do=partial(_csv, store),
+            do=partial(_csv, store, Exports()),
             query=_FILTER,
             media_type="text/csv",
-            errors=("storage_failed",),
+            errors=("storage_failed", "overloaded"),
         ),
     ]
 
@@ -87,24 +88,22 @@ async def _summary(store: Store, call: Call) -> Json:
     return {"steps": found}
 
 
-async def _csv(store: Store, call: Call) -> web.StreamResponse:
+async def _csv(store: Store, exports: Exports, call: Call) -> web.StreamResponse:
     """Page by page: a month of samples is never in memory at once."""
-    response = web.StreamResponse(
-        headers={
-            "Content-Type": "text/csv; charset=utf-8",
-            "Content-Disposition": 'attachment; filename="telemetry.csv"',
-        }
-    )
-    async with store.reading() as connection:
-        pages = samples.rows(connection, _filter(call))
-        first: list[Any] = await anext(pages, [])
-        await response.prepare(call.request)
-        await response.write(("\ufeff" + _lines([COLUMNS])).encode())
-        await response.write(_page(first))
-        async for page in pages:
-            await response.write(_page(page))
-    await response.write_eof()
-    return response
+    headers = {
+        "Content-Type": "text/csv; charset=utf-8",
+        "Content-Disposition": 'attachment; filename="telemetry.csv"',
+    }
+    return await exports.send(call.request, call.room, headers, _parts(store, _filter(call)))
+
+
+async def _parts(store: Store, wanted: Filter) -> AsyncIterator[bytes]:
+    head = ("\ufeff" + _lines([COLUMNS])).encode()
+    async for page in samples.pages(store, wanted):
+        yield head + _page(page)
+        head = b""
+    if head:
+        yield head
 
 
 def _page(rows: Iterable[Any]) -> bytes:

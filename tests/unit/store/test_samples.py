@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from sfu.store import samples
+from sfu.store.engine import READERS
 from sfu.store.samples import Filter, StoredSample
 from sfu.store.store import Store
 
@@ -21,8 +23,7 @@ async def write(store: Store, *measured: StoredSample) -> None:
 
 
 async def values(store: Store, wanted: Filter) -> list[float]:
-    async with store.reading() as connection:
-        return [row.value async for page in samples.rows(connection, wanted) for row in page]
+    return [row.value async for page in samples.pages(store, wanted) for row in page]
 
 
 async def test_an_export_goes_over_pages_in_the_order_of_time(store: Store) -> None:
@@ -32,6 +33,16 @@ async def test_an_export_goes_over_pages_in_the_order_of_time(store: Store) -> N
     assert await values(store, Filter(room="r")) == list(range(many))
     await write(store, sample(0, -1.5))
     assert (await values(store, Filter(room="r")))[:5] == [0, 1, 2, -1.5, 3]
+
+
+async def test_an_export_holds_no_connection_while_nobody_reads_it(store: Store) -> None:
+    many = samples.PAGE + 1
+    await write(store, *(sample(number, number) for number in range(many)))
+    slow = [samples.pages(store, Filter(room="r")) for _ in range(READERS + 3)]
+    for each in slow:
+        assert len(await anext(each)) == samples.PAGE
+    async with asyncio.timeout(5):
+        assert (await values(store, Filter(room="r")))[-1] == many - 1
 
 
 async def test_an_export_has_only_what_is_asked_for(store: Store) -> None:
