@@ -75,7 +75,7 @@ class Conference:
         self.events = Events(rng)
         self._attendance = Attendance(store)
         self._lasting = Lasting(store)
-        self._measurements = Measurements(store)
+        self._measurements = Measurements(store, config.storage.telemetry_samples)
         self._passes = Passes(store.folder, clock.wall_ms() / 1000)
         self.chat = Chat(store, self.core, self.apply, config.room.chat_history)
         self._members: dict[ParticipantId, Member] = {}
@@ -113,6 +113,7 @@ class Conference:
         await self.chat.close()
         self._lasting.close()
         self._attendance.close()
+        self._measurements.close()
         self.data.close()
         self.events.close()
         if self._timer is not None:
@@ -256,7 +257,10 @@ class Conference:
             case act_requests.InRoom():
                 if not member.acts.take(1, clock.now_us()):
                     raise RequestError("rate_limited", "too many acts a second")
-                return self._lasting.act(request.by(member.id), self.apply, answer)
+                act = request.by(member.id)
+                if isinstance(act, acts.SendSamples):
+                    member.take_samples(len(act.samples))
+                return self._lasting.act(act, self.apply, answer)
             case requests.Join() | requests.Candidate() | requests.Ping() | requests.Leave():
                 # The session's affair, or nobody's.
                 pass

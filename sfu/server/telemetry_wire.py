@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from sfu.config import MAX_SAMPLES
 from sfu.ids import ParticipantId
 from sfu.room import acts
 from sfu.room.class_events import AlarmChanged, SamplesTaken, SeriesDeclared
@@ -16,8 +17,6 @@ from sfu.server.validation import Message
 
 Json = dict[str, Any]
 
-MAX_SAMPLES = 500
-"""In one message."""
 MAX_NAME = 64
 MAX_UNIT = 32
 LARGEST = 1e15

@@ -206,7 +206,9 @@ telemetry = Table(
     Column("unit", String(32), nullable=False),
     Column("at_ms", BigInteger, nullable=False, index=True),
     Column("value", Float, nullable=False),
-    Index("ix_telemetry_series", "room", "identity", "series", "at_ms"),
+    # What comes twice is stored once: a device sends again what it does not know to have arrived.
+    Index("ix_telemetry_series", "room", "identity", "series", "at_ms", unique=True),
+    Index("ix_telemetry_room", "room", "at_ms"),
 )
 
 audit = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import time
@@ -12,8 +13,7 @@ import pytest
 from signalling import Clients, Signal, clients, local_config, until
 from test_access import error, guarded, member
 
-from sfu.config import StorageConfig
-from sfu.server.telemetry_wire import MAX_SAMPLES
+from sfu.config import MAX_SAMPLES, LimitsConfig, StorageConfig
 
 PULSE = {"name": "pulse", "title": "Pulse", "unit": "1/min", "low": 50, "high": 120, "hysteresis": 5}
 
@@ -135,6 +135,23 @@ async def test_what_was_measured_is_stored_summed_up_and_exported(tmp_path: Path
         some = await get(those, ann, "telemetry.csv", series="pulse", from_ms=start_ms, to_ms=start_ms + 10)
         assert len(some.splitlines()) == 11
         assert (await get(those, ann, "telemetry", series="other"))["steps"] == []
+
+
+async def test_a_flood_is_refused_and_what_is_sent_again_at_the_allowed_pace_is_stored_once() -> None:
+    limits = LimitsConfig(telemetry_samples_per_s=2000, telemetry_burst=500)
+    async with clients(local_config(limits=limits)) as those:
+        cam = await those.join(name="Cam")
+        await declared(cam)
+        start_ms = now_ms() - 1000
+        batch = [["pulse", start_ms + number, 70] for number in range(500)]
+        assert (await cam.request("telemetry", samples=batch))["type"] == "ok"
+        refused = await cam.request("telemetry", samples=batch)
+        assert error(refused) == "rate_limited"
+        assert 0 < refused["retry_after_ms"] <= 250
+        await asyncio.sleep(refused["retry_after_ms"] / 1000)
+        assert (await cam.request("telemetry", samples=batch))["type"] == "ok"
+        steps = (await get(those, cam, "telemetry", step_ms=86_400_000))["steps"]
+        assert sum(each["count"] for each in steps) == 500
 
 
 async def test_an_alarm_is_written_down(tmp_path: Path) -> None:
