@@ -24,7 +24,10 @@ Request = Callable[..., Awaitable[Message]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A measured quantity. Below `low` or above `high` is an alarm, until it is `hysteresis` inside."""
+    """A measured quantity. Below `low` or above `high` is an alarm, until it is `hysteresis` inside again.
+
+    No value for `silent_s` seconds (1 to 86,400) is one too; None: silence is none.
+    """
 
     name: str
     title: str = ""
@@ -32,6 +35,7 @@ class Series:
     low: float | None = None
     high: float | None = None
     hysteresis: float = 0.0
+    silent_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """`state` is `raised`, `cleared` or `acknowledged`, `side` `low` or `high`."""
+    """`state` is `raised`, `acknowledged`, `cleared` or `ended` (its device is gone: `reason`).
+
+    `side` is `low`, `high` or `silent`, whose `limit` is seconds; `value` is None where none has come yet.
+    """
 
     participant_id: str
     series: str
@@ -53,8 +60,9 @@ class Alarm:
     state: str
     side: str
     limit: float
-    value: float
+    value: float | None
     at_ms: int
+    reason: str = ""
 
     @classmethod
     def parse(cls, message: Message) -> Alarm:
@@ -66,8 +74,9 @@ class Alarm:
             state=str(message["state"]),
             side=str(message["side"]),
             limit=float(message["limit"]),
-            value=float(message["value"]),
+            value=None if message["value"] is None else float(message["value"]),
             at_ms=int(message["at_ms"]),
+            reason=str(message.get("reason") or ""),
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sfu.ids import ParticipantId
+from sfu.room.alarms import Thresholds
 from sfu.room.board import Stroke
 
 # --- what a room opens with --------------------------------------------------------------------
@@ -42,12 +43,16 @@ class PollRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassHistory:
-    """Questions and polls by id, strokes in the order of drawing; `turns` counts by identity."""
+    """Questions and polls by id, strokes in the order of drawing; `turns` counts by identity.
+
+    `thresholds` are by identity and series.
+    """
 
     questions: tuple[QuestionRecord, ...] = ()
     polls: tuple[PollRecord, ...] = ()
     strokes: tuple[Stroke, ...] = ()
     turns: Mapping[str, int] = field(default_factory=dict)
+    thresholds: Mapping[tuple[str, str], Thresholds] = field(default_factory=dict)
 
 
 # --- what changes ------------------------------------------------------------------------------
@@ -124,6 +129,15 @@ class TurnTaken:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class ThresholdsSet:
+    """A moderator has said where the alarms of a series of `identity` are."""
+
+    identity: str
+    series: str
+    thresholds: Thresholds
+
+
 Asked = (
     QuestionAsked
     | QuestionAnswered
@@ -133,6 +147,7 @@ Asked = (
     | PollClosed
     | BallotCast
     | PollDropped
+    | ThresholdsSet
 )
 """Whoever makes one of these is answered when it is durable."""
 Sketched = StrokeKept | StrokeDropped | BoardCleared | TurnTaken

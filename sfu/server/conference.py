@@ -19,6 +19,7 @@ from sfu.ids import ParticipantId, PublicationKey, RoomName, SubscriptionKey
 from sfu.media.decisions import LayersWanted, Notice, PublicationSized, Speakers, SubscriptionState
 from sfu.media.plane import PlaneFault
 from sfu.room import acts, commands, effects
+from sfu.room.class_events import AlarmChanged
 from sfu.room.class_records import ClassHistory
 from sfu.room.commands import Command
 from sfu.room.effects import Effect
@@ -57,6 +58,9 @@ _CLOSED_CODE: dict[LeaveReason, str] = {
     "error": "internal",
 }
 
+
+_TIMED = (commands.Disconnect, commands.Leave, acts.Remove, acts.DeclareSeries)
+"""What may begin a time that ends by itself; the end of an alarm does as well."""
 
 ChatText = requests.Chat | requests.ChatEdit
 AskFirst = Callable[
@@ -347,7 +351,7 @@ class Conference:
         self._execute(done)
         self.events.command(command)
         by_anybody = command.command if isinstance(command, commands.Operate) else command
-        if isinstance(by_anybody, (commands.Disconnect, commands.Leave, acts.Remove)):
+        if isinstance(by_anybody, _TIMED) or any(map(_about_alarm, done)):
             self._arm()
         return done
 
@@ -518,6 +522,10 @@ class Conference:
             "max_publications": self._config.room.max_publications,
             "server": f"pysfu/{sfu.__version__}",
         }
+
+
+def _about_alarm(effect: Effect) -> bool:
+    return isinstance(effect, effects.Announce) and isinstance(effect.event, AlarmChanged)
 
 
 def _now() -> Instant:

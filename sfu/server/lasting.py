@@ -16,6 +16,7 @@ from sfu.errors import RequestError
 from sfu.ids import ParticipantId, RoomName
 from sfu.room import acts
 from sfu.room.acts import Act
+from sfu.room.alarms import Thresholds
 from sfu.room.board import Stroke
 from sfu.room.class_records import (
     Asked,
@@ -34,6 +35,7 @@ from sfu.room.class_records import (
     QuestionVoted,
     StrokeDropped,
     StrokeKept,
+    ThresholdsSet,
     TurnTaken,
 )
 from sfu.room.effects import Effect
@@ -58,6 +60,7 @@ _ASKED = (
     | acts.VotePoll
     | acts.ClosePoll
     | acts.RemovePoll
+    | acts.SetThresholds
 )
 """Acts that are answered when they are durable."""
 
@@ -110,6 +113,10 @@ class Lasting:
                 polls=tuple(map(_poll, await classwork.polls_of(connection, room))),
                 strokes=tuple(map(_stroke, await classwork.strokes_of(connection, room))),
                 turns=await classwork.turns_of(connection, room),
+                thresholds={
+                    key: Thresholds(low, high)
+                    for key, (low, high) in (await classwork.thresholds_of(connection, room)).items()
+                },
             )
 
     def act(self, wanted: Act, apply: Callable[[Act], Iterable[Effect]], answer: Answer) -> Json | None:
@@ -209,6 +216,8 @@ def _steps(room: RoomName, change: Asked) -> list[Step]:
             return classwork.cast(room, poll, identity, choices, now_ms)
         case PollDropped(poll):
             return classwork.poll_dropped(room, poll)
+        case ThresholdsSet(identity, series, wanted):
+            return classwork.thresholds_set(room, identity, series, wanted.low, wanted.high, now_ms)
 
 
 def _sketch_steps(room: RoomName, sketch: _Sketch) -> list[Step]:

@@ -196,6 +196,19 @@ turns = Table(
     PrimaryKeyConstraint("room", "identity"),
 )
 
+# What a moderator has set; null is no limit.
+thresholds = Table(
+    "thresholds",
+    metadata,
+    Column("room", String(128), nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    Column("series", String(64), nullable=False),
+    Column("low", Float),
+    Column("high", Float),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    PrimaryKeyConstraint("room", "identity", "series"),
+)
+
 telemetry = Table(
     "telemetry",
     metadata,

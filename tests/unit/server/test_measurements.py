@@ -5,8 +5,8 @@ from __future__ import annotations
 from signalling import until
 
 from sfu.ids import RoomName
+from sfu.room.alarms import Sample
 from sfu.room.effects import SamplesToStore
-from sfu.room.telemetry import Sample
 from sfu.server.measurements import Measurements
 from sfu.store import samples
 from sfu.store.samples import Filter
