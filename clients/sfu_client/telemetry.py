@@ -120,6 +120,20 @@ class Telemetry:
         self._kept.extend((each.series, each.at_ms, each.value) for each in samples)
         await self._send_kept()
 
+    async def set_thresholds(
+        self, participant_id: str, series: str, *, low: float | None, high: float | None
+    ) -> None:
+        """Say where the alarms of another's series are, None: nowhere. Needs the right `moderate`.
+
+        It stays when its device declares again, or comes back. Raises `RefusedError`, `UnavailableError`.
+        """
+        target = {"participant": participant_id, "series": series}
+        await self._request("telemetry_thresholds", **target, low=low, high=high)
+
+    async def acknowledge(self, participant_id: str, series: str) -> None:
+        """Say that an alarm was seen. Needs the right `moderate`. Raises as `set_thresholds` does."""
+        await self._request("alarm_acknowledge", participant=participant_id, series=series)
+
     @property
     def waiting(self) -> int:
         """Samples that the server has not confirmed."""

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from signalling import Clients, Signal, clients, local_config, until
+from signalling import Clients, Signal, clients, local_config, serving, until
 from test_access import error, guarded, member
 
 from sfu.config import MAX_SAMPLES, LimitsConfig, RoomConfig, StorageConfig
+from sfu_client import Room, Series, events
 
 PULSE = {"name": "pulse", "title": "Pulse", "unit": "1/min", "low": 50, "high": 120, "hysteresis": 5}
 
@@ -117,6 +118,25 @@ async def test_thresholds_outlast_the_device_and_the_server(tmp_path: Path) -> N
             told = (await ann.next("telemetry_series"))["series"][0]
             assert (told["low"], told["high"], told["title"]) == (None, 80, "Pulse")
             await cam.request("leave")
+
+
+async def test_limits_are_set_from_python() -> None:
+    async with (
+        serving() as server,
+        Room.connect(server.http_url, "r", name="Nurse") as nurse,
+        Room.connect(server.http_url, "r", name="Cam", role="device", auto_subscribe=False) as device,
+    ):
+        told = nurse.events()
+        await device.telemetry.declare(Series(name="pulse", high=120))
+        await device.telemetry.send({"pulse": 100})
+        await nurse.telemetry.set_thresholds(device.me.id, "pulse", low=None, high=90)
+        await nurse.telemetry.acknowledge(device.me.id, "pulse")
+        states: list[str] = []
+        async with asyncio.timeout(5):
+            while len(states) < 2:
+                if isinstance(event := await anext(told), events.AlarmChanged):
+                    states.append(event.alarm.state)
+        assert states == ["raised", "acknowledged"]
 
 
 async def test_rights_are_asked_for() -> None:

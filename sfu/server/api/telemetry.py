@@ -11,11 +11,15 @@ from typing import Any
 
 from aiohttp import web
 
+from sfu.ids import ParticipantId
+from sfu.server import telemetry_wire
 from sfu.server.api import schemas as s
+from sfu.server.api.acting import act
 from sfu.server.api.endpoint import Call, Endpoint
+from sfu.server.conference import Conference
 from sfu.server.csv_cells import cell
 from sfu.server.exports import Exports
-from sfu.server.telemetry_wire import MAX_NAME
+from sfu.server.telemetry_wire import LARGEST, MAX_NAME
 from sfu.server.tokens import MAX_IDENTITY
 from sfu.server.wire import Json
 from sfu.store import samples
@@ -34,8 +38,39 @@ _FILTER = {
 }
 
 
-def endpoints(store: Store) -> list[Endpoint]:
+_LIMIT = s.nullable({"type": "number", "minimum": -LARGEST, "maximum": LARGEST})
+_SERIES = s.answer(
+    name={"type": "string"},
+    title={"type": "string"},
+    unit={"type": "string"},
+    low=_LIMIT,
+    high=_LIMIT,
+    hysteresis={"type": "number"},
+    silent_s=s.nullable({"type": "number"}),
+)
+
+
+def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
+    one = "/rooms/{room}/participants/{participant}/telemetry/{series}"
     return [
+        Endpoint(
+            method="PATCH",
+            path=one,
+            summary="Say where the alarms of a series are (null: nowhere), for good",
+            needs="moderate",
+            do=partial(_set_thresholds, conference, store),
+            body=s.closed({"low": _LIMIT, "high": _LIMIT}),
+            answer=_SERIES,
+        ),
+        Endpoint(
+            method="POST",
+            path=one + "/acknowledge",
+            summary="Say that the alarm of a series was seen",
+            needs="moderate",
+            do=partial(_acknowledge, conference),
+            answer=s.answer(),
+            errors=("bad_state",),
+        ),
         Endpoint(
             method="GET",
             path="/rooms/{room}/telemetry",
@@ -78,6 +113,24 @@ def endpoints(store: Store) -> list[Endpoint]:
 
 def _filter(call: Call) -> Filter:
     return Filter(room=call.room, **{name: call.query.get(name) for name in _FILTER})
+
+
+async def _set_thresholds(conference: Conference, store: Store, call: Call) -> Json:
+    act(conference, call, {"type": "telemetry_thresholds", **_target(call), **call.body})
+    await store.writes.flush()
+    participant = ParticipantId(call.part("participant"))
+    return telemetry_wire.series(
+        conference.core.room(call.room).telemetry.series(participant, call.part("series"))
+    )
+
+
+async def _acknowledge(conference: Conference, call: Call) -> Json:
+    act(conference, call, {"type": "alarm_acknowledge", **_target(call)})
+    return {}
+
+
+def _target(call: Call) -> Json:
+    return {"participant": call.part("participant"), "series": call.part("series")}
 
 
 async def _summary(store: Store, call: Call) -> Json:

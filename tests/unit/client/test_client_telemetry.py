@@ -73,3 +73,13 @@ async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         await kept.send_samples(some(0, 25))
     await kept.back(resumed=True)
     assert server.taken == list(range(15, 25))
+
+
+async def test_alarms_are_read_whatever_their_side() -> None:
+    alarm = {
+        "participant": "PA_cam", "series": "pulse", "title": "Pulse", "unit": "1/min", "state": "ended",
+        "side": "silent", "limit": 10, "value": None, "at_ms": 5, "by": None, "reason": "timeout",
+    }  # fmt: skip
+    read = telemetry.Alarm.parse(alarm)
+    assert (read.side, read.value, read.reason) == ("silent", None, "timeout")
+    assert telemetry.Alarm.parse({**alarm, "value": 70, "reason": None}).value == 70
