@@ -90,3 +90,32 @@ async def test_a_room_has_few_exports_at_once_and_who_does_not_read_is_cut_off(
             assert not got.endswith(b"0\r\n\r\n")
         with asking(those, ann) as again:
             assert b" 200 " in await receive(again, 100)
+
+
+async def test_sums_that_take_long_leave_connections_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    free, asked = asyncio.Event(), 0
+
+    async def slow(*_: object, **__: object) -> list[object]:
+        nonlocal asked
+        asked += 1
+        await free.wait()
+        return []
+
+    monkeypatch.setattr(samples, "summary", slow)
+    async with clients() as those:
+        ann = await those.join()
+        url = f"{those.server.http_url}/api/v1/rooms/r/telemetry"
+        headers = {"Authorization": f"Participant {ann.me}:{ann.joined['secret']}"}
+        asking_all = [
+            asyncio.create_task(those.http.get(url, headers=headers).__aenter__()) for _ in range(6)
+        ]
+        await until(lambda: asked)
+        ben = await those.open()
+        async with asyncio.timeout(5):
+            assert (await ben.join("another", "Ben"))["type"] == "joined"
+        assert asked <= READERS // 2
+        free.set()
+        for answer in await asyncio.gather(*asking_all):
+            assert answer.status == 200
+            answer.release()
+        assert asked == 6

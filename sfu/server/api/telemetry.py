@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Iterable
@@ -23,6 +24,7 @@ from sfu.server.telemetry_wire import LARGEST, MAX_NAME
 from sfu.server.tokens import MAX_IDENTITY
 from sfu.server.wire import Json
 from sfu.store import samples
+from sfu.store.engine import READERS
 from sfu.store.samples import Filter
 from sfu.store.store import Store
 
@@ -76,7 +78,8 @@ def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
             path="/rooms/{room}/telemetry",
             summary="Series over time, summed up in steps; of closed rooms too",
             needs="moderate",
-            do=partial(_summary, store),
+            # A sum over millions takes seconds: half of the database's connections stay others'.
+            do=partial(_summary, store, asyncio.Semaphore(READERS // 2)),
             query={
                 **_FILTER,
                 "step_ms": s.integer(1, DAY_MS, default=1000),
@@ -133,8 +136,8 @@ def _target(call: Call) -> Json:
     return {"participant": call.part("participant"), "series": call.part("series")}
 
 
-async def _summary(store: Store, call: Call) -> Json:
-    async with store.reading() as connection:
+async def _summary(store: Store, turns: asyncio.Semaphore, call: Call) -> Json:
+    async with turns, store.reading() as connection:
         found = await samples.summary(
             connection, _filter(call), step_ms=call.query["step_ms"], limit=call.query["limit"]
         )
