@@ -154,6 +154,12 @@ class LimitsConfig:
         10.0, "hands, votes, strokes, reactions and the like a second of one participant, sustained"
     )
     acts_burst: int = option(100, "hands, votes, strokes, reactions and the like of one participant at once")
+    telemetry_samples_per_s: float = option(
+        500.0, "samples of telemetry a second of one participant, sustained"
+    )
+    telemetry_burst: int = option(
+        15_000, "samples of one participant at once, of a time without connection; at least 500"
+    )
     api_per_s: float = option(20.0, "HTTP API requests a second from one address, sustained")
     api_burst: int = option(200, "HTTP API requests from one address at once")
     sessions_per_address: int = option(100, "signalling sessions at once from one address (IPv6: one /64)")
@@ -189,6 +195,10 @@ class StorageConfig:
     )
     retention_days: int = option(0, "days after which messages, files and sessions are deleted; 0 keeps them")
     telemetry_days: int = option(30, "days after which telemetry is deleted; 0 keeps it as long as the rest")
+    telemetry_samples: int = option(
+        10_000_000,
+        "samples kept of one room; past that the oldest go, of whoever has most there; 0 is no limit",
+    )
     file_bytes: int = option(26_214_400, "largest file in the chat, bytes")
     room_bytes: int = option(1_073_741_824, "files of one room together, bytes")
     person_bytes: int = option(268_435_456, "files of one person together, bytes")
@@ -266,6 +276,8 @@ class Config:
 ENV_PREFIX = "SFU_"
 MIN_SECRET_BYTES = 32
 """Of what signs tokens."""
+MAX_SAMPLES = 500
+"""Samples of telemetry in one message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,9 +442,11 @@ def _out_of_range(config: Config) -> Iterator[str]:
         yield f"room.template: one of {', '.join(TEMPLATES)}"
     for name in TEMPLATES:
         yield from templates.faults(name, getattr(config, name))
-    for name in ("retention_days", "telemetry_days"):
+    for name in ("retention_days", "telemetry_days", "telemetry_samples"):
         if getattr(config.storage, name) < 0:
             yield f"storage.{name}: must not be below 0"
+    if config.limits.telemetry_burst < MAX_SAMPLES:
+        yield f"limits.telemetry_burst: at least {MAX_SAMPLES}, the samples of one message"
     yield from _bucket_faults(config.storage)
     yield from _webhook_faults(config.webhooks)
     if config.media.plane not in {"auto", "python", "rust"}:
@@ -489,6 +503,7 @@ _POSITIVE = (
     "room.max_participants", "room.max_publications", "limits.message_bytes", "limits.messages_per_s",
     "limits.message_burst", "limits.data_bytes", "limits.data_bytes_per_s", "limits.chat_characters",
     "limits.sessions_per_address", "limits.connections_per_address", "limits.api_per_s", "limits.api_burst",
+    "limits.telemetry_samples_per_s",
     "storage.max_waiting", "storage.file_bytes", "storage.room_bytes", "storage.person_bytes",
     "media.keyframe_interval_ms", "media.cache_packets",
     "extensions.timeout_s", "extensions.max_failures", "extensions.frame_pixels",

@@ -12,7 +12,7 @@ import time
 
 from sfu_client import Room, Series
 
-PULSE = Series(name="heart_rate", title="Pulse", unit="1/min", low=50, high=110, hysteresis=5)
+PULSE = Series(name="heart_rate", title="Pulse", unit="1/min", low=50, high=110, hysteresis=5, silent_s=5)
 
 
 def pulse(seconds: float) -> float:

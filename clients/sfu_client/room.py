@@ -373,8 +373,8 @@ class Room:
         missed = [event for event in self._chat.joined(joined) if event.message.sender_id != self._me.id]
         if self._seen:
             self._emit(events.Connected(resumed))
-        if self._seen and not resumed:
-            self._spawn(self.telemetry.rejoined())
+        if self._seen:
+            self._spawn(self.telemetry.back(resumed=resumed))
         self._seen = True
         if (more := self.data.joined(joined, resumed=resumed)) is not None:
             self._spawn(more)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import islice
 
-from sfu_client.errors import ClientError
+from sfu_client.errors import ClientError, RefusedError
 from sfu_client.signalling import Message
 
 BATCH = 500
 """Samples in one message, the server's limit."""
+KEPT = 100_000
+"""Samples that wait for the server; past that the oldest are dropped."""
+RETRY_S = 1.0
+"""Where the server does not say when there is place for more."""
 
 Request = Callable[..., Awaitable[Message]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A measured quantity. Below `low` or above `high` is an alarm, until it is `hysteresis` inside."""
+    """A measured quantity. Below `low` or above `high` is an alarm, until it is `hysteresis` inside again.
+
+    No value for `silent_s` seconds (1 to 86,400) is one too; None: silence is none.
+    """
 
     name: str
     title: str = ""
@@ -26,6 +35,7 @@ class Series:
     low: float | None = None
     high: float | None = None
     hysteresis: float = 0.0
+    silent_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +49,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """`state` is `raised`, `cleared` or `acknowledged`, `side` `low` or `high`."""
+    """`state` is `raised`, `acknowledged`, `cleared` or `ended` (its device is gone: `reason`).
+
+    `side` is `low`, `high` or `silent`, whose `limit` is seconds; `value` is None where none has come yet.
+    """
 
     participant_id: str
     series: str
@@ -47,8 +60,9 @@ class Alarm:
     state: str
     side: str
     limit: float
-    value: float
+    value: float | None
     at_ms: int
+    reason: str = ""
 
     @classmethod
     def parse(cls, message: Message) -> Alarm:
@@ -60,8 +74,9 @@ class Alarm:
             state=str(message["state"]),
             side=str(message["side"]),
             limit=float(message["limit"]),
-            value=float(message["value"]),
+            value=None if message["value"] is None else float(message["value"]),
             at_ms=int(message["at_ms"]),
+            reason=str(message.get("reason") or ""),
         )
 
 
@@ -71,11 +86,17 @@ def now_ms() -> int:
 
 
 class Telemetry:
-    """Of one room. What was declared is declared again where the client had to join anew."""
+    """Of one room. What was declared is declared again where the client had to join anew.
+
+    Samples are kept until the server has them: over its rate they wait, and what a lost connection left goes
+    first when the client is back. What it has already is not stored twice.
+    """
 
     def __init__(self, request: Request) -> None:
         self._request = request
         self._declared: dict[str, Series] = {}
+        self._kept: deque[tuple[str, int, float]] = deque(maxlen=KEPT)
+        self._turn = asyncio.Lock()
 
     async def declare(self, *series: Series) -> None:
         """Say what will be sent. Raises `RefusedError`, `UnavailableError`."""
@@ -93,17 +114,62 @@ class Telemetry:
     async def send_samples(self, samples: Iterable[Sample]) -> None:
         """Send samples of any times, for example those of a time without connection.
 
-        Raises `RefusedError`, `UnavailableError`; some of them may have been taken then.
+        Waits where they are more than the server takes. Raises `UnavailableError`, and sends them when the
+        client is back; `RefusedError`, and gives up those of one message, at most 500.
         """
-        rows: list[Any] = [[each.series, each.at_ms, each.value] for each in samples]
-        for first in range(0, len(rows), BATCH):
-            await self._request("telemetry", samples=rows[first : first + BATCH])
+        self._kept.extend((each.series, each.at_ms, each.value) for each in samples)
+        await self._send_kept()
 
-    async def rejoined(self) -> None:
-        """Called by the room: this client is a new participant, of whom nothing is known."""
+    async def set_thresholds(
+        self, participant_id: str, series: str, *, low: float | None, high: float | None
+    ) -> None:
+        """Say where the alarms of another's series are, None: nowhere. Needs the right `moderate`.
+
+        It stays when its device declares again, or comes back. Raises `RefusedError`, `UnavailableError`.
+        """
+        target = {"participant": participant_id, "series": series}
+        await self._request("telemetry_thresholds", **target, low=low, high=high)
+
+    async def acknowledge(self, participant_id: str, series: str) -> None:
+        """Say that an alarm was seen. Needs the right `moderate`. Raises as `set_thresholds` does."""
+        await self._request("alarm_acknowledge", participant=participant_id, series=series)
+
+    @property
+    def waiting(self) -> int:
+        """Samples that the server has not confirmed."""
+        return len(self._kept)
+
+    async def _send_kept(self) -> None:
+        async with self._turn:
+            while self._kept:
+                rows = list(islice(self._kept, BATCH))
+                try:
+                    await self._request("telemetry", samples=rows)
+                except RefusedError as error:
+                    if error.code == "rate_limited":
+                        await asyncio.sleep(_retry_s(error))
+                        continue
+                    self._drop(rows)
+                    raise
+                self._drop(rows)
+
+    def _drop(self, rows: list[tuple[str, int, float]]) -> None:
+        """Of the oldest: some may have been pushed out meanwhile."""
+        for row in rows:
+            if self._kept and self._kept[0] is row:
+                self._kept.popleft()
+
+    async def back(self, *, resumed: bool) -> None:
+        """Called by the room: there is a connection again. A new participant has declared nothing."""
         try:
-            if self._declared:
+            if self._declared and not resumed:
                 await self.declare(*self._declared.values())
+            await self._send_kept()
         except ClientError:
             # Away again, or refused: `send` will say so.
             return
+
+
+def _retry_s(error: RefusedError) -> float:
+    after_ms = error.details.get("retry_after_ms")
+    return after_ms / 1000 if isinstance(after_ms, (int, float)) and after_ms > 0 else RETRY_S

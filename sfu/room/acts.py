@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sfu.ids import ParticipantId, PublicationId
+from sfu.room.alarms import Sample, Series
 from sfu.room.board import Point
 from sfu.room.model import BreakoutId
 from sfu.room.permissions import GrantChanges, Role, Source
 from sfu.room.state import Value
-from sfu.room.telemetry import Sample, Series
 
 # --- moderation: all of these need `moderate` --------------------------------------------------
 

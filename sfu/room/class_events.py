@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sfu.ids import ParticipantId, PublicationId
+from sfu.room.alarms import Alarm, Sample, Series
 from sfu.room.board import Stroke
 from sfu.room.breakout import Breakout
 from sfu.room.hands import HandsView
 from sfu.room.lobby import WaitingView
 from sfu.room.polls import PollView
 from sfu.room.questions import QuestionView
-from sfu.room.telemetry import Alarm, Sample, Series, SeriesView
+from sfu.room.telemetry import SeriesView
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sfu.ids import ParticipantId
+from sfu.room.alarms import Thresholds
 from sfu.room.board import Stroke
 
 # --- what a room opens with --------------------------------------------------------------------
@@ -62,6 +63,7 @@ class ClassHistory:
     polls: tuple[PollRecord, ...] = ()
     strokes: tuple[Stroke, ...] = ()
     turns: Mapping[str, int] = field(default_factory=dict)
+    thresholds: Mapping[tuple[str, str], Thresholds] = field(default_factory=dict)
 
 
 # --- what changes ------------------------------------------------------------------------------
@@ -138,6 +140,15 @@ class TurnTaken:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class ThresholdsSet:
+    """A moderator has said where the alarms of a series of `identity` are."""
+
+    identity: str
+    series: str
+    thresholds: Thresholds
+
+
 Asked = (
     QuestionAsked
     | QuestionAnswered
@@ -147,6 +158,7 @@ Asked = (
     | PollClosed
     | BallotCast
     | PollDropped
+    | ThresholdsSet
 )
 """Whoever makes one of these, or sets the room, is answered when it is durable."""
 Sketched = StrokeKept | StrokeDropped | BoardCleared | TurnTaken

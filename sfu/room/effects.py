@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sfu.ids import ParticipantId, PublicationId, RoomName
+from sfu.room.alarms import Sample
 from sfu.room.class_events import ClassEvent, ClassView, RoomView
 from sfu.room.class_records import ClassChange
 from sfu.room.model import (
@@ -21,7 +22,6 @@ from sfu.room.model import (
 )
 from sfu.room.permissions import Grants
 from sfu.room.state import StatePatched, StateView
-from sfu.room.telemetry import Sample
 
 # --- what participants are told ----------------------------------------------------------------
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from sfu.errors import RequestError
 from sfu.room import acts
+from sfu.room.alarms import Thresholds
 from sfu.room.class_events import AlarmChanged, SamplesTaken, SeriesDeclared
-from sfu.room.effects import Announce, Effect, Event, SamplesToStore
+from sfu.room.class_records import ThresholdsSet
+from sfu.room.effects import Announce, ClassToStore, Effect, Event, SamplesToStore
 from sfu.room.following import watches
 from sfu.room.model import Instant, Participant
 from sfu.room.room import Room
@@ -16,25 +18,32 @@ def measure(room: Room, member: Participant, act: acts.TelemetryAct, now: Instan
     match act:
         case acts.DeclareSeries():
             _may_send(member)
-            room.telemetry.declare(member.id, act.series)
-            return _tell(room, member, SeriesDeclared(member.id, act.series))
+            series, alarms = room.telemetry.declare(member.id, member.identity, act.series, now)
+            return _tell(room, member, SeriesDeclared(member.id, series)) + room.tell_alarms(alarms)
         case acts.SendSamples():
             _may_send(member)
-            alarms = room.telemetry.take(member.id, act.samples, now.wall_ms)
+            alarms = room.telemetry.take(member.id, act.samples, now)
             done = _tell(room, member, SamplesTaken(member.id, act.samples, now.wall_ms))
             units = {each.series: room.telemetry.series(member.id, each.series).unit for each in act.samples}
             done.append(SamplesToStore(room.name, member.identity, act.samples, units))
-            for alarm in alarms:
-                done += room.tell(AlarmChanged(alarm, None), member.id)
-            return done
+            return done + room.tell_alarms(alarms)
         case acts.SetThresholds():
             _may_decide(member)
-            series = room.telemetry.set_thresholds(act.target, act.series, act.low, act.high)
-            return room.tell(SeriesDeclared(act.target, (series,)), act.target)
+            return _set_thresholds(room, act, now)
         case acts.AcknowledgeAlarm():
             _may_decide(member)
             alarm = room.telemetry.acknowledge(act.target, act.series, now.wall_ms)
             return room.tell(AlarmChanged(alarm, member.id), act.target)
+
+
+def _set_thresholds(room: Room, act: acts.SetThresholds, now: Instant) -> list[Effect]:
+    target = room.participants.get(act.target)
+    if target is None:
+        raise RequestError("not_found", f"no participant {act.target}")
+    wanted = Thresholds(act.low, act.high)
+    series, alarms = room.telemetry.set_thresholds(target.id, target.identity, act.series, wanted, now)
+    kept = ClassToStore(room.name, ThresholdsSet(target.identity, act.series, wanted))
+    return [kept, *room.tell(SeriesDeclared(target.id, (series,)), target.id), *room.tell_alarms(alarms)]
 
 
 def _may_send(member: Participant) -> None:

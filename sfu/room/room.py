@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hmac
 import random
+from collections.abc import Iterable
 from dataclasses import replace
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationId, RoomName, participant_id, publication_id, random_text
 from sfu.room import commands, effects, following, views
+from sfu.room.alarms import Alarm
 from sfu.room.attendance import Attendance, Visit
 from sfu.room.board import Board
 from sfu.room.breakout import Breakouts
 from sfu.room.changed_rights import ChangedRights
 from sfu.room.chat import Chat
 from sfu.room.class_events import (
+    AlarmChanged,
     HandsChanged,
     LobbyChanged,
     RecordingChanged,
@@ -78,7 +81,7 @@ class Room:
         self.board = Board(work.strokes)
         self.state = StateDocument(limits.state)
         self.attendance = Attendance()
-        self.telemetry = Telemetry()
+        self.telemetry = Telemetry(work.thresholds)
         self.recording: dict[ParticipantId, None] = {}
         self.changed = ChangedRights(template.roles)
         self.owners: dict[str, bool] = {}
@@ -237,13 +240,13 @@ class Room:
 
     def leave(self, participant: Participant, reason: LeaveReason, now: Instant) -> list[Effect]:
         done: list[Effect] = self.stop_recording(participant)
+        done += self.tell_alarms(self.telemetry.forget(participant.id, reason, now.wall_ms))
         for publication in list(participant.publications):
             done += self._remove_publication(participant, publication)
         for publication in list(participant.subscriptions):
             del participant.subscriptions[publication]
             done.append(effects.SubscriptionClosed(participant.id, publication, asked=False))
         del self.participants[participant.id]
-        self.telemetry.forget(participant.id)
         self.silence.taken.discard(participant.id)
         self.breakouts.left(participant.identity, None if reason == "removed" else participant.breakout)
         if not self.participants:
@@ -266,8 +269,8 @@ class Room:
         return self.tell_everybody(RecordingChanged(participant.id, False))
 
     def expire(self, now: Instant) -> list[Effect]:
-        """Whose grace period has ended leaves."""
-        done: list[Effect] = []
+        """Whose grace period has ended leaves; what has been silent for too long is an alarm."""
+        done: list[Effect] = self.tell_alarms(self.telemetry.silent(now))
         for participant in list(self.participants.values()):
             if participant.expires_us is not None and participant.expires_us <= now.us:
                 done += self.leave(participant, "timeout", now)
@@ -284,8 +287,8 @@ class Room:
             if len(self.lobby):
                 return None
             return self.empty_since_us + self._limits.empty_us
-        pending = [p.expires_us for p in self.participants.values() if p.expires_us is not None]
-        return min(pending, default=None)
+        pending = [p.expires_us for p in self.participants.values()] + [self.telemetry.deadline_us()]
+        return min((each for each in pending if each is not None), default=None)
 
     # --- publications --------------------------------------------------------------------------
 
@@ -413,6 +416,12 @@ class Room:
     def tell_everybody(self, event: Event) -> list[Effect]:
         """Devices that only send are told too."""
         return [Announce(tuple(self.participants), event)] if self.participants else []
+
+    def tell_alarms(self, alarms: Iterable[Alarm]) -> list[Effect]:
+        """Everybody hears what has become of alarms by themselves."""
+        return [
+            effect for alarm in alarms for effect in self.tell(AlarmChanged(alarm, None), alarm.participant)
+        ]
 
     def tell_room(self) -> list[Effect]:
         """Everybody hears how the room itself is now."""

@@ -18,6 +18,7 @@ from sfu.errors import RequestError
 from sfu.extensions import Message
 from sfu.ids import ParticipantId, RoomName, SubscriptionKey
 from sfu.room import acts, commands, effects, following
+from sfu.room.class_events import AlarmChanged
 from sfu.room.class_records import ClassHistory
 from sfu.room.commands import Command
 from sfu.room.effects import Effect
@@ -58,6 +59,9 @@ _CLOSED_CODE: dict[LeaveReason, str] = {
 }
 
 
+_TIMED = (commands.Disconnect, commands.Leave, acts.Remove, acts.DeclareSeries)
+"""What may begin a time that ends by itself; the end of an alarm does as well."""
+
 AskFirst = Callable[[Message, int, Callable[[str], None], Callable[[RequestError], None]], bool]
 """Whether somebody is asked about a chat message first; then the first callback follows with its text, of at
 least as many characters as the number says, or the second."""
@@ -73,7 +77,7 @@ class Conference:
         self.events = Events(rng)
         self._attendance = Attendance(store)
         self._lasting = Lasting(store)
-        self._measurements = Measurements(store)
+        self._measurements = Measurements(store, config.storage.telemetry_samples)
         self._passes = Passes(store.folder, clock.wall_ms() / 1000)
         self.chat = Chat(store, self.core, self.apply, config.room.chat_history)
         self._members: dict[ParticipantId, Member] = {}
@@ -121,6 +125,7 @@ class Conference:
         await self.chat.close()
         self._lasting.close()
         self._attendance.close()
+        self._measurements.close()
         self.data.close()
         self.events.close()
         self._revoking.close()
@@ -275,7 +280,10 @@ class Conference:
             case act_requests.InRoom():
                 if not member.acts.take(1, clock.now_us()):
                     raise RequestError("rate_limited", "too many acts a second")
-                return self._lasting.act(request.by(member.id), self.apply, answer)
+                act = request.by(member.id)
+                if isinstance(act, acts.SendSamples):
+                    member.take_samples(len(act.samples))
+                return self._lasting.act(act, self.apply, answer)
             case requests.Join() | requests.Candidate() | requests.Ping() | requests.Leave():
                 # The session's affair, or nobody's.
                 pass
@@ -419,7 +427,7 @@ class Conference:
         done = self.core.apply(command, _now())
         self._execute(done)
         self.events.command(command, done)
-        if isinstance(by_anybody, (commands.Disconnect, commands.Leave, acts.Remove)):
+        if isinstance(by_anybody, _TIMED) or any(map(_about_alarm, done)):
             self._arm()
         return done
 
@@ -551,6 +559,10 @@ class Conference:
             "max_publications": self._config.room.max_publications,
             "server": f"pysfu/{sfu.__version__}",
         }
+
+
+def _about_alarm(effect: Effect) -> bool:
+    return isinstance(effect, effects.Announce) and isinstance(effect.event, AlarmChanged)
 
 
 def _now() -> Instant:

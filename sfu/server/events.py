@@ -51,6 +51,8 @@ _MODERATION: Mapping[type[Command], str] = {
     acts.AssignBreakout: "assign_breakout",
     acts.CloseBreakouts: "close_breakouts",
     acts.Broadcast: "broadcast",
+    acts.SetThresholds: "telemetry_thresholds",
+    acts.AcknowledgeAlarm: "alarm_acknowledge",
 }
 
 

@@ -17,8 +17,7 @@ from sfu.room.acts import FromOutside
 from sfu.room.commands import OPERATOR, Operate, SendChat
 from sfu.room.permissions import Grants
 from sfu.room.state import Change, Entry, Judge, Verdict, encoded_bytes
-from sfu.server import act_requests, requests, telemetry_wire
-from sfu.server.act_requests import InRoom
+from sfu.server import requests
 from sfu.server.conference import Conference
 from sfu.server.guard import Guard
 from sfu.server.hook_thread import HookThread
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _POWER = Grants(moderate=True, record=True, see_hidden=True)
-_PARSERS: Mapping[str, Callable[[Message], InRoom]] = {**telemetry_wire.PARSERS, **act_requests.PARSERS}
 
 
 class ModuleHooks:
@@ -86,7 +84,7 @@ class ModuleHooks:
         return await done
 
     def act(self, room: str, message: Mapping[str, Any], *, name: str = "Server") -> None:
-        parser = _PARSERS.get(str(message.get("type")))
+        parser = requests.IN_ROOM.get(str(message.get("type")))
         if parser is None:
             raise RequestError("unknown_type", "no such act")
         command = parser(message).by(OPERATOR)
@@ -113,7 +111,7 @@ class ModuleHooks:
         return self._change(room, name, {"type": "state_delete", "key": key, "if_version": if_version})
 
     def _change(self, room: str, name: str, message: Message) -> int:
-        command = _PARSERS[message["type"]](message).by(OPERATOR)
+        command = requests.IN_ROOM[message["type"]](message).by(OPERATOR)
         assert isinstance(command, acts.ChangeState)
         done = self._ask(partial(self._conference.apply, _operate(room, name, command)))
         version: int = act_requests.answer(done)["version"]

@@ -16,6 +16,7 @@ from sfu.errors import RequestError
 from sfu.ids import ParticipantId, RoomName
 from sfu.room import acts
 from sfu.room.acts import Act
+from sfu.room.alarms import Thresholds
 from sfu.room.board import Stroke
 from sfu.room.class_records import (
     Asked,
@@ -35,6 +36,7 @@ from sfu.room.class_records import (
     RoomSettings,
     StrokeDropped,
     StrokeKept,
+    ThresholdsSet,
     TurnTaken,
 )
 from sfu.room.effects import Effect
@@ -59,6 +61,7 @@ _ASKED = (
     | acts.VotePoll
     | acts.ClosePoll
     | acts.RemovePoll
+    | acts.SetThresholds
 )
 """Acts that are answered when they are durable."""
 
@@ -112,6 +115,10 @@ class Lasting:
                 polls=tuple(map(_poll, await classwork.polls_of(connection, room))),
                 strokes=tuple(map(_stroke, await classwork.strokes_of(connection, room))),
                 turns=await classwork.turns_of(connection, room),
+                thresholds={
+                    key: Thresholds(low, high)
+                    for key, (low, high) in (await classwork.thresholds_of(connection, room)).items()
+                },
             )
 
     def act(self, wanted: Act, apply: Callable[[Act], Iterable[Effect]], answer: Answer) -> Json | None:
@@ -219,6 +226,8 @@ def _steps(room: RoomName, change: Asked | RoomSettings) -> list[Step]:
                 silenced=change.silenced,
             )
             return people.room_set(room, settings, now_ms)
+        case ThresholdsSet(identity, series, wanted):
+            return classwork.thresholds_set(room, identity, series, wanted.low, wanted.high, now_ms)
 
 
 def _sketch_steps(room: RoomName, sketch: _Sketch) -> list[Step]:

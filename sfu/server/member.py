@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from sfu import clock
 from sfu.config import Config
-from sfu.errors import ProtocolError
+from sfu.errors import ProtocolError, RequestError
 from sfu.ids import ParticipantId, PublicationId, RoomName
 from sfu.room.model import SessionKey
 from sfu.room.permissions import Grants
@@ -75,6 +76,8 @@ class Member:
         self.jti = ""
         """Id of the token it came with, empty without."""
         self.acts = TokenBucket(config.limits.acts_per_s, config.limits.acts_burst, clock.now_us())
+        limits = config.limits
+        self._samples = TokenBucket(limits.telemetry_samples_per_s, limits.telemetry_burst, clock.now_us())
         self.channel: Channel | None = None
         self.data = DataEnd(config.limits)
         self.publish = PublishLeg(participant, media, self, self.send, apply, refusal)
@@ -115,6 +118,13 @@ class Member:
 
     def ice_servers(self) -> list[Json]:
         return ice_servers(self._config.ice, self.id, clock.wall_ms() / 1000)
+
+    def take_samples(self, count: int) -> None:
+        """Raises `RequestError` `rate_limited`, which says when there is place for so many."""
+        now_us = clock.now_us()
+        if not self._samples.take(count, now_us):
+            after_ms = math.ceil(self._samples.wait_us(count, now_us) / 1000)
+            raise RequestError("rate_limited", "too many samples a second", {"retry_after_ms": after_ms})
 
     def close(self, code: str, message: str) -> None:
         """The membership has ended: transports and session end."""

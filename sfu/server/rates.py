@@ -20,3 +20,8 @@ class TokenBucket:
             return False
         self._tokens -= amount
         return True
+
+    def wait_us(self, amount: float, now_us: int) -> float:
+        """How long until `amount`, at most the burst, are there."""
+        self.take(0, now_us)
+        return max(0.0, amount - self._tokens) * 1_000_000 / self._per_s

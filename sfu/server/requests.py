@@ -245,7 +245,7 @@ def parse(message: Message, *, chat_characters: int) -> Request:
         return Chat(text, to, file)
     if kind == "chat_edit":
         return ChatEdit(_message(message), chat_text(message, chat_characters))
-    parser = _PARSERS.get(kind) or PARSERS.get(kind) or telemetry_wire.PARSERS.get(kind)
+    parser = _PARSERS.get(kind) or IN_ROOM.get(kind)
     if parser is None:
         raise RequestError("unknown_type", "no such message type")
     return parser(message)
@@ -445,6 +445,9 @@ def _publications(message: Message) -> tuple[PublicationId, ...]:
         for each in v.texts(message, "publications", most=MAX_PUBLICATIONS, longest=MAX_ID)
     )
 
+
+IN_ROOM: Mapping[str, Callable[[Message], InRoom]] = {**PARSERS, **telemetry_wire.PARSERS}
+"""What one does in a room, by type."""
 
 _PARSERS: Mapping[str, Callable[[Message], Request]] = {
     "join": _join,

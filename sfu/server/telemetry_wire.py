@@ -6,20 +6,22 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from sfu.config import MAX_SAMPLES
 from sfu.ids import ParticipantId
 from sfu.room import acts
+from sfu.room.alarms import Alarm, Sample, Series
 from sfu.room.class_events import AlarmChanged, SamplesTaken, SeriesDeclared
-from sfu.room.telemetry import MAX_SERIES, Alarm, Sample, Series, SeriesView
+from sfu.room.telemetry import MAX_SERIES, SeriesView
 from sfu.server import validation as v
 from sfu.server.act_requests import MAX_ID, InRoom
 from sfu.server.validation import Message
 
 Json = dict[str, Any]
 
-MAX_SAMPLES = 500
-"""In one message."""
 MAX_NAME = 64
 MAX_UNIT = 32
+MIN_SILENT_S = 1
+MAX_SILENT_S = 86_400
 LARGEST = 1e15
 """Of a value: further away a double has no tenths."""
 
@@ -32,6 +34,7 @@ def series(value: Series) -> Json:
         "low": value.low,
         "high": value.high,
         "hysteresis": value.hysteresis,
+        "silent_s": value.silent_s,
     }
 
 
@@ -47,6 +50,7 @@ def alarm(value: Alarm, by: ParticipantId | None = None) -> Json:
         "value": value.value,
         "at_ms": value.at_ms,
         "by": by,
+        "reason": value.reason or None,
     }
 
 
@@ -98,6 +102,9 @@ def _series(message: Message) -> Series:
     hysteresis = _number(message, "hysteresis") if message.get("hysteresis") is not None else 0.0
     if hysteresis < 0:
         raise v.bad("hysteresis must not be below 0")
+    silent_s = _threshold(message, "silent_s")
+    if silent_s is not None and not MIN_SILENT_S <= silent_s <= MAX_SILENT_S:
+        raise v.bad(f"silent_s must be between {MIN_SILENT_S} and {MAX_SILENT_S}")
     return Series(
         name=name,
         title=v.label(message, "title", longest=MAX_NAME, default="") or name,
@@ -105,6 +112,7 @@ def _series(message: Message) -> Series:
         low=low,
         high=high,
         hysteresis=hysteresis,
+        silent_s=silent_s,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import BindParameter, Executable, Table, bindparam, delete, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sfu.store.tables import ballots, polls, question_votes, questions, strokes, turns
+from sfu.store.tables import ballots, polls, question_votes, questions, strokes, thresholds, turns
 from sfu.store.writes import Step
 
 
@@ -85,6 +85,10 @@ _DRAW = insert(strokes)
 _ERASE = delete(strokes).where(strokes.c.room == _ROOM, strokes.c.id == _ID)
 _CLEAR = delete(strokes).where(strokes.c.room == _ROOM)
 _TURN = insert(turns)
+_SET_THRESHOLDS = insert(thresholds)
+_FORGET_THRESHOLDS = delete(thresholds).where(
+    thresholds.c.room == _ROOM, thresholds.c.identity == _WHO, thresholds.c.series == _ID
+)
 _FORGET_TURN = delete(turns).where(turns.c.room == _ROOM, turns.c.identity == _WHO)
 
 
@@ -167,6 +171,17 @@ def taken(room: str, counts: Mapping[str, int], at_ms: int) -> list[Step]:
     ]
 
 
+def thresholds_set(
+    room: str, identity: str, series: str, low: float | None, high: float | None, at_ms: int
+) -> list[Step]:
+    """Where the alarms of a series of `identity` are, in place of what was set before."""
+    row = {"room": room, "identity": identity, "series": series, "low": low, "high": high, "at_ms": at_ms}
+    return [
+        (_FORGET_THRESHOLDS, {"of_room": room, "of_identity": identity, "of_id": series}),
+        (_SET_THRESHOLDS, row),
+    ]
+
+
 def _both(first: Executable, second: Executable, room: str, number: int) -> list[Step]:
     return [(statement, {"of_room": room, "of_id": number}) for statement in (first, second)]
 
@@ -223,3 +238,13 @@ async def turns_of(connection: AsyncConnection, room: str) -> dict[str, int]:
     """By identity."""
     rows = (await connection.execute(select(turns).where(turns.c.room == room))).all()
     return {row._mapping["identity"]: row._mapping["count"] for row in rows}
+
+
+async def thresholds_of(
+    connection: AsyncConnection, room: str
+) -> dict[tuple[str, str], tuple[float | None, float | None]]:
+    """Low and high by identity and series, oldest first."""
+    query = select(thresholds).where(thresholds.c.room == room).order_by(thresholds.c.at_ms)
+    return {
+        (row.identity, row.series): (row.low, row.high) for row in (await connection.execute(query)).all()
+    }

@@ -19,6 +19,7 @@ from sfu.store.tables import (
     sessions,
     strokes,
     telemetry,
+    thresholds,
     turns,
     users,
 )
@@ -31,6 +32,7 @@ _AGED = (
     polls.c.opened_ms,
     strokes.c.at_ms,
     turns.c.at_ms,
+    thresholds.c.at_ms,
     telemetry.c.at_ms,
     audit.c.at_ms,
     files.c.created_ms,

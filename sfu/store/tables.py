@@ -205,6 +205,19 @@ turns = Table(
     PrimaryKeyConstraint("room", "identity"),
 )
 
+# What a moderator has set; null is no limit.
+thresholds = Table(
+    "thresholds",
+    metadata,
+    Column("room", String(128), nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    Column("series", String(64), nullable=False),
+    Column("low", Float),
+    Column("high", Float),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    PrimaryKeyConstraint("room", "identity", "series"),
+)
+
 telemetry = Table(
     "telemetry",
     metadata,
@@ -215,7 +228,9 @@ telemetry = Table(
     Column("unit", String(32), nullable=False),
     Column("at_ms", BigInteger, nullable=False, index=True),
     Column("value", Float, nullable=False),
-    Index("ix_telemetry_series", "room", "identity", "series", "at_ms"),
+    # What comes twice is stored once: a device sends again what it does not know to have arrived.
+    Index("ix_telemetry_series", "room", "identity", "series", "at_ms", unique=True),
+    Index("ix_telemetry_room", "room", "at_ms"),
 )
 
 audit = Table(

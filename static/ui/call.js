@@ -109,6 +109,7 @@ export class CallPage {
     this.element = el(
       'div',
       { class: 'call', testid: 'call', data: { panel: '' } },
+      this.#telemetry.alarms.element,
       el('div', { class: 'call-stage' }, this.#stage.element, this.#alone, ...this.#class.layers, this.#overlay.element, this.#hear),
       this.#chat.element,
       this.#people.element,

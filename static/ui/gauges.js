@@ -1,3 +1,4 @@
+import { ageMs, isStale, presentMs } from '../sdk/telemetry.js';
 import { t } from '../texts/index.js';
 import { el, setButton } from './dom.js';
 import { plot } from './plot.js';
@@ -30,7 +31,7 @@ export class TileGauges {
    * @param {string} name whose they are
    */
   update(gauges, name) {
-    const shown = [...gauges.values()].filter((each) => each.samples.length).slice(0, MOST_ON_TILE);
+    const shown = shownFirst([...gauges.values()].filter((each) => each.samples.length || each.alarm)).slice(0, MOST_ON_TILE);
     const names = new Set(shown.map((each) => each.series.name));
     for (const [key, row] of this.#rows) {
       if (names.has(key)) continue;
@@ -53,10 +54,33 @@ export class TileGauges {
   }
 }
 
-/** @param {import('../sdk/telemetry.js').Gauge} gauge present value, unit, and whether it is an alarm */
-export function summary({ series, samples, alarm }) {
-  const value = samples.length ? `${readable(samples.at(-1)[1])} ${series.unit}`.trim() : t('gauges.none');
-  return alarm ? `${value} (${t(`gauges.alarm.${alarm.side}`)})` : value;
+/** @param {import('../sdk/telemetry.js').Gauge} gauge present value, unit, how old it is, and whether it is an alarm */
+export function summary(gauge) {
+  const { alarm } = gauge;
+  const words = [valueOf(gauge), ageText(gauge), alarm && alarmWord(alarm)].filter(Boolean);
+  return words.length > 1 ? `${words[0]} (${words.slice(1).join(', ')})` : words[0];
+}
+
+/** @param {import('../sdk/telemetry.js').Gauge} gauge */
+export function ageText(gauge) {
+  if (!isStale(gauge)) return '';
+  const seconds = Math.round(ageMs(gauge) / 1000);
+  return seconds < 120 ? t('gauges.seconds_ago', { seconds }) : t('gauges.minutes_ago', { minutes: Math.floor(seconds / 60) });
+}
+
+/** @param {import('../sdk/telemetry.js').Alarm} alarm */
+export function alarmWord({ side, state }) {
+  const word = t(`gauges.alarm.${side}`);
+  return state === 'acknowledged' ? t('gauges.alarm.acknowledged', { alarm: word }) : word;
+}
+
+function valueOf({ series, samples }) {
+  return samples.length ? `${readable(samples.at(-1)[1])} ${series.unit}`.trim() : t('gauges.none');
+}
+
+/** What is an alarm is in nobody's shadow. */
+function shownFirst(gauges) {
+  return gauges.sort((a, b) => Number(Boolean(b.alarm)) - Number(Boolean(a.alarm)));
 }
 
 class Row {
@@ -69,10 +93,11 @@ class Row {
   update(gauge) {
     const { series, samples, alarm } = gauge;
     this.#title.textContent = series.title;
-    this.#value.textContent = `${readable(samples.at(-1)[1])} ${series.unit}`.trim();
+    this.#value.textContent = [valueOf(gauge), ageText(gauge)].filter(Boolean).join(' · ');
     this.#alarm.hidden = !alarm;
     this.#alarm.textContent = alarm ? t(`gauges.alarm.${alarm.side}`) : '';
     this.element.dataset.alarm = alarm?.state ?? '';
-    this.#line.draw(samples, series);
+    this.element.dataset.stale = String(isStale(gauge));
+    this.#line.draw(samples, series, presentMs(gauge));
   }
 }

@@ -2,11 +2,11 @@ const SVG = 'http://www.w3.org/2000/svg';
 const SPAN_MS = 60_000;
 
 /**
- * A line of the last minute with its thresholds. What it shows is said in words beside it.
+ * A line of the minute before now with its thresholds: what is old moves out of it. What it shows is said in words beside it.
  * @param {number} width
  * @param {number} height
  * @returns {{element: SVGElement, draw: (samples: [number, number][], limits: {low: number | null,
- *   high: number | null}) => void}}
+ *   high: number | null}, now: number) => void}} `now` is on the samples' clock
  */
 export function plot(width, height) {
   const element = make('svg', { viewBox: `0 0 ${width} ${height}`, class: 'plot', 'aria-hidden': 'true', preserveAspectRatio: 'none' });
@@ -14,11 +14,10 @@ export function plot(width, height) {
   const high = make('line', { class: 'plot-limit', x1: 0, x2: width });
   const line = make('polyline', { class: 'plot-line', fill: 'none' });
   element.append(low, high, line);
-  const draw = (samples, limits) => {
+  const draw = (samples, limits, now) => {
     const values = samples.map(([, value]) => value);
     const [least, most] = range(values, limits);
-    const newest = samples.length ? samples.at(-1)[0] : 0;
-    const x = (at) => width - ((newest - at) / SPAN_MS) * width;
+    const x = (at) => width - ((now - at) / SPAN_MS) * width;
     const y = (value) => height - 1 - ((value - least) / (most - least)) * (height - 2);
     const sorted = [...samples].sort((a, b) => a[0] - b[0]);
     line.setAttribute('points', sorted.map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join(' '));

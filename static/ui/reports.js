@@ -10,8 +10,10 @@ import { el } from './dom.js';
 export async function saveReport({ name: room, self, secret }, report, name) {
   const url = `/api/v1/rooms/${encodeURIComponent(room)}/${report}`;
   const answer = await fetch(url, { headers: { Authorization: `Participant ${self.id}:${secret}` } }).catch(() => null);
-  if (!answer?.ok) return false;
-  const link = el('a', { href: URL.createObjectURL(await answer.blob()), download: name });
+  // What breaks off is not saved as if it were the whole.
+  const content = answer?.ok ? await answer.blob().catch(() => null) : null;
+  if (!content) return false;
+  const link = el('a', { href: URL.createObjectURL(content), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   return true;

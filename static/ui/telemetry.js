@@ -1,8 +1,11 @@
 import { messageKey } from '../sdk/errors.js';
+import { isStale, presentMs } from '../sdk/telemetry.js';
 import { t } from '../texts/index.js';
+import { AlarmBar } from './alarms.js';
 import { ask } from './dialogs.js';
 import { el } from './dom.js';
 import { readable, summary, TileGauges } from './gauges.js';
+import { askLimits } from './limits.js';
 import { plot } from './plot.js';
 import { saveReport } from './reports.js';
 
@@ -15,6 +18,12 @@ export class TelemetryView {
   /** @type {Map<string, TileGauges>} */
   #gauges = new Map();
   #drawing = 0;
+  #ticking;
+  /** Alarms, for the top of the call. */
+  alarms = new AlarmBar({
+    open: (participant) => this.#open(participant),
+    acknowledge: (participant, series) => this.#acknowledge(participant, series),
+  });
   #opened = /** @type {{participant: string, draw: () => void} | null} */ (null);
 
   /**
@@ -28,10 +37,14 @@ export class TelemetryView {
     const { signal } = this.#listeners;
     room.telemetry.addEventListener('change', () => this.#plan(), { signal });
     room.telemetry.addEventListener('alarm', ({ detail }) => this.#alarm(detail.alarm), { signal });
+    room.addEventListener('selfupdated', () => this.#plan(), { signal });
+    // What does not come any more grows old.
+    this.#ticking = setInterval(() => room.telemetry.gauges.size && this.#plan(), 1000);
     this.#plan();
   }
 
   dispose() {
+    clearInterval(this.#ticking);
     this.#listeners.abort();
     cancelAnimationFrame(this.#drawing);
   }
@@ -55,22 +68,43 @@ export class TelemetryView {
     }
     this.#stage.setGauges(new Map([...this.#gauges].map(([participant, { element }]) => [participant, element])));
     this.#opened?.draw();
+    this.#showAlarms();
   }
 
-  #alarm({ participant, title, unit, state, side, value }) {
-    const values = { name: this.#nameOf(participant), title, value: `${readable(value)} ${unit}`.trim() };
-    if (state === 'raised') this.#toasts.show(t(`toast.alarm.${side}`, values), 'bad');
-    else if (state === 'cleared') this.#toasts.show(t('toast.alarm.cleared', values), 'good');
+  #showAlarms() {
+    const raised = this.#room.telemetry.raised.map((alarm) => ({ alarm, name: this.#nameOf(alarm.participant) }));
+    this.alarms.update(raised, this.#moderates);
+  }
+
+  get #moderates() {
+    return Boolean(this.#room.self?.grants.moderate && !this.#room.self.grants.hidden);
+  }
+
+  #alarm(alarm) {
+    const { participant, title, unit, state, value } = alarm;
+    const name = this.#nameOf(participant);
+    if (state === 'cleared') {
+      const last = value === null ? t('gauges.none') : `${readable(value)} ${unit}`.trim();
+      this.#toasts.show(t('toast.alarm.cleared', { name, title, value: last }), 'good');
+    } else if (state === 'ended' && !this.alarms.ended(alarm, name)) {
+      this.#toasts.show(t('toast.alarm.ended', { name, title }));
+    }
+    // At once, not with the next picture: a page in the background draws none.
+    this.#showAlarms();
   }
 
   async #open(participant) {
     const rows = new Map();
     const list = el('div', { class: 'telemetry-list', testid: 'telemetry-list' });
-    const moderates = this.#room.self?.grants.moderate && !this.#room.self.grants.hidden;
+    const moderates = this.#moderates;
+    const acts = (name) => ({
+      acknowledge: () => this.#acknowledge(participant, name),
+      limits: () => this.#setLimits(participant, name),
+    });
     const draw = () => {
       for (const [name, gauge] of this.#room.telemetry.gauges.get(participant) ?? []) {
         if (!rows.has(name)) {
-          rows.set(name, new SeriesRow(moderates ? () => this.#acknowledge(participant, name) : null));
+          rows.set(name, new SeriesRow(moderates ? acts(name) : null));
           list.append(rows.get(name).element);
         }
         rows.get(name).update(gauge);
@@ -98,6 +132,17 @@ export class TelemetryView {
     if (!saved) this.#toasts.show(t(messageKey('not_allowed')), 'bad');
   }
 
+  async #setLimits(participant, name) {
+    const gauge = this.#room.telemetry.gauges.get(participant)?.get(name);
+    const chosen = gauge && (await askLimits(gauge.series));
+    if (!chosen) return;
+    try {
+      await this.#room.telemetry.setThresholds(participant, name, chosen);
+    } catch (error) {
+      this.#toasts.show(t(messageKey(error.code)), 'bad');
+    }
+  }
+
   async #acknowledge(participant, series) {
     try {
       await this.#room.telemetry.acknowledge(participant, series);
@@ -118,18 +163,13 @@ class SeriesRow {
   #limits = el('p', { class: 'series-limits' });
   #line = plot(480, 120);
   #acknowledge;
+  #setLimits;
 
-  constructor(acknowledge) {
-    this.#acknowledge =
-      acknowledge &&
-      el('button', {
-        type: 'button',
-        class: 'quiet',
-        testid: 'alarm-acknowledge',
-        text: t('gauges.acknowledge'),
-        hidden: true,
-        on: { click: acknowledge },
-      });
+  /** @param {{acknowledge: () => void, limits: () => void} | null} acts of who may moderate */
+  constructor(acts) {
+    const button = (testid, text, on) => el('button', { type: 'button', class: 'quiet', testid, text, on: { click: on } });
+    this.#acknowledge = acts && button('alarm-acknowledge', t('gauges.acknowledge'), acts.acknowledge);
+    this.#setLimits = acts && button('series-set-limits', t('limits.open'), acts.limits);
     this.element = el(
       'section',
       { class: 'series', testid: 'series' },
@@ -137,7 +177,7 @@ class SeriesRow {
       this.#value,
       this.#line.element,
       this.#limits,
-      this.#acknowledge,
+      acts && el('div', { class: 'series-acts' }, this.#acknowledge, this.#setLimits),
     );
   }
 
@@ -151,7 +191,9 @@ class SeriesRow {
     ];
     this.#limits.textContent = limits.filter(Boolean).join(' · ');
     this.element.dataset.alarm = alarm?.state ?? '';
+    this.element.dataset.stale = String(isStale(gauge));
     if (this.#acknowledge) this.#acknowledge.hidden = alarm?.state !== 'raised';
-    this.#line.draw(samples, series);
+    this.#setLimits?.setAttribute('aria-label', t('limits.title', { title: series.title }));
+    this.#line.draw(samples, series, presentMs(gauge));
   }
 }

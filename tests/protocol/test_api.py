@@ -464,3 +464,35 @@ async def declared() -> list[Endpoint]:
         async with clients(guarded()):
             pass
     return kept
+
+
+async def test_limits_of_alarms_are_set_and_alarms_acknowledged_from_outside() -> None:
+    async with clients(guarded()) as those:
+        cam = await those.join(name="Cam", token=token(identity="cam", role="device"))
+        pulse = {"name": "pulse / 1", "title": "Pulse", "low": 50, "high": 120}
+        await cam.request("telemetry_declare", series=[pulse])
+        sample = ["pulse / 1", time.time_ns() // 1_000_000, 100]
+        await cam.request("telemetry", samples=[sample])
+        head = Caller.bearer(those, token())
+        one = f"/rooms/r/participants/{cam.me}/telemetry/pulse%20%2F%201"
+        found = await head.ask("PATCH", one, {"low": None, "high": 90.5})
+        assert (head.status, found["low"], found["high"], found["title"]) == (200, None, 90.5, "Pulse")
+        alarm = (await cam.next("alarm"))["alarm"]
+        assert (alarm["state"], alarm["side"], alarm["limit"], alarm["value"]) == (
+            "raised",
+            "high",
+            90.5,
+            100,
+        )
+        assert await head.ask("POST", one + "/acknowledge") == {}
+        assert (await cam.next("alarm"))["alarm"]["state"] == "acknowledged"
+        assert (await head.ask("POST", one + "/acknowledge"))["code"] == "bad_state"
+        assert (await head.ask("PATCH", one, {"low": 90, "high": 90}))["code"] == "bad_request"
+        assert (await head.ask("PATCH", one, {"high": 90}))["code"] == "bad_request"
+        unknown = one.replace("pulse", "other")
+        assert (await head.ask("PATCH", unknown, {"low": 1, "high": 2}))["code"] == "not_found"
+        nobody = Caller.bearer(those, token(identity="ben", role="participant"))
+        assert (await nobody.ask("PATCH", one, {"low": 1, "high": 2}))["code"] == "not_allowed"
+        log = await Caller.bearer(those, admin()).ask("GET", "/audit", room="r")
+        acts = [each for each in log["entries"] if "telemetry_thresholds" in repr(each)]
+        assert [each["identity"] for each in acts] == ["head"]

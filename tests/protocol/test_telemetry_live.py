@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from signalling import Clients, Signal, clients, local_config, until
+from signalling import Clients, Signal, clients, local_config, serving, until
 from test_access import error, guarded, member
 
-from sfu.config import StorageConfig
-from sfu.server.telemetry_wire import MAX_SAMPLES
+from sfu.config import MAX_SAMPLES, LimitsConfig, RoomConfig, StorageConfig
+from sfu_client import Room, Series, events
 
 PULSE = {"name": "pulse", "title": "Pulse", "unit": "1/min", "low": 50, "high": 120, "hysteresis": 5}
 
@@ -62,6 +64,81 @@ async def test_a_device_is_watched_live_and_by_late_joiners() -> None:
         assert cat.joined["class"]["telemetry"] == []
 
 
+async def test_a_device_that_falls_silent_is_an_alarm_and_so_is_its_loss() -> None:
+    async with clients(local_config(room=RoomConfig(grace_s=2))) as those:
+        ann, cam = await those.join(), await those.join(name="Cam", role="device")
+        told: list[Any] = []
+        those.server._conference.events.listen(told.append)
+
+        async def alarm() -> tuple[Any, ...]:
+            found = (await ann.next("alarm"))["alarm"]
+            return tuple(found[name] for name in ("state", "side", "value", "reason"))
+
+        await cam.request("telemetry_declare", series=[{**PULSE, "silent_s": 1}])
+        assert await alarm() == ("raised", "silent", None, None)
+        ben = await those.join(name="Ben")
+        assert ben.joined["class"]["telemetry"][0]["alarm"]["side"] == "silent"
+        await cam.request("telemetry", samples=[["pulse", now_ms(), 72]])
+        assert await alarm() == ("cleared", "silent", 72, None)
+        await cam.drop()
+        assert await alarm() == ("raised", "silent", 72, None)
+        assert await alarm() == ("ended", "silent", 72, "timeout")
+        assert (await ann.next("participant_left"))["participant"] == cam.me
+        alarms = [each.data["alarm"]["state"] for each in told if each.type == "alarm"]
+        assert alarms == ["raised", "cleared", "raised", "ended"]
+
+
+async def test_an_alarm_that_stands_ends_when_its_device_leaves() -> None:
+    async with clients() as those:
+        ann, cam = await those.join(), await those.join(name="Cam", role="device")
+        await declared(cam)
+        await cam.request("telemetry", samples=[["pulse", now_ms(), 130]])
+        await cam.request("leave")
+        alarms = [(await ann.next("alarm"))["alarm"] for _ in range(2)]
+        assert [(each["state"], each["reason"]) for each in alarms] == [("raised", None), ("ended", "left")]
+
+
+async def test_thresholds_outlast_the_device_and_the_server(tmp_path: Path) -> None:
+    storage = StorageConfig(url=f"sqlite:///{tmp_path}/sfu.db")
+    config = replace(guarded(), storage=storage)
+    async with clients(config) as those:
+        ann = await member(those, "ann", role="owner")
+        cam = await member(those, "cam", role="device")
+        await declared(cam)
+        await cam.request("telemetry", samples=[["pulse", now_ms(), 90]])
+        target = {"participant": cam.me, "series": "pulse"}
+        assert (await ann.request("telemetry_thresholds", **target, high=80))["type"] == "ok"
+        raised = (await ann.next("alarm"))["alarm"]
+        assert (raised["state"], raised["limit"], raised["value"]) == ("raised", 80, 90)
+    async with clients(config) as those:
+        ann = await member(those, "ann", role="owner")
+        for _ in range(2):
+            cam = await member(those, "cam", role="device")
+            await declared(cam)
+            told = (await ann.next("telemetry_series"))["series"][0]
+            assert (told["low"], told["high"], told["title"]) == (None, 80, "Pulse")
+            await cam.request("leave")
+
+
+async def test_limits_are_set_from_python() -> None:
+    async with (
+        serving() as server,
+        Room.connect(server.http_url, "r", name="Nurse") as nurse,
+        Room.connect(server.http_url, "r", name="Cam", role="device", auto_subscribe=False) as device,
+    ):
+        told = nurse.events()
+        await device.telemetry.declare(Series(name="pulse", high=120))
+        await device.telemetry.send({"pulse": 100})
+        await nurse.telemetry.set_thresholds(device.me.id, "pulse", low=None, high=90)
+        await nurse.telemetry.acknowledge(device.me.id, "pulse")
+        states: list[str] = []
+        async with asyncio.timeout(5):
+            while len(states) < 2:
+                if isinstance(event := await anext(told), events.AlarmChanged):
+                    states.append(event.alarm.state)
+        assert states == ["raised", "acknowledged"]
+
+
 async def test_rights_are_asked_for() -> None:
     async with clients(guarded()) as those:
         await member(those, "ann", role="owner")
@@ -91,6 +168,8 @@ async def test_rights_are_asked_for() -> None:
         ("telemetry_declare", {"series": [{**PULSE, "low": 130}]}, "bad_request"),
         ("telemetry_declare", {"series": [{**PULSE, "name": "a\nb"}]}, "bad_request"),
         ("telemetry_declare", {"series": [{**PULSE, "hysteresis": -1}]}, "bad_request"),
+        ("telemetry_declare", {"series": [{**PULSE, "silent_s": 0.5}]}, "bad_request"),
+        ("telemetry_declare", {"series": [{**PULSE, "silent_s": 86_401}]}, "bad_request"),
         ("telemetry_declare", {"series": [{"name": str(number)} for number in range(32)]}, "too_large"),
         ("alarm_acknowledge", {"participant": "PA_no", "series": "pulse"}, "not_found"),
     ],
@@ -135,6 +214,23 @@ async def test_what_was_measured_is_stored_summed_up_and_exported(tmp_path: Path
         some = await get(those, ann, "telemetry.csv", series="pulse", from_ms=start_ms, to_ms=start_ms + 10)
         assert len(some.splitlines()) == 11
         assert (await get(those, ann, "telemetry", series="other"))["steps"] == []
+
+
+async def test_a_flood_is_refused_and_what_is_sent_again_at_the_allowed_pace_is_stored_once() -> None:
+    limits = LimitsConfig(telemetry_samples_per_s=2000, telemetry_burst=500)
+    async with clients(local_config(limits=limits)) as those:
+        cam = await those.join(name="Cam")
+        await declared(cam)
+        start_ms = now_ms() - 1000
+        batch = [["pulse", start_ms + number, 70] for number in range(500)]
+        assert (await cam.request("telemetry", samples=batch))["type"] == "ok"
+        refused = await cam.request("telemetry", samples=batch)
+        assert error(refused) == "rate_limited"
+        assert 0 < refused["retry_after_ms"] <= 250
+        await asyncio.sleep(refused["retry_after_ms"] / 1000)
+        assert (await cam.request("telemetry", samples=batch))["type"] == "ok"
+        steps = (await get(those, cam, "telemetry", step_ms=86_400_000))["steps"]
+        assert sum(each["count"] for each in steps) == 500
 
 
 async def test_an_alarm_is_written_down(tmp_path: Path) -> None:

@@ -6,19 +6,19 @@ from typing import Any
 
 from sfu.errors import RequestError
 from sfu.ids import RoomName
-from sfu.room.acts import Moderation
+from sfu.room.acts import FromOutside
 from sfu.room.commands import OPERATOR, DeleteChat, Operate, SendChat
-from sfu.server.act_requests import PARSERS
 from sfu.server.api.endpoint import Call
 from sfu.server.conference import Conference
+from sfu.server.requests import IN_ROOM
 from sfu.server.wire import Json
 
 
 def act(conference: Conference, call: Call, message: Json, *, room: RoomName | None = None) -> None:
     """Do what the message of docs/protocol.md asks. Raises `RequestError`; nothing has changed then."""
-    wanted = PARSERS[message["type"]](message)
+    wanted = IN_ROOM[message["type"]](message)
     command = wanted.by(call.caller.actor or OPERATOR)
-    assert isinstance(command, Moderation)
+    assert isinstance(command, FromOutside)
     inside = call.caller.actor is not None
     conference.apply(command if inside else from_outside(call, command, room or call.room))
 
@@ -36,7 +36,7 @@ def only_owner(call: Call, what: str) -> None:
         raise RequestError("not_allowed", f"only an owner may {what}")
 
 
-def from_outside(call: Call, command: Moderation | SendChat | DeleteChat, room: RoomName) -> Operate:
+def from_outside(call: Call, command: FromOutside | SendChat | DeleteChat, room: RoomName) -> Operate:
     """`command`, whose participant is `OPERATOR`, by somebody who acts from outside the room."""
     caller = call.caller
     return Operate(

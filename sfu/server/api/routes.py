@@ -26,7 +26,7 @@ def endpoints(config: Config, conference: Conference, store: Store, files: Files
         *messages.endpoints(conference, store, config.limits.chat_characters),
         *files.endpoints(),
         *records.endpoints(conference, store),
-        *telemetry.endpoints(store),
+        *telemetry.endpoints(conference, store),
         *tokens.endpoints(conference, config.auth),
     ]
 

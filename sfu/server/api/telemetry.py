@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from aiohttp import web
 
+from sfu.ids import ParticipantId
+from sfu.server import telemetry_wire
 from sfu.server.api import schemas as s
+from sfu.server.api.acting import act
 from sfu.server.api.endpoint import Call, Endpoint
+from sfu.server.conference import Conference
 from sfu.server.csv_cells import cell
-from sfu.server.telemetry_wire import MAX_NAME
+from sfu.server.exports import Exports
+from sfu.server.telemetry_wire import LARGEST, MAX_NAME
 from sfu.server.tokens import MAX_IDENTITY
 from sfu.server.wire import Json
 from sfu.store import samples
+from sfu.store.engine import READERS
 from sfu.store.samples import Filter
 from sfu.store.store import Store
 
@@ -33,14 +40,46 @@ _FILTER = {
 }
 
 
-def endpoints(store: Store) -> list[Endpoint]:
+_LIMIT = s.nullable({"type": "number", "minimum": -LARGEST, "maximum": LARGEST})
+_SERIES = s.answer(
+    name={"type": "string"},
+    title={"type": "string"},
+    unit={"type": "string"},
+    low=_LIMIT,
+    high=_LIMIT,
+    hysteresis={"type": "number"},
+    silent_s=s.nullable({"type": "number"}),
+)
+
+
+def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
+    one = "/rooms/{room}/participants/{participant}/telemetry/{series}"
     return [
+        Endpoint(
+            method="PATCH",
+            path=one,
+            summary="Say where the alarms of a series are (null: nowhere), for good",
+            needs="moderate",
+            do=partial(_set_thresholds, conference, store),
+            body=s.closed({"low": _LIMIT, "high": _LIMIT}),
+            answer=_SERIES,
+        ),
+        Endpoint(
+            method="POST",
+            path=one + "/acknowledge",
+            summary="Say that the alarm of a series was seen",
+            needs="moderate",
+            do=partial(_acknowledge, conference),
+            answer=s.answer(),
+            errors=("bad_state",),
+        ),
         Endpoint(
             method="GET",
             path="/rooms/{room}/telemetry",
             summary="Series over time, summed up in steps; of closed rooms too",
             needs="moderate",
-            do=partial(_summary, store),
+            # A sum over millions takes seconds: half of the database's connections stay others'.
+            do=partial(_summary, store, asyncio.Semaphore(READERS // 2)),
             query={
                 **_FILTER,
                 "step_ms": s.integer(1, DAY_MS, default=1000),
@@ -67,10 +106,10 @@ def endpoints(store: Store) -> list[Endpoint]:
             path="/rooms/{room}/telemetry.csv",
             summary="Every sample, in the order of time; of closed rooms too",
             needs="moderate",
-            do=partial(_csv, store),
+            do=partial(_csv, store, Exports()),
             query=_FILTER,
             media_type="text/csv",
-            errors=("storage_failed",),
+            errors=("storage_failed", "overloaded"),
         ),
     ]
 
@@ -79,32 +118,48 @@ def _filter(call: Call) -> Filter:
     return Filter(room=call.room, **{name: call.query.get(name) for name in _FILTER})
 
 
-async def _summary(store: Store, call: Call) -> Json:
-    async with store.reading() as connection:
+async def _set_thresholds(conference: Conference, store: Store, call: Call) -> Json:
+    act(conference, call, {"type": "telemetry_thresholds", **_target(call), **call.body})
+    await store.writes.flush()
+    participant = ParticipantId(call.part("participant"))
+    return telemetry_wire.series(
+        conference.core.room(call.room).telemetry.series(participant, call.part("series"))
+    )
+
+
+async def _acknowledge(conference: Conference, call: Call) -> Json:
+    act(conference, call, {"type": "alarm_acknowledge", **_target(call)})
+    return {}
+
+
+def _target(call: Call) -> Json:
+    return {"participant": call.part("participant"), "series": call.part("series")}
+
+
+async def _summary(store: Store, turns: asyncio.Semaphore, call: Call) -> Json:
+    async with turns, store.reading() as connection:
         found = await samples.summary(
             connection, _filter(call), step_ms=call.query["step_ms"], limit=call.query["limit"]
         )
     return {"steps": found}
 
 
-async def _csv(store: Store, call: Call) -> web.StreamResponse:
+async def _csv(store: Store, exports: Exports, call: Call) -> web.StreamResponse:
     """Page by page: a month of samples is never in memory at once."""
-    response = web.StreamResponse(
-        headers={
-            "Content-Type": "text/csv; charset=utf-8",
-            "Content-Disposition": 'attachment; filename="telemetry.csv"',
-        }
-    )
-    async with store.reading() as connection:
-        pages = samples.rows(connection, _filter(call))
-        first: list[Any] = await anext(pages, [])
-        await response.prepare(call.request)
-        await response.write(("\ufeff" + _lines([COLUMNS])).encode())
-        await response.write(_page(first))
-        async for page in pages:
-            await response.write(_page(page))
-    await response.write_eof()
-    return response
+    headers = {
+        "Content-Type": "text/csv; charset=utf-8",
+        "Content-Disposition": 'attachment; filename="telemetry.csv"',
+    }
+    return await exports.send(call.request, call.room, headers, _parts(store, _filter(call)))
+
+
+async def _parts(store: Store, wanted: Filter) -> AsyncIterator[bytes]:
+    head = ("\ufeff" + _lines([COLUMNS])).encode()
+    async for page in samples.pages(store, wanted):
+        yield head + _page(page)
+        head = b""
+    if head:
+        yield head
 
 
 def _page(rows: Iterable[Any]) -> bytes:

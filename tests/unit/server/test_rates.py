@@ -20,3 +20,13 @@ def test_what_is_refused_costs_nothing() -> None:
     bucket = TokenBucket(1, 5, 0)
     assert not bucket.take(6, 0)
     assert bucket.take(5, 0)
+
+
+def test_it_says_how_long_to_wait() -> None:
+    bucket = TokenBucket(10, 5, 0)
+    assert bucket.take(5, 0)
+    assert bucket.wait_us(2, 0) == 200_000
+    assert bucket.wait_us(2, 150_000) == 50_000
+    assert not bucket.take(2, 199_999)
+    assert bucket.take(2, 200_000)
+    assert bucket.wait_us(0, 200_000) == 0

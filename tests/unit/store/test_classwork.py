@@ -74,3 +74,16 @@ async def test_retention_takes_votes_with_their_question(store: Store) -> None:
         assert await classwork.polls_of(connection, "r") == [poll(1, "ben")]
         assert [each.id for each in await classwork.strokes_of(connection, "r")] == ["new"]
         assert await classwork.turns_of(connection, "r") == {}
+
+
+async def test_thresholds_are_there_as_they_were_set_last(store: Store) -> None:
+    await written(
+        store,
+        classwork.thresholds_set("r", "cam", "pulse", 50, 120, 1),
+        classwork.thresholds_set("r", "cam", "pulse", None, 90.5, 2),
+        classwork.thresholds_set("r", "cam", "pressure", None, None, 3),
+        classwork.thresholds_set("s", "cam", "pulse", 1, 2, 4),
+    )
+    async with store.reading() as connection:
+        found = await classwork.thresholds_of(connection, "r")
+    assert found == {("cam", "pulse"): (None, 90.5), ("cam", "pressure"): (None, None)}

@@ -58,3 +58,22 @@ async def test_a_throw_away_database_needs_no_folder() -> None:
         folder = store.folder
         assert folder.is_dir()
     assert not folder.exists()
+
+
+async def test_samples_that_came_twice_are_there_once(url: str) -> None:
+    engines = open_engines(parse_url(url))
+    insert = text(
+        "INSERT INTO telemetry (room, identity, series, unit, at_ms, value) "
+        "VALUES ('r', 'cam', 'pulse', '', :at_ms, :value)"
+    )
+    try:
+        await migrate(engines.write, "0003")
+        async with engines.write.begin() as connection:
+            rows = [{"at_ms": at_ms, "value": value} for at_ms, value in ((1, 70), (1, 70), (2, 71), (1, 99))]
+            await connection.execute(insert, rows)
+        await migrate(engines.write)
+        async with engines.write.connect() as connection:
+            found = await connection.execute(text("SELECT at_ms, value FROM telemetry ORDER BY at_ms"))
+            assert [tuple(row) for row in found] == [(1, 70), (2, 71)]
+    finally:
+        await engines.dispose()

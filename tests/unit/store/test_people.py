@@ -103,6 +103,7 @@ async def _a_life(store: Store) -> None:
             *classwork.cast("r", 1, "ben", (1,), 1),
             *classwork.drawn("r", (), (stroke("s1", "ann"), stroke("s2", "ben"))),
             *classwork.taken("r", {"ann": 2, "ben": 1}, 1),
+            *classwork.thresholds_set("r", "ann", "heart_rate", 50, None, 1),
             (
                 insert(tables.telemetry),
                 {
@@ -122,7 +123,7 @@ async def test_everything_of_a_person_can_be_taken_out(store: Store) -> None:
     assert counts == {
         "users": 1, "sessions": 1, "messages": 3, "reactions": 1, "read_positions": 1, "files": 2,
         "questions": 1, "question_votes": 2, "polls": 0, "ballots": 1, "strokes": 1, "turns": 1,
-        "telemetry": 1, "audit": 2, "outbox": 2,
+        "telemetry": 1, "thresholds": 1, "audit": 2, "outbox": 2,
     }  # fmt: skip
     assert {row["text"] for row in found["messages"]} == {
         "message 1",

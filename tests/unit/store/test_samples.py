@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import pytest
+
 from sfu.store import samples
+from sfu.store.engine import READERS
 from sfu.store.samples import Filter, StoredSample
 from sfu.store.store import Store
 
@@ -21,17 +25,26 @@ async def write(store: Store, *measured: StoredSample) -> None:
 
 
 async def values(store: Store, wanted: Filter) -> list[float]:
-    async with store.reading() as connection:
-        return [row.value async for page in samples.rows(connection, wanted) for row in page]
+    return [row.value async for page in samples.pages(store, wanted) for row in page]
 
 
 async def test_an_export_goes_over_pages_in_the_order_of_time(store: Store) -> None:
     many = 2 * samples.PAGE + 1
     # Three at each moment: pages end in the midst of them.
-    await write(store, *(sample(number // 3, number) for number in range(many)))
+    await write(store, *(sample(number // 3, number, series=str(number % 3)) for number in range(many)))
     assert await values(store, Filter(room="r")) == list(range(many))
-    await write(store, sample(0, -1.5))
+    await write(store, sample(0, -1.5, series="x"))
     assert (await values(store, Filter(room="r")))[:5] == [0, 1, 2, -1.5, 3]
+
+
+async def test_an_export_holds_no_connection_while_nobody_reads_it(store: Store) -> None:
+    many = samples.PAGE + 1
+    await write(store, *(sample(number, number) for number in range(many)))
+    slow = [samples.pages(store, Filter(room="r")) for _ in range(READERS + 3)]
+    for each in slow:
+        assert len(await anext(each)) == samples.PAGE
+    async with asyncio.timeout(5):
+        assert (await values(store, Filter(room="r")))[-1] == many - 1
 
 
 async def test_an_export_has_only_what_is_asked_for(store: Store) -> None:
@@ -62,3 +75,27 @@ async def test_samples_are_summed_up_over_steps_of_time(store: Store) -> None:
         assert abs(steps[0]["mean"] - 1499 / 3) < 1e-9
         last = await samples.summary(connection, Filter(room="r"), step_ms=1000, limit=2)
         assert [each["at_ms"] for each in last] == [1000, 3000]
+
+
+async def test_what_is_sent_again_is_stored_once(store: Store) -> None:
+    twice = [sample(1, 70), sample(2, 71), sample(1, 70)]
+    await write(store, *twice)
+    await write(store, *twice, sample(1, 90), sample(1, 50, series="other"), sample(1, 60, identity="other"))
+    assert sorted(await values(store, Filter(room="r"))) == [50, 60, 70, 71]
+
+
+async def test_of_too_many_the_oldest_of_whoever_has_most_go(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "PRUNED", 7)
+    await write(
+        store,
+        *(sample(number, number, identity="flood") for number in range(40)),
+        *(sample(number, -1 - number, identity="quiet") for number in range(10)),
+        sample(0, 5, room="s"),
+    )
+    assert await samples.prune(store, "r", 30) == 20
+    assert sorted(await values(store, Filter(room="r"))) == [*range(-10, 0), *range(20, 40)]
+    assert await values(store, Filter(room="s")) == [5]
+    assert await samples.prune(store, "r", 30) == 0
+    assert await samples.prune(store, "r", 0) == 30

@@ -623,3 +623,50 @@ async def test_an_upload_that_is_aborted_is_given_up(page: Page) -> None:
         "DELETE /FI_1",
         "cancelled",
     ]
+
+
+async def test_how_old_a_value_is_does_not_depend_on_the_clock_of_its_device(page: Page) -> None:
+    found = await run(
+        page,
+        "sdk/telemetry.js",
+        """
+        let now = 1000;
+        performance.now = () => now;
+        const telemetry = new m.Telemetry(() => Promise.resolve());
+        const series = { name: 'p', title: 'P', unit: '', low: null, high: null, silent_s: 5 };
+        const send = (...samples) => telemetry.received({ type: 'telemetry', participant: 'A', samples });
+        telemetry.received({ type: 'telemetry_series', participant: 'A', series: [series] });
+        const gauge = telemetry.gauges.get('A').get('p');
+        const times = () => gauge.samples.map(([at]) => at);
+        const look = () => [m.ageMs(gauge), m.isStale(gauge), m.presentMs(gauge), times()];
+        const seen = [look()];
+        send(['p', 500_000, 1]);
+        now += 4000;
+        seen.push(look());
+        send(['p', 499_000, 1]); // Late: it says nothing of the present.
+        now += 2000;
+        seen.push(look());
+        send(['p', 506_000, 1], ['p', 506_000, 2]);
+        seen.push(look());
+        now += 21_000;
+        send(['p', 100_000, 1]); // The device's clock was set back.
+        seen.push(look());
+        const other = { participant: 'B', series: 'q', title: 'Q', unit: '' };
+        telemetry.received({ type: 'alarm', alarm: { ...other, state: 'raised' } });
+        const raised = telemetry.raised.length;
+        telemetry.received({ type: 'alarm', alarm: { ...other, state: 'ended' } });
+        delete performance.now;
+        return [seen, raised, telemetry.raised.length];
+        """,
+    )
+    assert found == [
+        [
+            [0, False, 0, []],
+            [4000, False, 504_000, [500_000]],
+            [6000, True, 506_000, [499_000, 500_000]],
+            [0, False, 506_000, [499_000, 500_000, 506_000]],
+            [0, False, 100_000, [100_000]],
+        ],
+        1,
+        0,
+    ]
