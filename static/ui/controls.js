@@ -51,9 +51,10 @@ export class Controls {
     this.#screen = button('toggle-screen', 'screen', '', actions.screen, { pressed: false });
     this.#screen.hidden = !CallMedia.canShare;
     const leave = button('leave', 'leave', t('control.leave'), actions.leave, { class: 'danger' });
-    this.#chat = button('toggle-chat', 'chat', '', actions.chat, { pressed: false });
+    const short = (name) => t(`control.short.${name}`);
+    this.#chat = button('toggle-chat', 'chat', '', actions.chat, { pressed: false, short: short('chat') });
     this.#chat.append(el('span', { class: 'badge', testid: 'chat-unread', hidden: true }));
-    this.#people = button('toggle-people', 'people', t('control.people'), actions.people, { pressed: false });
+    this.#people = button('toggle-people', 'people', t('control.people'), actions.people, { pressed: false, short: short('people') });
     this.#people.append(el('span', { class: 'badge', testid: 'people-unread', hidden: true }));
     this.#hand = button('toggle-hand', 'hand', '', actions.hand, { pressed: false });
     this.showHand(false);
@@ -69,24 +70,24 @@ export class Controls {
       this.showMore(false);
       act();
     };
-    const entry = (testid, icon, label, act, more = {}) =>
-      button(testid, icon, label, choose(act), { ...more, caption: label });
-    this.#view = entry('toggle-view', 'speaker', t('control.view.speaker'), actions.view, { pressed: false });
-    this.#stats = entry('toggle-stats', 'stats', t('control.stats'), actions.stats, { pressed: false });
+    const entry = (testid, icon, name, act, more = {}) =>
+      button(testid, icon, t(`control.${name}`), choose(act), { caption: t(`control.${name}`), short: short(name), ...more });
+    this.#view = entry('toggle-view', 'speaker', 'view.speaker', actions.view, { pressed: false, short: short('view') });
+    this.#stats = entry('toggle-stats', 'stats', 'stats', actions.stats, { pressed: false });
     const badged = (made, testid) => {
       made.append(el('span', { class: 'badge', testid, hidden: true }));
       return made;
     };
-    this.#react = entry('toggle-reactions', 'smile', t('control.react'), actions.react, { shortcut: 'r' });
+    this.#react = entry('toggle-reactions', 'smile', 'react', actions.react, { shortcut: 'r' });
     this.#class = badged(
-      entry('toggle-class', 'question', t('control.class'), actions.class, { pressed: false, shortcut: 'q' }),
+      entry('toggle-class', 'question', 'class', actions.class, { pressed: false, shortcut: 'q' }),
       'class-unread',
     );
     this.#board = badged(
-      entry('toggle-board', 'pen', t('control.board'), actions.board, { pressed: false, shortcut: 'w' }),
+      entry('toggle-board', 'pen', 'board', actions.board, { pressed: false, shortcut: 'w' }),
       'board-unread',
     );
-    this.#data = entry('toggle-data', 'data', t('control.data'), actions.data, { pressed: false, shortcut: 'd' });
+    this.#data = entry('toggle-data', 'data', 'data', actions.data, { pressed: false, shortcut: 'd' });
     this.#menu = el(
       'div',
       { class: 'controls-menu' },
@@ -96,9 +97,9 @@ export class Controls {
       this.#data,
       this.#view,
       this.#stats,
-      entry('open-settings', 'settings', t('control.settings'), actions.settings),
-      entry('copy-link', 'link', t('control.invite'), actions.invite),
-      entry('open-help', 'help', t('control.help'), actions.help, { shortcut: '?' }),
+      entry('open-settings', 'settings', 'settings', actions.settings),
+      entry('copy-link', 'link', 'invite', actions.invite),
+      entry('open-help', 'help', 'help', actions.help, { shortcut: '?' }),
     );
     this.element = el(
       'footer',

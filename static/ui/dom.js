@@ -27,10 +27,11 @@ export function el(tag, properties = {}, ...children) {
 /**
  * A button with an icon; its label is read aloud and shown as a tooltip.
  * @param {{testid: string, icon: string, label: string, shortcut?: string, class?: string, pressed?: boolean,
- *   caption?: string, on: () => void}} options `pressed` makes it a toggle
+ *   caption?: string, short?: string, on: () => void}} options `pressed` makes it a toggle; `caption` is seen in
+ *   menus, `short` below the icon in a wide bar
  * @returns {HTMLButtonElement}
  */
-export function iconButton({ testid, icon: name, label, shortcut, class: extra = '', pressed, caption, on }) {
+export function iconButton({ testid, icon: name, label, shortcut, class: extra = '', pressed, caption, short, on }) {
   const button = el(
     'button',
     {
@@ -43,6 +44,7 @@ export function iconButton({ testid, icon: name, label, shortcut, class: extra =
     },
     icon(name),
     caption && el('span', { class: 'caption', text: caption }),
+    short && el('span', { class: 'short', text: short }),
   );
   setLabel(button, label, shortcut);
   return button;
