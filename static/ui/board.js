@@ -1,6 +1,6 @@
 import { t } from '../texts/index.js';
 import { boardBlob, boardSvg, drawStroke, SIZE } from './board-picture.js';
-import { el, iconButton } from './dom.js';
+import { el, iconButton, refill } from './dom.js';
 
 const COLORS = ['#1f2430', '#e5394c', '#2f6bff', '#0c9a68', '#f0a000'];
 const WIDTHS = [25, 60, 120];
@@ -37,7 +37,7 @@ export class Board {
     this.#toolbar = el('div', { class: 'board-tools', role: 'toolbar', 'aria-label': t('board.title') });
     this.element = el(
       'section',
-      { class: 'board', testid: 'board', 'aria-label': t('board.title'), hidden: true },
+      { class: 'board', testid: 'board', 'aria-label': t('board.title'), tabindex: -1, hidden: true },
       this.#toolbar,
       el('div', { class: 'board-area' }, this.#canvas),
     );
@@ -124,7 +124,8 @@ export class Board {
       return button;
     };
     const tool = (testid, icon, key, on, pressed) => iconButton({ testid, icon, label: t(key), class: 'bare', pressed, on });
-    this.#toolbar.replaceChildren(
+    refill(
+      this.#toolbar,
       ...(this.#mayDraw
         ? [
             ...COLORS.map(color),

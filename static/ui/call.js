@@ -11,7 +11,7 @@ import { DataPanel } from './data-panel.js';
 import { StateSection } from './data-state.js';
 import { devicePickers } from './device-pickers.js';
 import { ask, explain, showHelp } from './dialogs.js';
-import { el } from './dom.js';
+import { el, FocusReturn } from './dom.js';
 import { icon } from './icons.js';
 import { PeoplePanel } from './people.js';
 import { ReconnectingOverlay } from './reconnecting.js';
@@ -36,6 +36,7 @@ export class CallPage {
   #listeners = new AbortController();
   #seen = { tracks: new Map(), subscriptions: new Map(), speaking: new Set() };
   #panel = '';
+  #focus = new FocusReturn();
   #unread = 0;
   #statsOn = false;
   #timers = [];
@@ -365,19 +366,20 @@ export class CallPage {
 
   #open(panel) {
     if (panel === this.#panel) return;
+    const panels = { chat: this.#chat, people: this.#people, class: this.#class.panel, data: this.#data };
+    const before = this.#panel;
     this.#panel = panel;
     this.element.dataset.panel = panel;
-    this.#chat.element.hidden = panel !== 'chat';
-    this.#people.element.hidden = panel !== 'people';
-    this.#class.panel.element.hidden = panel !== 'class';
-    this.#data.element.hidden = panel !== 'data';
+    for (const [name, each] of Object.entries(panels)) each.element.hidden = name !== panel;
     this.#controls.showPanels({ chat: panel === 'chat', people: panel === 'people', class: panel === 'class', data: panel === 'data' });
     if (panel === 'class') this.#class.opened();
     if (panel === 'data') this.#data.update();
     if (panel === 'chat') {
       this.#controls.showUnread((this.#unread = 0));
-      this.#chat.focus();
+      this.#chat.opened();
     }
+    if (before) this.#focus.leave(panels[before].element, this.#controls.opener(before));
+    if (panel) this.#focus.enter(panel === 'chat' ? this.#chat.start : panels[panel].element.querySelector('.panel-head h2'));
   }
 
   #writeTo(participant) {

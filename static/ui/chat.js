@@ -88,10 +88,14 @@ export class ChatPanel {
     this.reset();
   }
 
-  /** Put the cursor where one writes. */
-  focus() {
+  /** Where the cursor goes when the panel opens. */
+  get start() {
+    return this.#composer.input;
+  }
+
+  /** The panel is seen now. */
+  opened() {
     this.#markNew();
-    this.#composer.focus();
     this.#toEnd();
     this.#read();
   }

@@ -3,7 +3,7 @@ import { t } from '../texts/index.js';
 import { Board } from './board.js';
 import { breakoutsDialog } from './breakouts.js';
 import { ClassPanel } from './class-panel.js';
-import { el } from './dom.js';
+import { el, FocusReturn } from './dom.js';
 import { Reactions } from './reactions.js';
 import { saveReport } from './reports.js';
 
@@ -13,6 +13,7 @@ export class ClassTools {
   #toasts;
   #controls;
   #listeners = new AbortController();
+  #focus = new FocusReturn();
   #seen = { questions: 0, polls: 0, strokes: 0, hands: 0, lobby: 0 };
   #banner = el('div', { class: 'breakout-banner', testid: 'breakout-banner', role: 'status', hidden: true });
   #recording = el('div', { class: 'recording-mark', testid: 'recording-mark', role: 'status', hidden: true });
@@ -32,7 +33,7 @@ export class ClassTools {
       vote: (ask) => ask().catch((error) => this.#failed(error)),
     });
     this.board = new Board(room, { close: () => this.toggleBoard(false), onError: (error) => this.#failed(error) });
-    this.reactions = new Reactions((reaction) => this.act('react', { reaction }));
+    this.reactions = new Reactions((reaction) => this.act('react', { reaction }), (open) => controls.showReactions(open));
     const marks = el('div', { class: 'stage-marks' }, this.#recording, this.#banner);
     this.layers = [this.board.element, this.reactions.element, marks];
     const { signal } = this.#listeners;
@@ -97,8 +98,11 @@ export class ClassTools {
 
   /** @param {boolean} [open] the opposite of now without */
   toggleBoard(open = !this.board.open) {
+    if (open === this.board.open) return;
     this.board.show(open);
     this.#controls.showBoard(open);
+    if (open) this.#focus.enter(this.board.element);
+    else this.#focus.leave(this.board.element, this.#controls.opener('board'));
     if (open) this.#controls.showClassUnread('board', 0);
   }
 

@@ -1,6 +1,6 @@
 import { t } from '../texts/index.js';
 import { CallMedia, mayPublish } from './call-media.js';
-import { el, iconButton, setButton } from './dom.js';
+import { el, iconButton, isShown, setButton } from './dom.js';
 
 /**
  * @typedef {object} ControlActions
@@ -79,6 +79,7 @@ export class Controls {
       return made;
     };
     this.#react = entry('toggle-reactions', 'smile', 'react', actions.react, { shortcut: 'r' });
+    this.#react.setAttribute('aria-expanded', 'false');
     this.#class = badged(
       entry('toggle-class', 'question', 'class', actions.class, { pressed: false, shortcut: 'q' }),
       'class-unread',
@@ -118,8 +119,27 @@ export class Controls {
 
   /** @param {boolean} open the menu of a narrow screen */
   showMore(open) {
+    const was = this.#menu.dataset.open === 'true';
+    const inside = this.#menu.contains(document.activeElement);
     this.#menu.dataset.open = String(open);
     this.#more.setAttribute('aria-expanded', String(open));
+    if (open) this.#menu.querySelector('button').focus();
+    else if (was && inside) this.#more.focus();
+  }
+
+  /**
+   * @param {string} what has been opened from here
+   * @returns {HTMLElement} the button that does that, or the one of the menu it is in
+   */
+  opener(what) {
+    const buttons = { chat: this.#chat, people: this.#people, class: this.#class, data: this.#data, board: this.#board, react: this.#react };
+    return isShown(buttons[what]) ? buttons[what] : this.#more;
+  }
+
+  /** @param {boolean} open the row of reactions */
+  showReactions(open) {
+    this.#react.setAttribute('aria-expanded', String(open));
+    return this.opener('react');
   }
 
   /** @param {{microphone: boolean, camera: boolean, sharing: boolean}} on */

@@ -1,6 +1,6 @@
 import { messageKey } from '../sdk/errors.js';
 import { t } from '../texts/index.js';
-import { el, iconButton } from './dom.js';
+import { el, iconButton, refill } from './dom.js';
 
 /** Characters of a value that are shown; the rest is for programs. */
 const LONGEST = 400;
@@ -57,7 +57,8 @@ export class StateSection {
     if (seen === this.#seen) return;
     this.#seen = seen;
     this.#form.hidden = !may;
-    this.#list.replaceChildren(
+    refill(
+      this.#list,
       ...[...shared.entries].map(([key, { value, version }]) => this.#entry(key, value, version, may)),
       ...(shared.entries.size ? [] : [el('li', { class: 'class-empty', text: t('state.empty') })]),
     );

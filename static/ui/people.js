@@ -1,6 +1,6 @@
 import { t } from '../texts/index.js';
 import { panelHead } from './dialogs.js';
-import { avatar, el, iconButton } from './dom.js';
+import { avatar, el, iconButton, refill } from './dom.js';
 import { icon } from './icons.js';
 import { moderationOf } from './moderation.js';
 
@@ -69,7 +69,7 @@ export class PeoplePanel {
     this.#title.textContent = t('people.title', { count: rows.length });
     this.#showTools(moderates, hands.size);
     this.#showLobby(moderates ? lobby : []);
-    this.#list.replaceChildren(...rows.map((each) => this.#row(each, moderates)));
+    refill(this.#list, ...rows.map((each) => this.#row(each, moderates)));
   }
 
   #showTools(moderates, hands) {
@@ -79,7 +79,8 @@ export class PeoplePanel {
     if (!moderates) return;
     const tool = (testid, name, key, on, pressed) =>
       iconButton({ testid, icon: name, label: t(key), caption: t(key), class: 'tool', pressed, on });
-    this.#tools.replaceChildren(
+    refill(
+      this.#tools,
       tool('mute-all', 'mic-off', 'people.mute_all', () => act('mute_all')),
       ...(hands ? [tool('lower-hands', 'hand', 'people.lower_hands', () => act('lower_hand'))] : []),
       tool('lock', 'lock', room.locked ? 'people.unlock' : 'people.lock', () => act('set_room', { locked: !room.locked }), room.locked),
@@ -96,13 +97,14 @@ export class PeoplePanel {
     const entry = ({ id, name }) =>
       el(
         'li',
-        { testid: 'waiting' },
+        { testid: 'waiting', data: { key: id } },
         avatar(name || '?'),
         el('span', { class: 'person-name', text: name || t('guest') }),
         button('deny', 'quiet', 'lobby.deny', () => act('deny', { waiting: id })),
         button('admit', 'primary', 'lobby.admit', () => act('admit', { waiting: id })),
       );
-    this.#lobby.replaceChildren(
+    refill(
+      this.#lobby,
       el(
         'header',
         {},
@@ -123,7 +125,7 @@ export class PeoplePanel {
     const open = this.#opened === id;
     return el(
       'li',
-      { testid: 'person', data: { participant: id, muted: String(muted), hand: String(hand), role } },
+      { testid: 'person', data: { key: id, participant: id, muted: String(muted), hand: String(hand), role } },
       avatar(name),
       el(
         'span',
