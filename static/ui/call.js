@@ -131,6 +131,7 @@ export class CallPage {
     this.#callMedia.dispose();
     this.#stage.dispose();
     this.#class.dispose();
+    this.#chat.dispose();
     this.#data.dispose();
     this.#telemetry.dispose();
     this.#audio.dispose();
@@ -207,8 +208,15 @@ export class CallPage {
   #received(message) {
     this.#chat.add(message);
     if (message.from === this.#room.self?.id) return;
-    this.#toasts.announce(t('announce.chat', { name: message.name, text: message.text }));
+    this.#announceMessage(message);
     if (this.#panel !== 'chat') this.#controls.showUnread((this.#unread += 1));
+  }
+
+  async #announceMessage({ name, text, file }) {
+    if (text) this.#toasts.announce(t('announce.chat', { name, text }));
+    if (!file) return;
+    const info = await this.#room.files.info(file).catch(() => null); // as soon gone as come
+    if (info) this.#toasts.announce(t('announce.file', { name, file: info.name }));
   }
 
   #countUnread() {
@@ -255,6 +263,7 @@ export class CallPage {
     this.#stage.update(views);
     this.#people.update(views);
     this.#data.update();
+    this.#chat.showRights();
     this.#alone.hidden = this.#room.participants.size > 0;
     const { on, tracks } = this.#media;
     this.#controls.showDevices({
