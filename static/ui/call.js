@@ -5,16 +5,16 @@ import { CallMedia, mayPublish } from './call-media.js';
 import { ChatPanel } from './chat.js';
 import { ClassTools } from './class-tools.js';
 import { Controls } from './controls.js';
-import { GameSection } from './data-game.js';
+import { GameSection, KEY as GAME } from './data-game.js';
 import { MessagesSection } from './data-messages.js';
 import { DataPanel } from './data-panel.js';
 import { StateSection } from './data-state.js';
-import { devicePickers } from './device-pickers.js';
-import { ask, explain, showHelp } from './dialogs.js';
+import { explain, showHelp } from './dialogs.js';
 import { el, FocusReturn } from './dom.js';
 import { icon } from './icons.js';
 import { PeoplePanel } from './people.js';
 import { ReconnectingOverlay } from './reconnecting.js';
+import { settingsDialog } from './settings.js';
 import { shortcuts } from './shortcuts.js';
 import { Stage } from './stage.js';
 import { TelemetryView } from './telemetry.js';
@@ -34,13 +34,15 @@ export class CallPage {
   #toasts;
   #actions;
   #listeners = new AbortController();
-  #seen = { tracks: new Map(), subscriptions: new Map(), speaking: new Set() };
+  #seen = { tracks: new Map(), sounds: new Map(), subscriptions: new Map(), speaking: new Set() };
   #panel = '';
   #focus = new FocusReturn();
   #unread = 0;
+  #dataNews = 0;
   #statsOn = false;
   #timers = [];
   #drawing = 0;
+  #handedOver = false;
   #joinedAt = performance.now();
   #activeSince = 0;
   #callMedia;
@@ -59,10 +61,10 @@ export class CallPage {
 
   /**
    * @param {{room: Room, media: import('./local-media.js').LocalMedia, callMedia: CallMedia,
-   *   toasts: import('./toasts.js').Toasts, actions: {left: () => void, closed: (code: string) => void}}} options
-   *   `room` is joined or joining
+   *   toasts: import('./toasts.js').Toasts, actions: {left: () => void, closed: (code: string) => void, relanguage: () => void},
+   *   before?: CallPage}} options `room` is joined or joining; this page takes the place of `before`
    */
-  constructor({ room, media, callMedia, toasts, actions }) {
+  constructor({ room, media, callMedia, toasts, actions, before }) {
     this.#room = room;
     this.#media = media;
     this.#callMedia = callMedia;
@@ -118,6 +120,7 @@ export class CallPage {
       this.#controls.element,
       this.#audio.element,
     );
+    if (before) this.#takeOver(before);
     this.#wire();
     this.#stopShortcuts = shortcuts(this.#keys());
     this.#start();
@@ -128,7 +131,7 @@ export class CallPage {
     this.#stopShortcuts();
     for (const timer of this.#timers) clearInterval(timer);
     cancelAnimationFrame(this.#drawing);
-    this.#callMedia.dispose();
+    if (!this.#handedOver) this.#callMedia.dispose();
     this.#stage.dispose();
     this.#class.dispose();
     this.#chat.dispose();
@@ -136,6 +139,14 @@ export class CallPage {
     this.#telemetry.dispose();
     this.#audio.dispose();
     this.#overlay.hide();
+  }
+
+  /** The same call drawn anew: what the room told only once comes from the page before. */
+  #takeOver(before) {
+    before.#handedOver = true;
+    this.#seen = before.#seen;
+    this.#joinedAt = before.#joinedAt;
+    for (const [publication, track] of this.#seen.sounds) this.#audio.add(publication, track);
   }
 
   #start() {
@@ -165,6 +176,7 @@ export class CallPage {
     on('track', ({ publication, track }) => this.#track(publication, track));
     on('trackgone', ({ publication }) => {
       this.#seen.tracks.delete(publication);
+      this.#seen.sounds.delete(publication);
       this.#audio.remove(publication);
     });
     on('subscription', ({ publication, state, reason }) =>
@@ -201,8 +213,10 @@ export class CallPage {
   }
 
   #track(publication, track) {
-    if (track.kind === 'audio') this.#audio.add(publication, track);
-    else this.#seen.tracks.set(publication, track);
+    if (track.kind === 'audio') {
+      this.#seen.sounds.set(publication, track);
+      this.#audio.add(publication, track);
+    } else this.#seen.tracks.set(publication, track);
   }
 
   #received(message) {
@@ -289,8 +303,9 @@ export class CallPage {
     const panel = new DataPanel({ close: () => this.#open('') });
     const redraw = () => this.#plan();
     const onError = (text) => this.#toasts.show(text, 'bad');
-    panel.add(new StateSection(this.#room, { onError, redraw }));
-    panel.add(new MessagesSection(this.#room, { onError, redraw }));
+    const news = () => panel.element.hidden && this.#controls.showClassUnread('data', (this.#dataNews += 1));
+    panel.add(new StateSection(this.#room, { onError, redraw, news, except: [GAME] }));
+    panel.add(new MessagesSection(this.#room, { onError, redraw, news }));
     panel.add(new GameSection(this.#room, { onError, redraw }), { open: false });
     return panel;
   }
@@ -382,7 +397,10 @@ export class CallPage {
     for (const [name, each] of Object.entries(panels)) each.element.hidden = name !== panel;
     this.#controls.showPanels({ chat: panel === 'chat', people: panel === 'people', class: panel === 'class', data: panel === 'data' });
     if (panel === 'class') this.#class.opened();
-    if (panel === 'data') this.#data.update();
+    if (panel === 'data') {
+      this.#data.update();
+      this.#controls.showClassUnread('data', (this.#dataNews = 0));
+    }
     if (panel === 'chat') {
       this.#controls.showUnread((this.#unread = 0));
       this.#chat.opened();
@@ -404,18 +422,16 @@ export class CallPage {
   }
 
   async #settings() {
-    const pickers = devicePickers(this.#media, {
+    const inAnother = await settingsDialog(this.#media, {
       onSpeaker: (deviceId) => this.#audio.setSpeaker(deviceId),
       onError: (code) => this.#toasts.show(t(messageKey(code)), 'bad'),
     });
-    await ask({
-      title: t('settings.title'),
-      code: 'settings',
-      icon: 'settings',
-      body: [pickers.element],
-      actions: [{ label: t('dialog.close'), value: '', testid: 'dialog-close', primary: true }],
-    });
-    pickers.dispose();
+    if (inAnother && this.#room.state !== 'closed') this.#actions.relanguage();
+  }
+
+  /** The focus goes back to where the settings were opened. */
+  settingsClosed() {
+    this.#controls.opener('settings').focus();
   }
 
   async #copyInvite() {

@@ -38,7 +38,9 @@ export class Controls {
   #menu;
   #view;
   #stats;
+  #settings;
   #clock;
+  #shown = /** @type {{microphone: boolean, camera: boolean, sharing: boolean} | null} */ (null);
 
   /**
    * @param {string} room its name
@@ -88,7 +90,8 @@ export class Controls {
       entry('toggle-board', 'pen', 'board', actions.board, { pressed: false, shortcut: 'w' }),
       'board-unread',
     );
-    this.#data = entry('toggle-data', 'data', 'data', actions.data, { pressed: false, shortcut: 'd' });
+    this.#data = badged(entry('toggle-data', 'data', 'data', actions.data, { pressed: false, shortcut: 'd' }), 'data-unread');
+    this.#settings = entry('open-settings', 'settings', 'settings', actions.settings);
     this.#menu = el(
       'div',
       { class: 'controls-menu' },
@@ -98,7 +101,7 @@ export class Controls {
       this.#data,
       this.#view,
       this.#stats,
-      entry('open-settings', 'settings', 'settings', actions.settings),
+      this.#settings,
       entry('copy-link', 'link', 'invite', actions.invite),
       entry('open-help', 'help', 'help', actions.help, { shortcut: '?' }),
     );
@@ -132,7 +135,8 @@ export class Controls {
    * @returns {HTMLElement} the button that does that, or the one of the menu it is in
    */
   opener(what) {
-    const buttons = { chat: this.#chat, people: this.#people, class: this.#class, data: this.#data, board: this.#board, react: this.#react };
+    const panels = { chat: this.#chat, people: this.#people, class: this.#class, data: this.#data };
+    const buttons = { ...panels, board: this.#board, react: this.#react, settings: this.#settings };
     return isShown(buttons[what]) ? buttons[what] : this.#more;
   }
 
@@ -143,9 +147,14 @@ export class Controls {
   }
 
   /** @param {{microphone: boolean, camera: boolean, sharing: boolean}} on */
-  showDevices({ microphone, camera, sharing }) {
-    const set = (button, on, key, icon, shortcut) =>
-      setButton(button, { pressed: on, icon, label: t(`control.${key}.${on ? 'off' : 'on'}`), shortcut });
+  showDevices(on) {
+    this.#shown = on;
+    const { microphone, camera, sharing } = on;
+    const set = (button, on, key, icon, shortcut) => {
+      const label = t(`control.${key}.${on ? 'off' : 'on'}`);
+      if (button.disabled) setButton(button, { pressed: on, icon, label: t('control.denied', { label }) });
+      else setButton(button, { pressed: on, icon, label, shortcut });
+    };
     set(this.#microphone, microphone, 'microphone', microphone ? 'mic' : 'mic-off', 'm');
     set(this.#camera, camera, 'camera', camera ? 'camera' : 'camera-off', 'v');
     set(this.#screen, sharing, 'screen', sharing ? 'screen-off' : 'screen', 's');
@@ -162,8 +171,8 @@ export class Controls {
     const devices = { microphone: this.#microphone, camera: this.#camera, screen: this.#screen };
     for (const [source, button] of Object.entries(devices)) {
       button.disabled = !mayPublish(grants, source);
-      if (button.disabled) button.title = t('control.not_allowed');
     }
+    if (this.#shown) this.showDevices(this.#shown);
     for (const button of [this.#hand, this.#react]) button.disabled = grants.hidden;
   }
 
@@ -173,12 +182,13 @@ export class Controls {
   }
 
   /**
-   * @param {'class' | 'board'} which
+   * @param {'class' | 'board' | 'data'} which
    * @param {number} unread
    */
   showClassUnread(which, unread) {
-    showBadge(which === 'class' ? this.#class : this.#board, unread);
-    const any = [this.#class, this.#board].some((each) => !each.querySelector('.badge').hidden);
+    const buttons = { class: this.#class, board: this.#board, data: this.#data };
+    showBadge(buttons[which], unread);
+    const any = Object.values(buttons).some((each) => !each.querySelector('.badge').hidden);
     this.#more.classList.toggle('has-news', any);
   }
 

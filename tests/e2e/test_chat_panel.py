@@ -8,7 +8,7 @@ from pathlib import Path
 
 from browser import Caller, Pages, until
 from PIL import Image
-from playwright.async_api import FilePayload, Locator, expect
+from playwright.async_api import FilePayload, Locator, Route, expect
 from server_process import ServerProcess, running
 
 
@@ -47,7 +47,7 @@ async def test_edit_delete_react_and_mention(pages: Pages, server: ServerProcess
     await expect(bob.find("chat-message")).to_have_count(1)
 
     await message(bob, "the first").get_by_test_id("chat-react").click()
-    await message(bob, "the first").locator('[data-emoji="🎉"]').click()
+    await message(bob, "the first").get_by_test_id("chat-emoji").filter(has_text="🎉").click()
     await expect(alice.find("chat-reaction")).to_have_text("🎉 1")
     await alice.find("chat-reaction").click()
     await expect(bob.find("chat-reaction")).to_have_text("🎉 2")
@@ -61,6 +61,11 @@ async def test_edit_delete_react_and_mention(pages: Pages, server: ServerProcess
     await expect(alice.find("mention")).to_have_text("@Alice")
     await pages.screenshot(alice, "chat")
 
+    await message(alice, "the first").hover()
+    await message(alice, "the first").get_by_test_id("chat-edit").click()
+    await alice.find("chat-editing-stop").click()
+    await expect(alice.find("chat-editing")).to_be_hidden()
+    await expect(alice.find("chat-input")).to_have_value("")
     await message(alice, "the first").get_by_test_id("chat-delete").click()
     await expect(bob.find("chat-message").first).to_contain_text("deleted")
     await expect(bob.find("chat-reaction")).to_have_count(0)
@@ -97,7 +102,9 @@ async def test_files_are_chosen_dropped_and_saved(pages: Pages, server: ServerPr
     out = io.BytesIO()
     Image.effect_noise((800, 600), 90).save(out, "PNG")
     picture: FilePayload = {"name": "noise.png", "mimeType": "image/png", "buffer": out.getvalue()}
-    await alice.find("chat-files").set_input_files(picture)
+    async with alice.page.expect_file_chooser() as choosing:
+        await alice.find("chat-attach").click()
+    await (await choosing.value).set_files(picture)
     await expect(bob.find("chat-picture")).to_have_js_property("naturalWidth", 480)
     async with bob.page.expect_download() as saving:
         await bob.find("chat-file-save").click()
@@ -127,8 +134,22 @@ async def test_files_are_chosen_dropped_and_saved(pages: Pages, server: ServerPr
     line = await message(bob, "no file").bounding_box()
     assert line is not None
     assert line["height"] < 50, "one line is no higher than a line"
+    await stopped_upload(alice)
     await too_large_a_file(alice)
     await files_list(pages, alice, bob)
+
+
+async def stopped_upload(alice: Caller) -> None:
+    async def never(_: Route) -> None:
+        """Its bytes do not get anywhere."""
+
+    await alice.page.route("**/files/*", never)
+    await alice.find("chat-files").set_input_files(
+        {"name": "slow.txt", "mimeType": "text/plain", "buffer": b"slow"}
+    )
+    await alice.find("chat-upload-stop").click()
+    await expect(alice.find("chat-progress")).to_have_count(0)
+    await alice.page.unroute("**/files/*")
 
 
 async def too_large_a_file(alice: Caller) -> None:
