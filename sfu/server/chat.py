@@ -180,6 +180,7 @@ class Chat:
                 limit=request.limit + 1,
                 before=request.before,
                 after=request.after,
+                with_file=request.files,
             )
         more = len(found) > request.limit
         if more:

@@ -557,6 +557,7 @@ class Conference:
             "ice_servers": member.ice_servers(),
             "grace_s": self._config.room.grace_s,
             "max_publications": self._config.room.max_publications,
+            "max_file_bytes": self._config.storage.file_bytes,
             "server": f"pysfu/{sfu.__version__}",
         }
 

@@ -17,7 +17,7 @@ from sfu.room.acts import FromOutside
 from sfu.room.commands import OPERATOR, Operate, SendChat
 from sfu.room.permissions import Grants
 from sfu.room.state import Change, Entry, Judge, Verdict, encoded_bytes
-from sfu.server import requests
+from sfu.server import act_requests, requests
 from sfu.server.conference import Conference
 from sfu.server.guard import Guard
 from sfu.server.hook_thread import HookThread

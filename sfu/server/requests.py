@@ -160,6 +160,8 @@ class ChatPage:
     before: int | None
     after: int | None
     limit: int
+    files: bool
+    """Only those with a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,7 +390,7 @@ def _chat_page(message: Message) -> ChatPage:
     after = v.optional_integer(message, "after", lowest=0, highest=v.LARGEST_ID)
     if before is not None and after is not None:
         raise v.bad("before and after exclude each other")
-    return ChatPage(before, after, _limit(message))
+    return ChatPage(before, after, _limit(message), v.boolean(message, "files", False))
 
 
 def _chat_search(message: Message) -> ChatSearch:

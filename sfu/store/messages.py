@@ -152,13 +152,16 @@ async def page(
     limit: int,
     before: int | None = None,
     after: int | None = None,
+    with_file: bool = False,
 ) -> list[StoredMessage]:
     """At most `limit` messages that `identity` may read, oldest first.
 
     They are the first ones after `after` where it is given, else the last ones before `before` (None: the
-    newest).
+    newest); with `with_file` of those that have a file and are not deleted.
     """
     query = select(messages).where(messages.c.room == room, _may_read(identity)).limit(limit)
+    if with_file:
+        query = query.where(messages.c.file.is_not(None), messages.c.deleted.is_(False))
     if before is not None:
         query = query.where(messages.c.id < before)
     if after is not None:

@@ -17,6 +17,8 @@
  */
 
 const PAGE = 50;
+/** Of files at once: each is asked for by itself. */
+const FILES = 20;
 
 /** The chat as this client knows it: each message once, as it is after its last change. */
 export class Chat {
@@ -129,6 +131,17 @@ export class Chat {
     const found = answer.messages.filter((message) => !this.#messages.has(message.id));
     for (const message of found) this.#messages.set(message.id, message);
     return found;
+  }
+
+  /**
+   * Messages with files, of the whole history.
+   * @param {number} [before] the id of a message
+   * @returns {Promise<{messages: ChatMessage[], more: boolean}>} newest first
+   */
+  async withFiles(before) {
+    const from = before === undefined ? {} : { before };
+    const { messages, more } = await this.#request('chat_history', { files: true, limit: FILES, ...from });
+    return { messages: messages.reverse(), more };
   }
 
   /** @param {string} text @returns {Promise<ChatMessage[]>} newest first */

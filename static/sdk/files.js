@@ -6,6 +6,8 @@ const RETRIES_MS = [500, 1000, 2000, 4000, 8000];
 
 /** The files of a room: uploads that go on after a loss, downloads with the participant's secret. */
 export class Files {
+  /** Bytes of the largest file that the server takes. */
+  largest = Infinity;
   #base;
   #credential;
 

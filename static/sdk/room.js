@@ -292,6 +292,7 @@ export class Room extends EventTarget {
     this.self = participant;
     this.secret = joined.secret;
     this.pass = joined.pass ?? '';
+    this.files.largest = joined.max_file_bytes ?? Infinity;
     this.messages.joined(joined);
     this.#subscribe.setIceServers(iceServers);
     if (resumed) {

@@ -109,13 +109,23 @@ class App {
       const callMedia = new CallMedia(room, this.#media, (what, error) => {
         this.#toasts.show(t('toast.publish.failed', { what: t(what), reason: t(messageKey(error.code)) }), 'bad');
       });
-      const page = new CallPage({
-        room,
-        media: this.#media,
-        callMedia,
-        toasts: this.#toasts,
-        actions: { left: () => this.#showLeft(roomName), closed: (code) => this.#closed(roomName, code) },
-      });
+      const draw = (before) =>
+        new CallPage({
+          room,
+          media: this.#media,
+          callMedia,
+          toasts: this.#toasts,
+          before,
+          actions: {
+            left: () => this.#showLeft(roomName),
+            closed: (code) => this.#closed(roomName, code),
+            relanguage: () => {
+              this.#show((page = draw(page)), roomName);
+              page.settingsClosed();
+            },
+          },
+        });
+      let page = draw();
       const lobby = lobbyScreen(room);
       try {
         await room.join();

@@ -1,9 +1,9 @@
 import { t } from '../texts/index.js';
 import { boardBlob, boardSvg, drawStroke, SIZE } from './board-picture.js';
 import { confirmed } from './dialogs.js';
-import { el, iconButton } from './dom.js';
+import { el, iconButton, refill } from './dom.js';
 
-const COLORS = ['#1f2430', '#e5394c', '#2f6bff', '#0c9a68', '#f0a000'];
+const COLORS = { '#1f2430': 'black', '#e5394c': 'red', '#2f6bff': 'blue', '#0c9a68': 'green', '#f0a000': 'orange' };
 const WIDTHS = [25, 60, 120];
 /** Points go out this often: others see the line grow, and the server's rate is far away. */
 const SEND_MS = 200;
@@ -16,9 +16,9 @@ const LONGEST = 1_900;
 export class Board {
   #room;
   #onError;
-  #canvas = el('canvas', { class: 'board-canvas', testid: 'board-canvas', width: 1600, height: 900, 'aria-label': t('board.title') });
+  #canvas = el('canvas', { class: 'board-canvas', testid: 'board-canvas', width: 1600, height: 900, role: 'img' });
   #tool = 'pen';
-  #color = COLORS[0];
+  #color = Object.keys(COLORS)[0];
   #width = WIDTHS[0];
   /** The stroke being drawn: what is not sent yet, and how long it is. */
   #drawing = null;
@@ -38,7 +38,7 @@ export class Board {
     this.#toolbar = el('div', { class: 'board-tools', role: 'toolbar', 'aria-label': t('board.title') });
     this.element = el(
       'section',
-      { class: 'board', testid: 'board', 'aria-label': t('board.title'), hidden: true },
+      { class: 'board', testid: 'board', 'aria-label': t('board.title'), tabindex: -1, hidden: true },
       this.#toolbar,
       el('div', { class: 'board-area' }, this.#canvas),
     );
@@ -78,6 +78,8 @@ export class Board {
     if (!this.open || this.#planned) return;
     this.#planned = requestAnimationFrame(() => {
       this.#planned = 0;
+      const { size = 0 } = this.#room.classroom.strokes ?? {};
+      this.#canvas.setAttribute('aria-label', t('board.picture', { count: size }));
       const context = this.#canvas.getContext('2d');
       context.fillStyle = '#ffffff';
       context.fillRect(0, 0, this.#canvas.width, this.#canvas.height);
@@ -102,12 +104,14 @@ export class Board {
       change();
       this.#showTools();
     };
-    const color = (value) => {
+    const color = ([value, name]) => {
+      const label = t(`board.color.${name}`);
       const button = el('button', {
         type: 'button',
         class: 'board-color',
         testid: 'board-color',
-        'aria-label': t('board.color', { color: value }),
+        'aria-label': label,
+        title: label,
         'aria-pressed': String(this.#tool === 'pen' && this.#color === value),
         on: { click: pick(() => ((this.#tool = 'pen'), (this.#color = value))) },
       });
@@ -126,10 +130,11 @@ export class Board {
       return button;
     };
     const tool = (testid, icon, key, on, pressed) => iconButton({ testid, icon, label: t(key), class: 'bare', pressed, on });
-    this.#toolbar.replaceChildren(
+    refill(
+      this.#toolbar,
       ...(this.#mayDraw
         ? [
-            ...COLORS.map(color),
+            ...Object.entries(COLORS).map(color),
             ...WIDTHS.map(width),
             tool('board-eraser', 'eraser', 'board.eraser', pick(() => (this.#tool = 'eraser')), this.#tool === 'eraser'),
           ]

@@ -5,16 +5,16 @@ import { CallMedia, mayPublish } from './call-media.js';
 import { ChatPanel } from './chat.js';
 import { ClassTools } from './class-tools.js';
 import { Controls } from './controls.js';
-import { GameSection } from './data-game.js';
+import { GameSection, KEY as GAME } from './data-game.js';
 import { MessagesSection } from './data-messages.js';
 import { DataPanel } from './data-panel.js';
 import { StateSection } from './data-state.js';
-import { devicePickers } from './device-pickers.js';
-import { ask, explain, showHelp } from './dialogs.js';
-import { el } from './dom.js';
+import { explain, showHelp } from './dialogs.js';
+import { el, FocusReturn } from './dom.js';
 import { icon } from './icons.js';
 import { PeoplePanel } from './people.js';
 import { ReconnectingOverlay } from './reconnecting.js';
+import { settingsDialog } from './settings.js';
 import { shortcuts } from './shortcuts.js';
 import { Stage } from './stage.js';
 import { TelemetryView } from './telemetry.js';
@@ -34,12 +34,15 @@ export class CallPage {
   #toasts;
   #actions;
   #listeners = new AbortController();
-  #seen = { tracks: new Map(), subscriptions: new Map(), speaking: new Set() };
+  #seen = { tracks: new Map(), sounds: new Map(), subscriptions: new Map(), speaking: new Set() };
   #panel = '';
+  #focus = new FocusReturn();
   #unread = 0;
+  #dataNews = 0;
   #statsOn = false;
   #timers = [];
   #drawing = 0;
+  #handedOver = false;
   #joinedAt = performance.now();
   #activeSince = 0;
   #callMedia;
@@ -58,10 +61,10 @@ export class CallPage {
 
   /**
    * @param {{room: Room, media: import('./local-media.js').LocalMedia, callMedia: CallMedia,
-   *   toasts: import('./toasts.js').Toasts, actions: {left: () => void, closed: (code: string) => void}}} options
-   *   `room` is joined or joining
+   *   toasts: import('./toasts.js').Toasts, actions: {left: () => void, closed: (code: string) => void, relanguage: () => void},
+   *   before?: CallPage}} options `room` is joined or joining; this page takes the place of `before`
    */
-  constructor({ room, media, callMedia, toasts, actions }) {
+  constructor({ room, media, callMedia, toasts, actions, before }) {
     this.#room = room;
     this.#media = media;
     this.#callMedia = callMedia;
@@ -118,6 +121,7 @@ export class CallPage {
       this.#controls.element,
       this.#audio.element,
     );
+    if (before) this.#takeOver(before);
     this.#wire();
     this.#start();
   }
@@ -132,13 +136,22 @@ export class CallPage {
     this.#stopShortcuts();
     for (const timer of this.#timers) clearInterval(timer);
     cancelAnimationFrame(this.#drawing);
-    this.#callMedia.dispose();
+    if (!this.#handedOver) this.#callMedia.dispose();
     this.#stage.dispose();
     this.#class.dispose();
+    this.#chat.dispose();
     this.#data.dispose();
     this.#telemetry.dispose();
     this.#audio.dispose();
     this.#overlay.hide();
+  }
+
+  /** The same call drawn anew: what the room told only once comes from the page before. */
+  #takeOver(before) {
+    before.#handedOver = true;
+    this.#seen = before.#seen;
+    this.#joinedAt = before.#joinedAt;
+    for (const [publication, track] of this.#seen.sounds) this.#audio.add(publication, track);
   }
 
   #start() {
@@ -168,6 +181,7 @@ export class CallPage {
     on('track', ({ publication, track }) => this.#track(publication, track));
     on('trackgone', ({ publication }) => {
       this.#seen.tracks.delete(publication);
+      this.#seen.sounds.delete(publication);
       this.#audio.remove(publication);
     });
     on('subscription', ({ publication, state, reason }) =>
@@ -204,15 +218,24 @@ export class CallPage {
   }
 
   #track(publication, track) {
-    if (track.kind === 'audio') this.#audio.add(publication, track);
-    else this.#seen.tracks.set(publication, track);
+    if (track.kind === 'audio') {
+      this.#seen.sounds.set(publication, track);
+      this.#audio.add(publication, track);
+    } else this.#seen.tracks.set(publication, track);
   }
 
   #received(message) {
     this.#chat.add(message);
     if (message.from === this.#room.self?.id) return;
-    this.#toasts.announce(t('announce.chat', { name: message.name, text: message.text }));
+    this.#announceMessage(message);
     if (this.#panel !== 'chat') this.#controls.showUnread((this.#unread += 1));
+  }
+
+  async #announceMessage({ name, text, file }) {
+    if (text) this.#toasts.announce(t('announce.chat', { name, text }));
+    if (!file) return;
+    const info = await this.#room.files.info(file).catch(() => null); // as soon gone as come
+    if (info) this.#toasts.announce(t('announce.file', { name, file: info.name }));
   }
 
   #countUnread() {
@@ -259,6 +282,7 @@ export class CallPage {
     this.#stage.update(views);
     this.#people.update(views);
     this.#data.update();
+    this.#chat.showRights();
     this.#alone.hidden = this.#room.participants.size > 0;
     const { on, tracks } = this.#media;
     this.#controls.showDevices({
@@ -284,8 +308,9 @@ export class CallPage {
     const panel = new DataPanel({ close: () => this.#open('') });
     const redraw = () => this.#plan();
     const onError = (text) => this.#toasts.show(text, 'bad');
-    panel.add(new StateSection(this.#room, { onError, redraw }));
-    panel.add(new MessagesSection(this.#room, { onError, redraw }));
+    const news = () => panel.element.hidden && this.#controls.showClassUnread('data', (this.#dataNews += 1));
+    panel.add(new StateSection(this.#room, { onError, redraw, news, except: [GAME] }));
+    panel.add(new MessagesSection(this.#room, { onError, redraw, news }));
     panel.add(new GameSection(this.#room, { onError, redraw }), { open: false });
     return panel;
   }
@@ -370,19 +395,23 @@ export class CallPage {
 
   #open(panel) {
     if (panel === this.#panel) return;
+    const panels = { chat: this.#chat, people: this.#people, class: this.#class.panel, data: this.#data };
+    const before = this.#panel;
     this.#panel = panel;
     this.element.dataset.panel = panel;
-    this.#chat.element.hidden = panel !== 'chat';
-    this.#people.element.hidden = panel !== 'people';
-    this.#class.panel.element.hidden = panel !== 'class';
-    this.#data.element.hidden = panel !== 'data';
+    for (const [name, each] of Object.entries(panels)) each.element.hidden = name !== panel;
     this.#controls.showPanels({ chat: panel === 'chat', people: panel === 'people', class: panel === 'class', data: panel === 'data' });
     if (panel === 'class') this.#class.opened();
-    if (panel === 'data') this.#data.update();
+    if (panel === 'data') {
+      this.#data.update();
+      this.#controls.showClassUnread('data', (this.#dataNews = 0));
+    }
     if (panel === 'chat') {
       this.#controls.showUnread((this.#unread = 0));
-      this.#chat.focus();
+      this.#chat.opened();
     }
+    if (before) this.#focus.leave(panels[before].element, this.#controls.opener(before));
+    if (panel) this.#focus.enter(panel === 'chat' ? this.#chat.start : panels[panel].element.querySelector('.panel-head h2'));
   }
 
   #writeTo(participant) {
@@ -398,18 +427,16 @@ export class CallPage {
   }
 
   async #settings() {
-    const pickers = devicePickers(this.#media, {
+    const inAnother = await settingsDialog(this.#media, {
       onSpeaker: (deviceId) => this.#audio.setSpeaker(deviceId),
       onError: (code) => this.#toasts.show(t(messageKey(code)), 'bad'),
     });
-    await ask({
-      title: t('settings.title'),
-      code: 'settings',
-      icon: 'settings',
-      body: [pickers.element],
-      actions: [{ label: t('dialog.close'), value: '', testid: 'dialog-close', primary: true }],
-    });
-    pickers.dispose();
+    if (inAnother && this.#room.state !== 'closed') this.#actions.relanguage();
+  }
+
+  /** The focus goes back to where the settings were opened. */
+  settingsClosed() {
+    this.#controls.opener('settings').focus();
   }
 
   async #copyInvite() {

@@ -8,7 +8,7 @@ const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte'];
 /** @param {number} bytes @returns {string} such as `1.4 MB` */
 export function sizeText(bytes) {
   const step = Math.min(UNITS.length - 1, Math.floor(Math.log(Math.max(bytes, 1)) / Math.log(1000)));
-  const options = { style: 'unit', unit: UNITS[step], unitDisplay: 'short', maximumFractionDigits: 1 };
+  const options = { style: 'unit', unit: UNITS[step], unitDisplay: step ? 'short' : 'long', maximumFractionDigits: 1 };
   return new Intl.NumberFormat(language(), options).format(bytes / 1000 ** step);
 }
 
@@ -83,6 +83,11 @@ export class UploadList {
   }
 
   async #upload(file) {
+    const { largest } = this.#files;
+    if (file.size > largest) {
+      this.#act.onError(t('chat.file.too_large', { name: file.name, limit: sizeText(largest) }));
+      return;
+    }
     const stop = new AbortController();
     const bar = el('progress', { max: Math.max(file.size, 1), value: 0, 'aria-label': file.name, testid: 'chat-progress' });
     const row = el(

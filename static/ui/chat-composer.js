@@ -71,6 +71,10 @@ export class Composer {
     return this.#to.value || null;
   }
 
+  get input() {
+    return this.#input;
+  }
+
   focus() {
     this.#input.focus();
   }

@@ -2,9 +2,11 @@ import { messageKey } from '../sdk/errors.js';
 import { t } from '../texts/index.js';
 import { attachmentView, UploadList } from './chat-attachment.js';
 import { Composer } from './chat-composer.js';
+import { FileList } from './chat-files.js';
 import { isOwn, mentioned, messageView } from './chat-message.js';
 import { panelHead } from './dialogs.js';
-import { el, iconButton } from './dom.js';
+import { el } from './dom.js';
+import { icon } from './icons.js';
 
 export { linkify } from './chat-text.js';
 
@@ -25,6 +27,14 @@ export class ChatPanel {
   #results;
   #composer;
   #uploads;
+  #files;
+  #filesButton;
+  #head;
+  #denied;
+  /** Whether the end is in sight: then it stays there, whatever grows. */
+  #atEnd = true;
+  #top = 0;
+  #sized = new ResizeObserver(() => this.#atEnd && this.#toEnd());
   /** @type {Map<number, HTMLElement>} */
   #shown = new Map();
   #typists = new Map();
@@ -69,6 +79,10 @@ export class ChatPanel {
       uploaded: (file) => this.#try(room.messages.send('', this.#composer.to, file)),
       onError,
     });
+    this.#files = new FileList(room, onError);
+    this.#filesButton = this.#filesToggle();
+    this.#denied = el('p', { class: 'chat-denied', testid: 'chat-denied', role: 'status', text: t('chat.denied'), hidden: true });
+    this.#head = panelHead(t('chat.title'), close);
     this.element = el(
       'aside',
       {
@@ -78,20 +92,40 @@ export class ChatPanel {
         hidden: true,
         on: { dragover: (event) => event.preventDefault(), drop: (event) => this.#dropped(event) },
       },
-      panelHead(t('chat.title'), close).element,
-      el('div', { class: 'chat-tools' }, this.#searchBox(), this.#filesOnly()),
+      this.#head.element,
+      el('div', { class: 'chat-tools' }, this.#searchBox(), this.#filesButton),
       this.#list,
       this.#results,
+      this.#files.element,
       el('div', {}, this.#typing, this.#uploads.element),
       this.#composer.element,
+      this.#denied,
     );
+    this.#sized.observe(this.#list);
     this.reset();
   }
 
-  /** Put the cursor where one writes. */
-  focus() {
+  /** Where the cursor goes when the panel opens. */
+  get start() {
+    return this.#composer.element.hidden ? this.#head.title : this.#composer.input;
+  }
+
+  /** Who may not write sees why instead of a form that fails. */
+  showRights() {
+    const { grants } = this.#room.self ?? {};
+    const may = !grants || (grants.chat && !grants.hidden);
+    this.#composer.element.hidden = !may;
+    this.#denied.hidden = may;
+    this.element.dataset.write = String(may);
+  }
+
+  dispose() {
+    this.#sized.disconnect();
+  }
+
+  /** The panel is seen now. */
+  opened() {
     this.#markNew();
-    this.#composer.focus();
     this.#toEnd();
     this.#read();
   }
@@ -136,22 +170,24 @@ export class ChatPanel {
     if (!names.length) return;
     this.#seen.textContent = t('chat.seen', { names: names.join(', ') });
     this.#shown.get(mine.id)?.after(this.#seen);
+    if (this.#atEnd) this.#toEnd();
   }
 
   /** @param {import('../sdk/chat.js').ChatMessage} message a new one */
   add(message) {
     this.#typists.delete(message.from);
     this.#showTyping();
-    const atEnd = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < NEAR_END;
     this.#append(message);
+    this.#files.update(message);
     this.#show();
     this.showSeen();
-    if (atEnd || isOwn(message, this.#room.self)) this.#toEnd();
+    if (this.#atEnd || isOwn(message, this.#room.self)) this.#toEnd();
     this.#read();
   }
 
   /** @param {import('../sdk/chat.js').ChatMessage} message edited, deleted or reacted to */
   update(message) {
+    this.#files.update(message);
     const before = this.#shown.get(message.id);
     if (!before) return;
     const focused = before.contains(document.activeElement) && document.activeElement?.dataset.testid;
@@ -201,6 +237,7 @@ export class ChatPanel {
       },
     });
     if (message.to) view.dataset.to = message.to;
+    this.#sized.observe(view);
     return view;
   }
 
@@ -225,6 +262,7 @@ export class ChatPanel {
   }
 
   #toEnd() {
+    this.#atEnd = true;
     this.#list.scrollTop = this.#list.scrollHeight;
   }
 
@@ -242,6 +280,11 @@ export class ChatPanel {
   }
 
   #scrolled() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#list;
+    // What has grown since moves the end away; only who scrolls up has left it.
+    if (scrollHeight - scrollTop - clientHeight < NEAR_END) this.#atEnd = true;
+    else if (clientHeight && scrollTop < this.#top) this.#atEnd = false;
+    this.#top = scrollTop;
     if (this.#list.scrollTop < NEAR_TOP && !this.element.hidden) this.#loadOlder();
   }
 
@@ -283,22 +326,29 @@ export class ChatPanel {
     });
   }
 
-  /** Shows only messages with files, of those that are there. */
-  #filesOnly() {
-    const button = iconButton({
-      testid: 'chat-files-only',
-      icon: 'file',
-      label: t('chat.files.only'),
-      class: 'bare',
-      pressed: false,
-      on: () => {
-        const only = this.#list.dataset.only !== 'files';
-        this.#list.dataset.only = only ? 'files' : '';
-        button.setAttribute('aria-pressed', String(only));
-        this.#toEnd();
+  #filesToggle() {
+    return el(
+      'button',
+      {
+        type: 'button',
+        class: 'quiet',
+        testid: 'chat-files-toggle',
+        'aria-pressed': 'false',
+        on: { click: () => this.#showFiles(this.#files.element.hidden) },
       },
-    });
-    return button;
+      icon('file'),
+      t('chat.files'),
+    );
+  }
+
+  /** In place of the messages. */
+  #showFiles(open) {
+    this.#files.show(open);
+    this.#filesButton.setAttribute('aria-pressed', String(open));
+    const searching = Boolean(this.#searched);
+    this.#list.hidden = open || searching;
+    this.#results.hidden = open || !searching;
+    if (!open && this.#atEnd) this.#toEnd();
   }
 
   async #search(text) {
@@ -306,6 +356,7 @@ export class ChatPanel {
     if (text === this.#searched) return;
     this.#searched = text;
     this.#results.hidden = text === '';
+    this.#showFiles(false);
     this.#list.hidden = text !== '';
     if (!text) return;
     try {
@@ -322,7 +373,7 @@ export class ChatPanel {
 
   #dropped(event) {
     event.preventDefault();
-    this.#uploads.add(event.dataTransfer?.files ?? []);
+    if (!this.#composer.element.hidden) this.#uploads.add(event.dataTransfer?.files ?? []);
   }
 
   async #try(work) {

@@ -1,6 +1,6 @@
 import { t } from '../texts/index.js';
 import { panelHead } from './dialogs.js';
-import { el, iconButton } from './dom.js';
+import { el, iconButton, refill } from './dom.js';
 
 const MOST_OPTIONS = 10;
 
@@ -66,14 +66,16 @@ export class ClassPanel {
     this.#ask.hidden = !self.grants.chat || self.grants.hidden;
     if (!moderates || !classroom.questions.has(this.#answering)) this.#startAnswer(0);
     const polls = [...classroom.polls.values()].reverse();
-    this.#polls.replaceChildren(
+    refill(
+      this.#polls,
       ...polls.map((each) => this.#poll(each, moderates)),
       ...(polls.length || moderates ? [] : [el('p', { class: 'class-empty', text: t('poll.empty') })]),
     );
     const questions = [...classroom.questions.values()].sort(
       (a, b) => Number(a.answered) - Number(b.answered) || b.votes - a.votes || a.id - b.id,
     );
-    this.#questions.replaceChildren(
+    refill(
+      this.#questions,
       ...questions.map((each) => this.#question(each, moderates)),
       ...(questions.length ? [] : [el('li', { class: 'class-empty', text: t('question.empty') })]),
     );
@@ -88,7 +90,7 @@ export class ClassPanel {
     const button = (testid, icon, label, on, pressed) => iconButton({ testid, icon, label, class: 'bare', pressed, on });
     return el(
       'li',
-      { class: answered ? 'question answered' : 'question', testid: 'question', data: { answered: String(answered) } },
+      { class: answered ? 'question answered' : 'question', testid: 'question', data: { key: `question-${id}`, answered: String(answered) } },
       el(
         'button',
         {
@@ -151,7 +153,7 @@ export class ClassPanel {
     const missing = (waiting ?? []).map((each) => participants.get(each)?.name).filter(Boolean);
     return el(
       'article',
-      { class: 'poll', testid: 'poll', data: { open: String(open) } },
+      { class: 'poll', testid: 'poll', data: { key: `poll-${id}`, open: String(open) } },
       el('p', { class: 'poll-question', text: question }),
       multiple && open && el('small', { testid: 'poll-several', text: t('poll.several') }),
       ...options.map(option),

@@ -4,7 +4,7 @@ import { Board } from './board.js';
 import { ClassNews } from './class-news.js';
 import { breakoutsDialog } from './breakouts.js';
 import { ClassPanel } from './class-panel.js';
-import { el } from './dom.js';
+import { el, FocusReturn } from './dom.js';
 import { Reactions } from './reactions.js';
 import { saveReport } from './reports.js';
 
@@ -15,6 +15,7 @@ export class ClassTools {
   #controls;
   #listeners = new AbortController();
   #news;
+  #focus = new FocusReturn();
   #seen = { questions: 0, polls: 0, strokes: 0, hands: 0, lobby: 0 };
   #banner = el('div', { class: 'breakout-banner', testid: 'breakout-banner', role: 'status', hidden: true });
   #recording = el('div', { class: 'recording-mark', testid: 'recording-mark', role: 'status', hidden: true });
@@ -35,7 +36,7 @@ export class ClassTools {
       vote: (ask) => ask().catch((error) => this.#failed(error)),
     });
     this.board = new Board(room, { close: () => this.toggleBoard(false), onError: (error) => this.#failed(error) });
-    this.reactions = new Reactions((reaction) => this.act('react', { reaction }));
+    this.reactions = new Reactions((reaction) => this.act('react', { reaction }), (open) => controls.showReactions(open));
     const marks = el('div', { class: 'stage-marks' }, this.#recording, this.#banner);
     this.layers = [this.board.element, this.reactions.element, marks];
     const { signal } = this.#listeners;
@@ -106,8 +107,11 @@ export class ClassTools {
 
   /** @param {boolean} [open] the opposite of now without */
   toggleBoard(open = !this.board.open) {
+    if (open === this.board.open) return;
     this.board.show(open);
-    this.#controls.showBoard(this.board.open);
+    this.#controls.showBoard(open);
+    if (open) this.#focus.enter(this.board.element);
+    else this.#focus.leave(this.board.element, this.#controls.opener('board'));
     if (open) this.#controls.showClassUnread('board', 0);
   }
 

@@ -1,6 +1,6 @@
 import { t } from '../texts/index.js';
 import { CallMedia, mayPublish } from './call-media.js';
-import { el, iconButton, setButton } from './dom.js';
+import { el, iconButton, isShown, setButton } from './dom.js';
 
 /**
  * @typedef {object} ControlActions
@@ -38,7 +38,9 @@ export class Controls {
   #menu;
   #view;
   #stats;
+  #settings;
   #clock;
+  #shown = /** @type {{microphone: boolean, camera: boolean, sharing: boolean} | null} */ (null);
 
   /**
    * @param {string} room its name
@@ -51,9 +53,10 @@ export class Controls {
     this.#screen = button('toggle-screen', 'screen', '', actions.screen, { pressed: false });
     this.#screen.hidden = !CallMedia.canShare;
     const leave = button('leave', 'leave', t('control.leave'), actions.leave, { class: 'danger' });
-    this.#chat = button('toggle-chat', 'chat', '', actions.chat, { pressed: false });
+    const short = (name) => t(`control.short.${name}`);
+    this.#chat = button('toggle-chat', 'chat', '', actions.chat, { pressed: false, short: short('chat') });
     this.#chat.append(el('span', { class: 'badge', testid: 'chat-unread', hidden: true }));
-    this.#people = button('toggle-people', 'people', t('control.people'), actions.people, { pressed: false });
+    this.#people = button('toggle-people', 'people', t('control.people'), actions.people, { pressed: false, short: short('people') });
     this.#people.append(el('span', { class: 'badge', testid: 'people-unread', hidden: true }));
     this.#hand = button('toggle-hand', 'hand', '', actions.hand, { pressed: false });
     this.showHand(false);
@@ -69,24 +72,26 @@ export class Controls {
       this.showMore(false);
       act();
     };
-    const entry = (testid, icon, label, act, more = {}) =>
-      button(testid, icon, label, choose(act), { ...more, caption: label });
-    this.#view = entry('toggle-view', 'speaker', t('control.view.speaker'), actions.view, { pressed: false });
-    this.#stats = entry('toggle-stats', 'stats', t('control.stats'), actions.stats, { pressed: false });
+    const entry = (testid, icon, name, act, more = {}) =>
+      button(testid, icon, t(`control.${name}`), choose(act), { caption: t(`control.${name}`), short: short(name), ...more });
+    this.#view = entry('toggle-view', 'speaker', 'view.speaker', actions.view, { pressed: false, short: short('view') });
+    this.#stats = entry('toggle-stats', 'stats', 'stats', actions.stats, { pressed: false });
     const badged = (made, testid) => {
       made.append(el('span', { class: 'badge', testid, hidden: true }));
       return made;
     };
-    this.#react = entry('toggle-reactions', 'smile', t('control.react'), actions.react, { shortcut: 'r' });
+    this.#react = entry('toggle-reactions', 'smile', 'react', actions.react, { shortcut: 'r' });
+    this.#react.setAttribute('aria-expanded', 'false');
     this.#class = badged(
-      entry('toggle-class', 'question', t('control.class'), actions.class, { pressed: false, shortcut: 'q' }),
+      entry('toggle-class', 'question', 'class', actions.class, { pressed: false, shortcut: 'q' }),
       'class-unread',
     );
     this.#board = badged(
-      entry('toggle-board', 'pen', t('control.board'), actions.board, { pressed: false, shortcut: 'w' }),
+      entry('toggle-board', 'pen', 'board', actions.board, { pressed: false, shortcut: 'w' }),
       'board-unread',
     );
-    this.#data = entry('toggle-data', 'data', t('control.data'), actions.data, { pressed: false, shortcut: 'd' });
+    this.#data = badged(entry('toggle-data', 'data', 'data', actions.data, { pressed: false, shortcut: 'd' }), 'data-unread');
+    this.#settings = entry('open-settings', 'settings', 'settings', actions.settings);
     this.#menu = el(
       'div',
       { class: 'controls-menu' },
@@ -96,9 +101,9 @@ export class Controls {
       this.#data,
       this.#view,
       this.#stats,
-      entry('open-settings', 'settings', t('control.settings'), actions.settings),
-      entry('copy-link', 'link', t('control.invite'), actions.invite),
-      entry('open-help', 'help', t('control.help'), actions.help, { shortcut: '?' }),
+      this.#settings,
+      entry('copy-link', 'link', 'invite', actions.invite),
+      entry('open-help', 'help', 'help', actions.help, { shortcut: '?' }),
     );
     this.element = el(
       'footer',
@@ -117,14 +122,39 @@ export class Controls {
 
   /** @param {boolean} open the menu of a narrow screen */
   showMore(open) {
+    const was = this.#menu.dataset.open === 'true';
+    const inside = this.#menu.contains(document.activeElement);
     this.#menu.dataset.open = String(open);
     this.#more.setAttribute('aria-expanded', String(open));
+    if (open) this.#menu.querySelector('button').focus();
+    else if (was && inside) this.#more.focus();
+  }
+
+  /**
+   * @param {string} what has been opened from here
+   * @returns {HTMLElement} the button that does that, or the one of the menu it is in
+   */
+  opener(what) {
+    const panels = { chat: this.#chat, people: this.#people, class: this.#class, data: this.#data };
+    const buttons = { ...panels, board: this.#board, react: this.#react, settings: this.#settings };
+    return isShown(buttons[what]) ? buttons[what] : this.#more;
+  }
+
+  /** @param {boolean} open the row of reactions */
+  showReactions(open) {
+    this.#react.setAttribute('aria-expanded', String(open));
+    return this.opener('react');
   }
 
   /** @param {{microphone: boolean, camera: boolean, sharing: boolean}} on */
-  showDevices({ microphone, camera, sharing }) {
-    const set = (button, on, key, icon, shortcut) =>
-      setButton(button, { pressed: on, icon, label: t(`control.${key}.${on ? 'off' : 'on'}`), shortcut });
+  showDevices(on) {
+    this.#shown = on;
+    const { microphone, camera, sharing } = on;
+    const set = (button, on, key, icon, shortcut) => {
+      const label = t(`control.${key}.${on ? 'off' : 'on'}`);
+      if (button.disabled) setButton(button, { pressed: on, icon, label: t('control.denied', { label }) });
+      else setButton(button, { pressed: on, icon, label, shortcut });
+    };
     set(this.#microphone, microphone, 'microphone', microphone ? 'mic' : 'mic-off', 'm');
     set(this.#camera, camera, 'camera', camera ? 'camera' : 'camera-off', 'v');
     set(this.#screen, sharing, 'screen', sharing ? 'screen-off' : 'screen', 's');
@@ -141,8 +171,8 @@ export class Controls {
     const devices = { microphone: this.#microphone, camera: this.#camera, screen: this.#screen };
     for (const [source, button] of Object.entries(devices)) {
       button.disabled = !mayPublish(grants, source);
-      if (button.disabled) button.title = t('control.not_allowed');
     }
+    if (this.#shown) this.showDevices(this.#shown);
     for (const button of [this.#hand, this.#react]) button.disabled = !grants.chat || grants.hidden;
   }
 
@@ -152,12 +182,13 @@ export class Controls {
   }
 
   /**
-   * @param {'class' | 'board'} which
+   * @param {'class' | 'board' | 'data'} which
    * @param {number} unread
    */
   showClassUnread(which, unread) {
-    showBadge(which === 'class' ? this.#class : this.#board, unread);
-    const any = [this.#class, this.#board].some((each) => !each.querySelector('.badge').hidden);
+    const buttons = { class: this.#class, board: this.#board, data: this.#data };
+    showBadge(buttons[which], unread);
+    const any = Object.values(buttons).some((each) => !each.querySelector('.badge').hidden);
     this.#more.classList.toggle('has-news', any);
   }
 

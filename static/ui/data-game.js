@@ -2,7 +2,8 @@ import { messageKey } from '../sdk/errors.js';
 import { t } from '../texts/index.js';
 import { el } from './dom.js';
 
-const KEY = 'noughts-and-crosses';
+/** Of the shared state. */
+export const KEY = 'noughts-and-crosses';
 const LINES = [[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 3, 6], [1, 4, 7], [2, 5, 8], [0, 4, 8], [2, 4, 6]]; // prettier-ignore
 const NEW_GAME = Object.freeze({ cells: Array(9).fill(''), turn: 'x', players: {}, winner: null });
 const SHOWN = { x: '✕', o: '◯', '': '' };

@@ -29,9 +29,9 @@ export class MessagesSection {
 
   /**
    * @param {import('../sdk/room.js').Room} room
-   * @param {{onError: (text: string) => void, redraw: () => void}} options
+   * @param {{onError: (text: string) => void, redraw: () => void, news: () => void}} options `news`: one has come
    */
-  constructor(room, { onError, redraw }) {
+  constructor(room, { onError, redraw, news }) {
     this.#room = room;
     this.#onError = onError;
     const field = (testid, key, maxlength) =>
@@ -57,6 +57,7 @@ export class MessagesSection {
       room.data.addEventListener(type, ({ detail }) => act(detail), { signal: this.#listeners.signal });
     on('message', ({ message }) => {
       this.#keep(message);
+      news();
       redraw();
     });
     on('refused', ({ code }) => onError(t(messageKey(code))));

@@ -1,6 +1,6 @@
 import { messageKey } from '../sdk/errors.js';
 import { t } from '../texts/index.js';
-import { el, iconButton } from './dom.js';
+import { el, iconButton, refill } from './dom.js';
 
 /** Characters of a value that are shown; the rest is for programs. */
 const LONGEST = 400;
@@ -17,15 +17,21 @@ export class StateSection {
   #value;
   #seen = '';
   #follow;
+  #except;
 
   /**
    * @param {import('../sdk/room.js').Room} room
-   * @param {{onError: (text: string) => void, redraw: () => void}} options
+   * @param {{onError: (text: string) => void, redraw: () => void, news: () => void, except: string[]}} options `news`: another
+   *   has changed something; `except` are keys that are shown elsewhere
    */
-  constructor(room, { onError, redraw }) {
+  constructor(room, { onError, redraw, news, except }) {
     this.#room = room;
     this.#onError = onError;
-    this.#follow = redraw;
+    this.#except = except;
+    this.#follow = ({ detail: { key, participant } }) => {
+      if (key !== null && participant !== room.self?.id) news();
+      redraw();
+    };
     const field = (testid, key, maxlength) =>
       el('input', { testid, maxlength, placeholder: t(key), 'aria-label': t(key), autocomplete: 'off', spellcheck: 'false' });
     this.#key = field('state-key', 'state.key', 128);
@@ -52,14 +58,16 @@ export class StateSection {
   update() {
     const { self, shared } = this.#room;
     const may = Boolean(self?.grants.data && !self.grants.hidden);
-    const seen = JSON.stringify([may, [...shared.entries].map(([key, { version }]) => [key, version])]);
+    const entries = [...shared.entries].filter(([key]) => !this.#except.includes(key));
+    const seen = JSON.stringify([may, entries.map(([key, { version }]) => [key, version])]);
     // What is the same stays as it is: a button that is being pressed is not taken away.
     if (seen === this.#seen) return;
     this.#seen = seen;
     this.#form.hidden = !may;
-    this.#list.replaceChildren(
-      ...[...shared.entries].map(([key, { value, version }]) => this.#entry(key, value, version, may)),
-      ...(shared.entries.size ? [] : [el('li', { class: 'class-empty', text: t('state.empty') })]),
+    refill(
+      this.#list,
+      ...entries.map(([key, { value, version }]) => this.#entry(key, value, version, may)),
+      ...(entries.length ? [] : [el('li', { class: 'class-empty', text: t('state.empty') })]),
     );
   }
 

@@ -133,7 +133,8 @@ export function showHelp() {
  * @returns {{element: HTMLElement, title: HTMLElement}}
  */
 export function panelHead(title, close) {
-  const heading = el('h2', { text: title });
+  // The focus goes there when the panel opens, so that its name is read.
+  const heading = el('h2', { text: title, tabindex: -1 });
   const button = iconButton({ testid: 'panel-close', icon: 'close', label: t('dialog.close'), on: close });
   return { element: el('header', { class: 'panel-head' }, heading, button), title: heading };
 }

@@ -27,10 +27,11 @@ export function el(tag, properties = {}, ...children) {
 /**
  * A button with an icon; its label is read aloud and shown as a tooltip.
  * @param {{testid: string, icon: string, label: string, shortcut?: string, class?: string, pressed?: boolean,
- *   caption?: string, on: () => void}} options `pressed` makes it a toggle
+ *   caption?: string, short?: string, on: () => void}} options `pressed` makes it a toggle; `caption` is seen in
+ *   menus, `short` below the icon in a wide bar
  * @returns {HTMLButtonElement}
  */
-export function iconButton({ testid, icon: name, label, shortcut, class: extra = '', pressed, caption, on }) {
+export function iconButton({ testid, icon: name, label, shortcut, class: extra = '', pressed, caption, short, on }) {
   const button = el(
     'button',
     {
@@ -43,6 +44,7 @@ export function iconButton({ testid, icon: name, label, shortcut, class: extra =
     },
     icon(name),
     caption && el('span', { class: 'caption', text: caption }),
+    short && el('span', { class: 'short', text: short }),
   );
   setLabel(button, label, shortcut);
   return button;
@@ -66,6 +68,57 @@ export function setButton(button, { pressed, icon: name, label, shortcut }) {
   if (pressed !== undefined) button.setAttribute('aria-pressed', String(pressed));
   if (name) button.querySelector('svg')?.replaceWith(icon(name));
   if (label) setLabel(button, label, shortcut);
+}
+
+/**
+ * Put other children into an element; who has the focus in there keeps it, on the element that takes the place of the
+ * one that had it: with the same `testid`, in the entry with the same `data-key`.
+ * @param {HTMLElement} parent
+ * @param {...(Node | string)} children
+ */
+export function refill(parent, ...children) {
+  const focused = document.activeElement;
+  if (!(focused instanceof HTMLElement) || focused === parent || !parent.contains(focused)) {
+    parent.replaceChildren(...children);
+    return;
+  }
+  const { key } = focused.closest('[data-key]')?.dataset ?? {};
+  const scope = () => (key === undefined ? parent : parent.querySelector(`[data-key="${CSS.escape(key)}"]`));
+  const alike = () => [...(scope()?.querySelectorAll(`[data-testid="${focused.dataset.testid}"]`) ?? [])];
+  const place = alike().indexOf(focused);
+  parent.replaceChildren(...children);
+  if (parent.contains(document.activeElement)) return; // the same elements, put back
+  const others = alike();
+  const next = [others[place] ?? others.at(-1), ...[...(scope()?.querySelectorAll('button, input') ?? [])].reverse()];
+  const takes = next.find((each) => each && !each.disabled) ?? parent.closest('.panel')?.querySelector('.panel-head h2');
+  takes?.focus();
+}
+
+/** @param {Element} element @returns {boolean} whether it is drawn */
+export function isShown(element) {
+  return element.isConnected && element.getClientRects().length > 0;
+}
+
+/** Takes the focus into something that opens, and back to where it was when that closes. */
+export class FocusReturn {
+  #from = /** @type {Element | null} */ (null);
+
+  /** @param {HTMLElement} target is shown and takes it */
+  enter(target) {
+    this.#from = document.activeElement;
+    target.focus();
+  }
+
+  /**
+   * @param {Element} closed what has closed; who has moved on meanwhile stays there
+   * @param {HTMLElement} instead takes it where the one that had it is no longer seen
+   */
+  leave(closed, instead) {
+    const { activeElement: now, body } = document;
+    if (now && now !== body && !closed.contains(now)) return;
+    const from = this.#from instanceof HTMLElement && this.#from !== body && isShown(this.#from) ? this.#from : instead;
+    from.focus();
+  }
 }
 
 /**

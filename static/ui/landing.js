@@ -1,5 +1,5 @@
 import { t } from '../texts/index.js';
-import { el, hueOf, iconButton, initials } from './dom.js';
+import { el, hueOf, iconButton, initials, refill } from './dom.js';
 import { icon } from './icons.js';
 import { randomRoomName, roomOf } from './names.js';
 import { pageHead } from './page-head.js';
@@ -101,7 +101,7 @@ function fillRecent(section, enter, refresh) {
   const chip = (room) =>
     el(
       'li',
-      {},
+      { data: { key: room } },
       el('button', {
         type: 'button',
         class: 'chip',
@@ -120,7 +120,7 @@ function fillRecent(section, enter, refresh) {
         },
       }),
     );
-  section.replaceChildren(el('h2', { text: t('landing.recent') }), el('ul', {}, ...rooms.map(chip)));
+  refill(section, el('h2', { text: t('landing.recent') }), el('ul', {}, ...rooms.map(chip)));
 }
 
 /** A call in miniature, as decoration. */

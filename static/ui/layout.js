@@ -10,6 +10,14 @@ const NARROWEST = { wide: 1.2, upright: 0.8 };
 const WIDEST = 16 / 9;
 const SMALLEST_TILE = { width: 132, height: 96 };
 const STRIP_RATIO = 16 / 10;
+/** A stage narrower than this is a strip beside something else: a column of small tiles. */
+const NARROW_STAGE = 260;
+const SMALLEST_OF_STRIP = { width: 96, height: 60 };
+
+/** @param {number} width @returns {boolean} */
+export function isStrip(width) {
+  return width < NARROW_STAGE;
+}
 
 /**
  * How many tiles of a readable size fit on one page of the grid.
@@ -18,8 +26,9 @@ const STRIP_RATIO = 16 / 10;
  * @returns {number} 1..25
  */
 export function gridCapacity(width, height) {
-  const columns = Math.floor((width + GAP) / (SMALLEST_TILE.width + GAP));
-  const rows = Math.floor((height + GAP) / (SMALLEST_TILE.height + GAP));
+  const smallest = isStrip(width) ? SMALLEST_OF_STRIP : SMALLEST_TILE;
+  const columns = Math.floor((width + GAP) / (smallest.width + GAP));
+  const rows = Math.floor((height + GAP) / (smallest.height + GAP));
   return Math.min(25, Math.max(1, columns * rows));
 }
 

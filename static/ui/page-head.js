@@ -16,11 +16,6 @@ export function pageHead({ home, relanguage }) {
     chooseLanguage(event.target.value);
     relanguage();
   };
-  const picker = el(
-    'select',
-    { testid: 'language', 'aria-label': t('language.pick'), on: { change: choose } },
-    ...languages.map(({ code, name }) => el('option', { value: code, text: name, selected: code === language() })),
-  );
   return el(
     'header',
     { class: 'page-head' },
@@ -30,6 +25,19 @@ export function pageHead({ home, relanguage }) {
       logo(),
       el('span', { text: t('app.name') }),
     ),
-    el('label', { class: 'language' }, icon('globe'), picker),
+    languagePicker(choose),
   );
+}
+
+/**
+ * @param {(event: Event) => void} onChange its target's value is the language's code
+ * @returns {HTMLElement}
+ */
+export function languagePicker(onChange) {
+  const picker = el(
+    'select',
+    { testid: 'language', 'aria-label': t('language.pick'), on: { change: onChange } },
+    ...languages.map(({ code, name }) => el('option', { value: code, text: name, selected: code === language() })),
+  );
+  return el('label', { class: 'language' }, icon('globe'), picker);
 }

@@ -1,6 +1,6 @@
 import { t } from '../texts/index.js';
 import { confirmed, panelHead } from './dialogs.js';
-import { avatar, el, iconButton } from './dom.js';
+import { avatar, el, iconButton, refill } from './dom.js';
 import { icon } from './icons.js';
 import { moderationOf } from './moderation.js';
 
@@ -76,7 +76,7 @@ export class PeoplePanel {
     if (teaches) this.#showWaiting(rows.filter(notYet).length);
     else this.#waiting = false;
     const listed = this.#waiting ? rows.filter(notYet) : rows;
-    this.#list.replaceChildren(...listed.map((each) => this.#row({ ...each, notYet: notYet(each) }, moderates)));
+    refill(this.#list, ...listed.map((each) => this.#row({ ...each, notYet: notYet(each) }, moderates)));
   }
 
   #showTools(moderates, hands) {
@@ -86,7 +86,8 @@ export class PeoplePanel {
     if (!moderates) return;
     const tool = (testid, name, key, on, pressed) =>
       iconButton({ testid, icon: name, label: t(key), caption: t(key), class: 'tool', pressed, on });
-    this.#tools.replaceChildren(
+    refill(
+      this.#tools,
       tool('mute-all', 'mic-off', 'people.mute_all', () => act('mute_all')),
       tool('silence', 'mic-off', room.silenced ? 'people.silence.off' : 'people.silence.on', () => act('set_room', { silenced: !room.silenced }), Boolean(room.silenced)),
       ...(hands ? [tool('lower-hands', 'hand', 'people.lower_hands', () => act('lower_hand'))] : []),
@@ -116,13 +117,14 @@ export class PeoplePanel {
     const entry = ({ id, name }) =>
       el(
         'li',
-        { testid: 'waiting' },
+        { testid: 'waiting', data: { key: id } },
         avatar(name || '?'),
         el('span', { class: 'person-name', text: name || t('guest') }),
         button('deny', 'quiet', 'lobby.deny', () => act('deny', { waiting: id })),
         button('admit', 'primary', 'lobby.admit', () => act('admit', { waiting: id })),
       );
-    this.#lobby.replaceChildren(
+    refill(
+      this.#lobby,
       el(
         'header',
         {},
@@ -143,7 +145,7 @@ export class PeoplePanel {
     const open = this.#opened === id;
     return el(
       'li',
-      { testid: 'person', data: { participant: id, muted: String(muted), hand: String(hand), role } },
+      { testid: 'person', data: { key: id, participant: id, muted: String(muted), hand: String(hand), role } },
       avatar(name),
       el(
         'span',

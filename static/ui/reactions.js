@@ -1,6 +1,6 @@
 import { REACTIONS } from '../sdk/classroom.js';
 import { t } from '../texts/index.js';
-import { el } from './dom.js';
+import { el, FocusReturn } from './dom.js';
 
 const FLIGHT_MS = 3_000;
 const MOST_AT_ONCE = 30;
@@ -9,9 +9,15 @@ const MOST_AT_ONCE = 30;
 export class Reactions {
   #sky = el('div', { class: 'reactions', testid: 'reactions', 'aria-hidden': 'true' });
   #row;
+  #focus = new FocusReturn();
+  #onOpen;
 
-  /** @param {(reaction: string) => void} onChosen */
-  constructor(onChosen) {
+  /**
+   * @param {(reaction: string) => void} onChosen
+   * @param {(open: boolean) => HTMLElement} onOpen the row opens or closes; returns the button that does that
+   */
+  constructor(onChosen, onOpen) {
+    this.#onOpen = onOpen;
     const choice = (reaction) =>
       el('button', {
         type: 'button',
@@ -35,7 +41,11 @@ export class Reactions {
 
   /** @param {boolean} [open] the opposite of now without */
   toggle(open = this.#row.hidden) {
+    if (open !== this.#row.hidden) return;
     this.#row.hidden = !open;
+    const opener = this.#onOpen(open);
+    if (open) this.#focus.enter(this.#row.firstElementChild);
+    else this.#focus.leave(this.#row, opener);
   }
 
   /**

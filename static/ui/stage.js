@@ -1,6 +1,6 @@
 import { t } from '../texts/index.js';
 import { el, iconButton } from './dom.js';
-import { grid, gridCapacity, paginate, speaker } from './layout.js';
+import { grid, gridCapacity, isStrip, paginate, speaker } from './layout.js';
 import { Tile } from './tile.js';
 import { Wishes } from './wishes.js';
 
@@ -189,7 +189,7 @@ export class Stage {
   #arrange() {
     const { clientWidth: width, clientHeight: height } = this.#area;
     if (!width || !height || !this.#views.length) return;
-    const view = this.#views.length > 1 ? this.view : 'grid';
+    const view = this.#views.length > 1 && !isStrip(width) ? this.view : 'grid';
     const placed = view === 'grid' ? this.#grid(width, height) : this.#speaker(width, height);
     this.#placed = placed;
     this.#large = view === 'speaker' ? placed.keys().next().value : '';

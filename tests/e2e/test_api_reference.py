@@ -15,4 +15,8 @@ async def test_the_reference_lists_the_endpoints_and_asks_one(pages: Pages, serv
     await rooms.locator("summary").click()
     await rooms.get_by_role("button", name="Send").click()
     await expect(rooms.get_by_test_id("api-answer")).to_contain_text('"rooms"')
+    await caller.find("api-token").fill("a.b.c")
+    async with caller.page.expect_request("**/api/v1/rooms") as asking:
+        await rooms.get_by_role("button", name="Send").click()
+    assert (await asking.value).headers["authorization"] == "Bearer a.b.c"
     await pages.screenshot(caller, "reference")

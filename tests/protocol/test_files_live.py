@@ -89,6 +89,27 @@ async def test_a_picture_is_sent_shown_and_survives_a_restart(tmp_path: Path) ->
         assert (await cat.json("GET", f"/{file['id']}/info"))[1]["file"] == file
 
 
+async def test_history_of_messages_with_files_only() -> None:
+    async with clients() as those:
+        ann, ben, cid = await those.join(), await those.join(name="Ben"), await those.join(name="Cid")
+        assert ann.joined["max_file_bytes"] == StorageConfig().file_bytes
+        files = [await Sender(those, ann).upload(f"{number}.txt", b"x") for number in range(4)]
+        for number, file in enumerate(files):
+            private = {"to": ben.me} if number == 3 else {}
+            await ann.request("chat", text=f"file {number}", file=file["id"], **private)
+            await ann.request("chat", text="no file")
+
+        async def page(who: Signal, **members: Any) -> tuple[list[str], bool]:
+            answer = await who.request("chat_history", files=True, **members)
+            return [message["text"] for message in answer["messages"]], answer["more"]
+
+        assert await page(ben, limit=2) == (["file 2", "file 3"], True)
+        assert await page(ben, before=5) == (["file 0", "file 1"], False)
+        assert await page(cid) == (["file 0", "file 1", "file 2"], False)
+        await ann.request("chat_delete", message=1)
+        assert await page(cid) == (["file 1", "file 2"], False)
+
+
 async def test_an_upload_goes_on_after_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     async with clients() as those:
         ann = Sender(those, await those.join())
