@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 
 _RANGES = 256
@@ -20,6 +21,10 @@ def difference(later: int, earlier: int, bits: int = 16) -> int:
 def unwrap(value: int, reference: int, bits: int = 16) -> int:
     """The number nearest to `reference` whose low bits are `value`. It may be negative."""
     return reference + difference(value, reference, bits)
+
+
+def _first_out(span: tuple[int, int, int]) -> int:
+    return span[0] + span[2]
 
 
 class SequenceMap:
@@ -84,13 +89,12 @@ class SequenceMap:
         number = out - self._offset
         if number >= self._start:
             return number if number <= self.highest else None
-        for start, end, offset in reversed(self._history):
-            number = out - offset
-            if number > end:
-                return None
-            if number >= start:
-                return number
-        return None
+        # A list of NACKs asks for many, and old ones: none may cost a look at every range.
+        place = bisect_right(self._history, out, key=_first_out)
+        if not place:
+            return None
+        _, end, offset = self._history[place - 1]
+        return out - offset if out - offset <= end else None
 
     def _begin(self, start: int, end: int, offset: int) -> None:
         if end >= self._start:
