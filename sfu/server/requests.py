@@ -160,7 +160,7 @@ class ChatPage:
     before: int | None
     after: int | None
     limit: int
-    files: bool
+    files: bool = False
     """Only those with a file."""
 
 

@@ -125,6 +125,7 @@ export class ChatPanel {
 
   /** The panel is seen now. */
   opened() {
+    this.#showFiles(false);
     this.#markNew();
     this.#toEnd();
     this.#read();

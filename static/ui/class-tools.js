@@ -109,7 +109,7 @@ export class ClassTools {
   toggleBoard(open = !this.board.open) {
     if (open === this.board.open) return;
     this.board.show(open);
-    this.#controls.showBoard(open);
+    this.#controls.showBoard(this.board.open);
     if (open) this.#focus.enter(this.board.element);
     else this.#focus.leave(this.board.element, this.#controls.opener('board'));
     if (open) this.#controls.showClassUnread('board', 0);

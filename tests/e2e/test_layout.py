@@ -65,6 +65,12 @@ async def test_nothing_is_cut_off(pages: Pages, server: ServerProcess, room: str
         for size in (PHONE, DESK):
             await moderators_actions(pages, tia, size)
         await expect(tia.find("toggle-board").locator(".short")).to_be_visible()
+        await tia.find("open-settings").click()
+        await tia.find("language").select_option("zh")
+        await expect(tia.find("toggle-board")).to_contain_text("白板")
+        for size in (NARROW, TABLET, DESK):
+            await bar_fits(tia, size)
+        await moderators_actions(pages, tia, DESK)
 
 
 async def alarm_on_a_small_tile(pages: Pages, tia: Caller) -> None:

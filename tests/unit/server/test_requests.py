@@ -87,6 +87,7 @@ def test_offer() -> None:
         ({"type": "chat_read", "message": 3}, requests.ChatRead(3)),
         ({"type": "chat_typing"}, requests.ChatTyping(None)),
         ({"type": "chat_history"}, requests.ChatPage(None, None, 100)),
+        ({"type": "chat_history", "files": True}, requests.ChatPage(None, None, 100, True)),
         ({"type": "chat_history", "before": 9, "limit": 5}, requests.ChatPage(9, None, 5)),
         ({"type": "chat_history", "after": 0}, requests.ChatPage(None, 0, 100)),
         ({"type": "chat_search", "text": "x"}, requests.ChatSearch("x", None, 100)),
