@@ -49,7 +49,7 @@ class Storage:
     contents: Contents
     dead: Sequence[Mapping[str, Any]] = ()
     expired: Callable[[int], object] = lambda before_ms: None
-    """Called when everything from before `before_ms` (Unix milliseconds) has been deleted."""
+    """Called when everything from before `before_ms` (Unix milliseconds) has left the database."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def keep(self, file: StoredFile, content: Path, small: Path | None) -> None:
@@ -68,6 +68,16 @@ class Storage:
         """
         async with self._lock:
             await self.contents.remove(await self.store.writes.transact(work))
+
+    async def expire(self, before_ms: int) -> None:
+        """Delete everything from before `before_ms`. Raises `RequestError` `storage_failed`."""
+        async with self._lock:
+            unused = await self.store.writes.transact(
+                functools.partial(retention.expire, before_ms=before_ms)
+            )
+            # At once: contents may take long to go, and rooms would take changes of what has no row.
+            self.expired(before_ms)
+            await self.contents.remove(unused)
 
     async def sweep(self) -> int:
         """Delete contents without a row: the server was killed between the two. How many they were.
@@ -125,8 +135,7 @@ async def _clear_out(storage: Storage, config: StorageConfig) -> None:
                 await writes.transact(functools.partial(retention.expire_telemetry, before_ms=before_ms))
             if config.retention_days:
                 before_ms = clock.wall_ms() - config.retention_days * DAY_MS
-                await storage.remove(functools.partial(retention.expire, before_ms=before_ms))
-                storage.expired(before_ms)
+                await storage.expire(before_ms)
         with contextlib.suppress(RequestError):
             if swept := await storage.sweep():
                 log.warning("%d contents belonged to no file: the server was killed", swept)
