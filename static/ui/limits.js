@@ -8,7 +8,7 @@ import { el } from './dom.js';
  * @returns {Promise<{low: number | null, high: number | null} | null>} null where it was left as it is
  */
 export async function askLimits(series) {
-  const field = (name, testid) =>
+  const field = (testid, name) =>
     el('input', {
       type: 'number',
       step: 'any',
@@ -17,8 +17,8 @@ export async function askLimits(series) {
       'aria-describedby': 'limits-hint limits-fault',
       on: { keydown: (event) => event.key === 'Enter' && (event.preventDefault(), low.closest('dialog').close('save')) },
     });
-  const low = field('low', 'limit-low');
-  const high = field('high', 'limit-high');
+  const low = field('limit-low', 'low');
+  const high = field('limit-high', 'high');
   const labelled = (label, input) => el('label', { class: 'field' }, el('span', { text: `${label} ${series.unit && `(${series.unit})`}` }), input);
   const fault = el('p', { id: 'limits-fault', class: 'limits-fault', role: 'alert', testid: 'limits-fault' });
   for (;;) {

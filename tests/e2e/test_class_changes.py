@@ -73,14 +73,19 @@ async def through_the_lobby(tia: Caller, ben: Caller, cid: Caller, link: str) ->
 
 
 async def rights(tia: Caller, ben: Caller) -> None:
-    for action, button, says in (
-        ("mic", "toggle-mic", ("Your microphone was taken away", "You may speak now")),
-        ("camera", "toggle-camera", ("Your camera was taken away", "You may use your camera")),
+    for deny, allow, button, says in (
+        ("mic-deny", "mic-allow", "toggle-mic", ("Your microphone was taken away", "You may speak now")),
+        (
+            "camera-deny",
+            "camera-allow",
+            "toggle-camera",
+            ("Your camera was taken away", "You may use your camera"),
+        ),
     ):
-        await moderate(tia, "Ben", f"{action}-deny")
+        await moderate(tia, "Ben", deny)
         await expect(ben.find(button)).to_be_disabled()
         await told(ben, says[0])
-        await moderate(tia, "Ben", f"{action}-allow")
+        await moderate(tia, "Ben", allow)
         await expect(ben.find(button)).to_be_enabled()
         await told(ben, says[1])
     await ben.find("toggle-mic").click()
@@ -99,6 +104,8 @@ async def rights(tia: Caller, ben: Caller) -> None:
     await expect(ben.find("toggle-screen")).to_be_disabled()
     await moderate(tia, "Ben", "screen-allow")
     await told(ben, "You may share your screen now")
+    await moderate(tia, "Ben", "screen-deny")
+    await expect(ben.find("toggle-screen")).to_be_disabled()
     offered = await tia.page.evaluate(
         """async () => {
           const {moderationOf} = await import('/static/ui/moderation.js');
@@ -155,6 +162,9 @@ async def questions(tia: Caller, ben: Caller) -> None:
     await ben.find("question-input").fill("Why is the sky blue?")
     await ben.find("question-send").click()
     await tia.find("toggle-class").click()
+    await tia.find("question-reply").click()
+    await tia.find("question-answer-cancel").click()
+    await expect(tia.find("question-answer-form")).to_be_hidden()
     await tia.find("question-reply").click()
     await tia.find("question-answer-input").fill("Because of Rayleigh")
     await ben.find("question-vote").click()

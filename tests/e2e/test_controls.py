@@ -200,6 +200,7 @@ async def board(pages: Pages, tia: Caller) -> None:
     await pages.screenshot(tia, "board-phone")
     await tia.page.set_viewport_size({"width": 1280, "height": 800})
     await tia.find("board-clear").click()
+    await tia.find("dialog-confirm").click()
     await tia.page.get_by_role("img", name="Whiteboard, strokes: 0").wait_for()
     await tia.find("board-close").click()
 
@@ -314,6 +315,7 @@ async def test_a_token_is_revoked(pages: Pages, tmp_path: Path) -> None:
             await tia.find("toggle-people").click()
             await tia.find("person").filter(has_text="Camera").get_by_test_id("person-more").click()
             await tia.find("revoke").click()
+            await tia.find("dialog-confirm").click()
             await tia.tile("Camera").wait_for(state="detached")
 
             async def closed() -> bool:

@@ -167,6 +167,10 @@ async def test_limits_are_set_on_the_page_by_keyboard(pages: Pages, server: Serv
                 pass
         assert (event.alarm.limit, event.alarm.value) == (90, 100)
         await ann.find("series-set-limits").click()
+        await ann.find("limit-high").fill("1")
+        await ann.find("limits-cancel").click()
+        await expect(ann.page.locator(".series-limits")).to_have_text("at most 90")
+        await ann.find("series-set-limits").click()
         await ann.find("limit-high").fill("")
         await ann.page.keyboard.press("Enter")
         await expect(ann.find("alarm")).to_have_count(0)

@@ -15,12 +15,6 @@ TESTS = [
     *(ROOT / "tests" / "interop").glob("*.py"),
 ]
 
-PENDING = {
-    "mic-allow", "mic-deny", "camera-allow", "camera-deny", "screen-deny", "chat-allow", "chat-deny",
-    "mute", "lower-hand", "lower-hands", "make-presenter", "make-participant", "admit-all", "breakout-of",
-    "question-remove", "poll-add-option", "poll-multiple", "poll-remove",
-}  # fmt: skip
-"""Clicked by tests of a class that are not here yet."""
 EXCEPTIONS: dict[str, str] = {}
 """What no test clicks, and why that is right."""
 
@@ -102,12 +96,12 @@ def test_the_controls_are_found() -> None:
     assert [controls_of(path.read_text())[1] for path in SOURCES] == [[] for _ in SOURCES]
 
 
-@pytest.mark.parametrize("name", sorted(all_controls() - PENDING - EXCEPTIONS.keys()))
+@pytest.mark.parametrize("name", sorted(all_controls() - EXCEPTIONS.keys()))
 def test_a_browser_test_uses(name: str) -> None:
     assert is_mentioned(name, mentioned()), f"no test in tests/e2e or tests/interop uses {name!r}"
 
 
 def test_exceptions_are_controls_that_no_test_uses() -> None:
     tests = mentioned()
-    assert (PENDING | EXCEPTIONS.keys()) - all_controls() == set()
+    assert EXCEPTIONS.keys() - all_controls() == set()
     assert [name for name in EXCEPTIONS if is_mentioned(name, tests)] == []
