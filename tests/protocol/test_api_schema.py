@@ -60,7 +60,7 @@ class Seeds:
         """As schemathesis takes them."""
         (folder / "schemathesis.toml").write_text(
             f'[parameters]\nroom = "{ROOM}"\nparticipant = "{self.participant}"\nmessage = "{self.message}"\n'
-            f'file = "{self.file}"\nwaiting = "{self.waiting}"\njti = "spare"\n'
+            f'file = "{self.file}"\nwaiting = "{self.waiting}"\njti = "spare"\nseries = "pulse"\n'
             "[[operations]]\n"
             'include-operation-id = ["get_rooms_room_files_file_upload", "patch_rooms_room_files_file"]\n'
             f'parameters = {{ file = "{self.upload}" }}\n'
@@ -92,6 +92,7 @@ class Hall:
         content = picture.getvalue()
         file = await self._call("POST", "/files", json={"name": "a.png", "bytes": len(content)})
         done = await self._call("PATCH", f"/files/{file['id']}?offset=0", data=content)
+        assert (await ann.request("chat", text="", file=done["file"]["id"]))["type"] == "ok"
         upload = await self._call("POST", "/files", json={"name": "b.png", "bytes": 1_000_000})
         assert (await ann.request("set_room", lobby=True))["type"] == "ok"
         ben = await self.signal()
