@@ -120,19 +120,23 @@ class App {
             left: () => this.#showLeft(roomName),
             closed: (code) => this.#closed(roomName, code),
             relanguage: () => {
-              this.#show((page = draw(page)), roomName);
+              page = draw(page);
+              present();
               page.settingsClosed();
             },
           },
         });
       let page = draw();
+      const present = () => {
+        this.#show(page, roomName);
+        page.shown();
+      };
       const lobby = lobbyScreen(room);
       try {
         await room.join();
         this.#seat?.keep(room.pass);
         rememberRoom(roomName);
-        this.#show(page, roomName);
-        page.shown();
+        present();
         return true;
       } catch (error) {
         page.dispose();

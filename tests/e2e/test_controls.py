@@ -53,7 +53,7 @@ async def test_pages_around_a_call(pages: Pages, server: ServerProcess, room: st
     await ann.find("language").select_option("en")
     await ann.find("landing-kind").select_option("classroom")
     await ann.find("landing-new").click()
-    await ann.page.wait_for_url(re.compile("/r/[a-z]+-[a-z]+-[0-9]{4}$"))
+    await ann.page.wait_for_url(re.compile(r"/r/[a-z]+-[a-z]+-[0-9]{4}\?kind=classroom$"))
     made = (await ann.find("prejoin-room").text_content()) or ""
     await ann.find("prejoin-name").fill("Ann")
     await ann.find("prejoin-camera").click()

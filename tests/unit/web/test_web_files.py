@@ -16,8 +16,12 @@ _KEY = re.compile(r"^  '([^']+)':", re.MULTILINE)
 _USED_KEY = re.compile(r"""\bt\(\s*'([^'$]+)'""")
 
 
+def texts(language: str) -> str:
+    return "".join((STATIC / "texts" / f"{language}{part}.js").read_text() for part in ("", "-room"))
+
+
 def keys(language: str) -> list[str]:
-    return _KEY.findall((STATIC / "texts" / f"{language}.js").read_text())
+    return _KEY.findall(texts(language))
 
 
 def test_there_are_modules() -> None:
@@ -63,9 +67,7 @@ def test_languages_have_the_same_texts() -> None:
 
 def test_places_in_texts_are_the_same_in_every_language() -> None:
     def places(language: str) -> dict[str, set[str]]:
-        found = re.findall(
-            r"^  '([^']+)':\s*'([^\n]*)',$", (STATIC / "texts" / f"{language}.js").read_text(), re.M
-        )
+        found = re.findall(r"^  '([^']+)':\s*'([^\n]*)',$", texts(language), re.M)
         return {key: set(re.findall(r"\{(\w+)\}", text)) for key, text in found}
 
     english, chinese = places("en"), places("zh")
