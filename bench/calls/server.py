@@ -112,7 +112,7 @@ class Calls:
             "cpu_us": time.process_time() * 1e6,
             "received": counts["packets_received"],
             "forwarded": counts["packets_forwarded"],
-            "dropped": dict(counts["packets_dropped"]) | dict(self._media._port.counters),  # type: ignore[call-overload]
+            "dropped": counts["packets_dropped"],
             "rss_bytes": resident_bytes(),
         }
 

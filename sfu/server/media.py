@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -286,13 +287,14 @@ class Media:
         return self._policy.explain(key)
 
     def counts(self) -> dict[str, object]:
-        """Counters of the plane, for an overview."""
+        """Counters of the plane and the port, for an overview."""
         counters = self._plane.counters()
+        dropped = Counter(counters.dropped) + Counter(self._port.dropped())
         return {
             "transports": len(self._transports),
             "packets_received": counters.received,
             "packets_forwarded": counters.forwarded,
-            "packets_dropped": dict(counters.dropped),
+            "packets_dropped": dict(dropped),
         }
 
     # --- driving -------------------------------------------------------------------------------

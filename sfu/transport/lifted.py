@@ -27,13 +27,15 @@ class LiftedPaths:
     """Tells `routes` which addresses are whose. TCP stays with the port.
 
     `on_datagram(place, address, data, read_us, arrival_us)` gets what is not media, from the bound address
-    number `place`; `on_packet` what is to be sent to a peer that has no UDP path.
+    number `place`; `on_packet` what is to be sent to a peer that has no UDP path. `further` are the
+    sockets that `start` has bound.
     """
 
     def __init__(self, routes: Routes, on_datagram: OnDatagram, on_packet: OnPacket) -> None:
         self.routes = routes
         self._on_datagram = on_datagram
         self._on_packet = on_packet
+        self.further: list[socket.socket] = []
         self._routed: dict[TransportKey, UdpPath] = {}
         self._readable: int | None = None
 
@@ -46,16 +48,12 @@ class LiftedPaths:
         for sock in sockets:
             loop.remove_reader(sock.fileno())
         groups = [sockets]
-        try:
-            for _ in range(threads - 1):
-                groups.append([])
-                for sock in sockets:
-                    groups[-1].append(_beside(sock))
-            self._readable = self.routes.start([[sock.fileno() for sock in group] for group in groups])
-        finally:
-            for group in groups[1:]:
-                for sock in group:
-                    sock.close()
+        for _ in range(threads - 1):
+            groups.append([])
+            for sock in sockets:
+                groups[-1].append(_beside(sock))
+                self.further.append(groups[-1][-1])
+        self._readable = self.routes.start([[sock.fileno() for sock in group] for group in groups])
         loop.add_reader(self._readable, self._take)
 
     def stop(self) -> None:
@@ -64,6 +62,9 @@ class LiftedPaths:
             asyncio.get_running_loop().remove_reader(self._readable)
             self._readable = None
             self.routes.stop()
+        for sock in self.further:
+            sock.close()
+        self.further.clear()
 
     def learn(self, peer: PeerTransport, path: UdpPath) -> None:
         """What comes over `path` is this peer's."""

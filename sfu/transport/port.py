@@ -28,7 +28,7 @@ from sfu.transport.lifted import LiftedPaths
 from sfu.transport.path import Path
 from sfu.transport.peer import PeerTransport, TransportObserver, new_credentials
 from sfu.transport.tcp import TcpPath
-from sfu.transport.udp import UdpPath, set_buffer, tell_shortfall
+from sfu.transport.udp import UdpPath, overrun_count, set_buffer, tell_shortfall
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +160,11 @@ class TransportPort:
         Raises `OSError` where there are no sockets for all its threads.
         """
         lifted = LiftedPaths(routes, self._came_up, self.send)
-        lifted.start(self._sockets, self._threads)
+        try:
+            lifted.start(self._sockets, self._threads)
+        except OSError:
+            lifted.stop()
+            raise
         self._lifted = lifted
         for ufrag in self._by_ufrag:
             routes.expect_checks(ufrag)
@@ -171,6 +175,12 @@ class TransportPort:
             return 0, 0
         routes = self._lifted.routes
         return routes.route_bytes(transport), routes.received_bytes(transport)
+
+    def dropped(self) -> dict[str, int]:
+        """What was dropped so far, by reason; also by the kernel, which was not asked for it in time."""
+        sockets = self._sockets + (self._lifted.further if self._lifted is not None else [])
+        overruns = sum(map(overrun_count, sockets))
+        return {**self.counters, **({"receive-buffer-full": overruns} if overruns else {})}
 
     def flush(self) -> None:
         """End of a batch of `send`: nothing is held back here."""

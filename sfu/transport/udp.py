@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import socket
+import struct
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -83,6 +84,22 @@ def tell_shortfall(sock: socket.socket, receive: int, send: int) -> None:
                 "sockets have %d of %d bytes to buffer: bursts lose packets; sysctl -w net.core.%s=%d",
                 given, size, limit, size,
             )  # fmt: skip
+
+
+_SO_MEMINFO = 55
+"""Linux, asm-generic/socket.h; Python does not name it."""
+_MEMINFO = struct.Struct("@9I")
+_DROPS = 8
+"""SK_MEMINFO_DROPS of linux/sock_diag.h."""
+
+
+def overrun_count(sock: socket.socket) -> int:
+    """How many datagrams found the socket's receive buffer full so far; 0 where nobody counts them."""
+    try:
+        data = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+    except OSError:
+        return 0
+    return int(_MEMINFO.unpack(data)[_DROPS]) if len(data) == _MEMINFO.size else 0
 
 
 def buffer_bytes(sock: socket.socket, option: int) -> int:

@@ -292,7 +292,7 @@ impl Engine {
 
     /// Do something with a lane's plane if that lane is free now; else `act` comes back.
     pub fn try_control<T, F: FnOnce(&mut Plane) -> T>(&self, at: At, act: F) -> Result<Result<T, Fault>, F> {
-        match self.shared.lanes[at.lane].try_turn(&self.shared, self.shared.sockets()) {
+        match self.shared.lanes[at.lane].try_turn(&self.shared, 0) {
             Some(turn) => Ok(self.finish(turn, |turn| turn.guarded(at.of, act)).ok_or(Fault)),
             None => Err(act),
         }
@@ -305,7 +305,7 @@ impl Engine {
 
     /// Have a turn as soon as the lane is free.
     pub(crate) fn on_lane<T>(&self, number: usize, act: impl FnOnce(&mut Turn) -> T) -> T {
-        self.finish(self.shared.lanes[number].turn(&self.shared, self.shared.sockets()), act)
+        self.finish(self.shared.lanes[number].turn(&self.shared, 0), act)
     }
 
     fn finish<T>(&self, mut turn: Turn, act: impl FnOnce(&mut Turn) -> T) -> T {
@@ -324,7 +324,7 @@ impl Engine {
 
     /// What has been made and has no route, where no threads run. `take` reads it; it is gone afterwards.
     pub fn left<T>(&self, take: impl FnOnce(&Outbox) -> T) -> T {
-        let mut turn = self.shared.lanes[0].turn(&self.shared, &[]);
+        let mut turn = self.shared.lanes[0].turn(&self.shared, 0);
         let out = turn.state.plane.out().0;
         let taken = take(out);
         out.clear();

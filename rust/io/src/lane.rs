@@ -1,7 +1,6 @@
 //! A lane: one plane, which one thread at a time works on, and what waits for it meanwhile.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -11,7 +10,7 @@ use pysfu_plane_core::plane::Plane;
 use rustc_hash::FxHashMap;
 
 use crate::mmsg::now_us;
-use crate::routes::{Routes, Socket};
+use crate::routes::Routes;
 use crate::shared::Shared;
 
 /// Datagrams that wait for a lane at most, and their bytes.
@@ -119,15 +118,15 @@ impl Lane {
         !self.inbox.lock().items.is_empty()
     }
 
-    /// Work on its packets now, or not at all. `own` are the thread's sockets.
-    pub fn try_turn<'a>(&'a self, shared: &'a Shared, own: &'a [Arc<Socket>]) -> Option<Turn<'a>> {
+    /// Work on its packets now, or not at all, and send from the sockets of the desk `by`.
+    pub fn try_turn<'a>(&'a self, shared: &'a Shared, by: usize) -> Option<Turn<'a>> {
         let state = self.state.try_lock().filter(|state| !state.interrupted)?;
-        Some(Turn { shared, lane: self, own, state })
+        Some(Turn { shared, lane: self, by, state })
     }
 
     /// Do something else with it as soon as it is free: packets may be in somebody's hand.
-    pub fn turn<'a>(&'a self, shared: &'a Shared, own: &'a [Arc<Socket>]) -> Turn<'a> {
-        Turn { shared, lane: self, own, state: self.state.lock() }
+    pub fn turn<'a>(&'a self, shared: &'a Shared, by: usize) -> Turn<'a> {
+        Turn { shared, lane: self, by, state: self.state.lock() }
     }
 
     /// Do what waits now, unless somebody else is about it.
@@ -135,11 +134,11 @@ impl Lane {
     /// Whoever fails to get the lane has put something into its inbox before; whoever leaves it looks there
     /// afterwards. So nothing is left behind. What has come meanwhile is left to the lane's own thread: who would
     /// go on while others put would never come to its own sockets, timers and end.
-    pub fn serve(&self, shared: &Shared, own: &[Arc<Socket>]) {
+    pub fn serve(&self, shared: &Shared, by: usize) {
         if !self.has_waiting() {
             return;
         }
-        let Some(mut turn) = self.try_turn(shared, own) else { return };
+        let Some(mut turn) = self.try_turn(shared, by) else { return };
         turn.take_waiting();
         turn.end();
         if self.has_waiting() {
@@ -152,7 +151,7 @@ impl Lane {
 pub struct Turn<'a> {
     shared: &'a Shared,
     lane: &'a Lane,
-    own: &'a [Arc<Socket>],
+    by: usize,
     pub state: MutexGuard<'a, State>,
 }
 
@@ -259,10 +258,10 @@ impl Turn<'_> {
         let State { plane, routes, mirrors, .. } = &mut *self.state;
         let copies = plane.copies();
         if !copies.list.is_empty() {
-            tell_mirrors(self.shared, copies, mirrors);
+            tell_mirrors(self.shared, copies, mirrors, self.lane.number, self.by);
         }
         let (out, counters) = plane.out();
-        routes.send(out, counters, self.own);
+        routes.send(out, counters, self.shared.sockets(self.by));
         if self.shared.desks.is_empty() {
             return;
         }
@@ -294,8 +293,15 @@ impl Turn<'_> {
     }
 }
 
-/// Leave to the lanes with mirrors what those are to know, and wake the threads that see to them.
-fn tell_mirrors(shared: &Shared, copies: &mut Copies, mirrors: &FxHashMap<PublicationKey, Vec<usize>>) {
+/// Leave to the lanes with mirrors what those are to know, and wake the threads that see to them. A thread that is at
+/// work on a lane which is not its own leaves its own to that one's thread, or it would do the work of both.
+fn tell_mirrors(
+    shared: &Shared,
+    copies: &mut Copies,
+    mirrors: &FxHashMap<PublicationKey, Vec<usize>>,
+    of: usize,
+    by: usize,
+) {
     let mut told = 0u64;
     for copy in &copies.list {
         for lane in mirrors.get(&copy.publication).into_iter().flatten() {
@@ -308,7 +314,7 @@ fn tell_mirrors(shared: &Shared, copies: &mut Copies, mirrors: &FxHashMap<Public
     }
     copies.clear();
     for lane in (0..shared.lanes.len()).filter(|lane| told & 1 << lane != 0) {
-        shared.wake(lane);
+        shared.wake(if lane == by { of } else { lane });
     }
 }
 
@@ -317,6 +323,7 @@ mod tests {
     use super::*;
     use crate::engine::shared;
     use crate::shared::{Desk, Wake};
+    use pysfu_plane_core::mirror::Copy;
     use pysfu_plane_core::parameters::SrtpKeys;
     use pysfu_plane_core::srtp::Profile;
     use std::sync::atomic::AtomicBool;
@@ -328,7 +335,7 @@ mod tests {
         let shared = shared(vec![Plane::new(1, 16)], vec![desk]).unwrap();
         let lane = &shared.lanes[0];
         let keys = SrtpKeys { profile: Profile::Aes128CmSha1, receive: vec![1; 30], send: vec![2; 30] };
-        lane.turn(&shared, &[]).state.plane.open_transport(1, keys);
+        lane.turn(&shared, 0).state.plane.open_transport(1, keys);
         let served = AtomicBool::new(false);
         let put = || lane.put(What::Datagram(1), &[0x80; 100], 0);
         while put() {}
@@ -340,7 +347,7 @@ mod tests {
                     put();
                 }
             });
-            lane.serve(&shared, &[]);
+            lane.serve(&shared, 0);
             served.store(true, Ordering::SeqCst);
         });
         assert!(lane.has_waiting());
@@ -349,10 +356,33 @@ mod tests {
     }
 
     #[test]
+    fn two_threads_share_a_room_whichever_of_them_its_packets_come_to() {
+        let desk = || Desk { sockets: Vec::new(), wake: Wake::new().unwrap() };
+        let shared = shared(vec![Plane::new(1, 16), Plane::new(1, 16)], vec![desk(), desk()]).unwrap();
+        let mirrors = FxHashMap::from_iter([(5, vec![1])]);
+        for (by, woken) in [(0, 1), (1, 0)] {
+            let ended = Copied::Ended { rid: "f".into() };
+            let copy = Copy { publication: 5, what: ended, start: 0, end: 0, arrival_us: 0 };
+            tell_mirrors(&shared, &mut Copies { bytes: Vec::new(), list: vec![copy] }, &mirrors, 0, by);
+            assert!(shared.lanes[1].has_waiting());
+            let wakes = [0, 1].map(|desk| {
+                let wake = &shared.desks[desk].wake;
+                let woken = rustix::io::read(&wake.descriptor, &mut [0; 8]).is_ok();
+                wake.take();
+                woken
+            });
+            assert_eq!(wakes, [woken == 0, woken == 1]);
+            // Whichever it is takes it.
+            shared.lanes[1].serve(&shared, woken);
+            assert!(!shared.lanes[1].has_waiting());
+        }
+    }
+
+    #[test]
     fn what_has_no_route_goes_up_with_every_flush() {
         let desk = Desk { sockets: Vec::new(), wake: Wake::new().unwrap() };
         let shared = shared(vec![Plane::new(1, 16)], vec![desk]).unwrap();
-        let mut turn = shared.lanes[0].turn(&shared, &[]);
+        let mut turn = shared.lanes[0].turn(&shared, 0);
         for _ in 0..3 {
             let out = turn.state.plane.out().0;
             out.bytes.extend_from_slice(&[0; 100]);
@@ -368,24 +398,24 @@ mod tests {
     fn what_waits_is_bounded_and_done_by_whoever_leaves_the_lane() {
         let shared = shared(vec![Plane::new(1, 16)], Vec::new()).unwrap();
         let lane = &shared.lanes[0];
-        let turn = lane.turn(&shared, &[]);
+        let turn = lane.turn(&shared, 0);
         let put = || lane.put(What::Datagram(1), &[0x80; 20], 0);
         assert_eq!((0..WAITING + 5).filter(|_| put()).count(), WAITING);
         // It is at work: nobody else gets it, and nothing is lost.
-        lane.serve(&shared, &[]);
+        lane.serve(&shared, 0);
         assert!(lane.has_waiting());
         turn.end();
-        lane.serve(&shared, &[]);
+        lane.serve(&shared, 0);
         assert!(!lane.has_waiting());
         // Whoever has let others have the lock meanwhile is still at work.
-        lane.turn(&shared, &[]).state.interrupted = true;
-        assert!(put() && lane.try_turn(&shared, &[]).is_none());
-        lane.serve(&shared, &[]);
+        lane.turn(&shared, 0).state.interrupted = true;
+        assert!(put() && lane.try_turn(&shared, 0).is_none());
+        lane.serve(&shared, 0);
         assert!(lane.has_waiting());
-        lane.turn(&shared, &[]).state.interrupted = false;
-        lane.serve(&shared, &[]);
+        lane.turn(&shared, 0).state.interrupted = false;
+        lane.serve(&shared, 0);
         assert!(!lane.has_waiting());
-        let dropped = &lane.turn(&shared, &[]).state.plane.counters().dropped.clone();
+        let dropped = &lane.turn(&shared, 0).state.plane.counters().dropped.clone();
         assert_eq!(dropped.get("no-transport"), Some(&(WAITING as u64 + 1)));
         assert!(!lane.put(What::Datagram(1), &vec![0; WAITING_BYTES + 1], 0));
     }

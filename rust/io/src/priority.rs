@@ -1,56 +1,58 @@
-//! Real-time scheduling of a media thread, for as long as it keeps up.
+//! Real-time scheduling of a media thread, as long as it keeps up.
 //!
-//! A packet that has come should not wait until others have used up their time. But a thread that has hardly
-//! any rest would leave nothing of its core to whoever could relieve it, so it is an ordinary one until it has.
+//! A packet that has come should not wait until others have used up their time. But a thread that takes up
+//! its core would leave nothing of it to whoever could relieve it, so every now and then it is an ordinary one.
 
-/// A thread that has rested for less than one part in so many of such a time does not keep up. A short rest now and
-/// then changes nothing about that.
+/// A thread that has used more of such a time than all but one part in so many takes up its core. A backlog of
+/// some frames must not look like that: an ordinary thread may be kept waiting on one core while another is idle.
 const LEAST_REST: i64 = 7;
-const JUDGED_US: i64 = 100_000;
-/// It stays an ordinary one for so long at least.
-const ORDINARY_US: i64 = 1_000_000;
-/// A wait shorter than this is none.
-const REST_US: i64 = 20;
+const JUDGED_US: i64 = 300_000;
+/// So long it is an ordinary one then. What it uses meanwhile says nothing: it is not the only one at work.
+const ORDINARY_US: i64 = 300_000;
 
-/// How one thread is scheduled. `set` makes it real-time or ordinary; false where it may not.
-pub struct Priority<S> {
+/// How one thread is scheduled. `set` makes it real-time or ordinary; false where it may not. `used_us` tells how
+/// much processor time it has used.
+pub struct Priority<S, U> {
     set: S,
+    used_us: U,
     raised: bool,
-    /// Since when it is judged, and its rest since then.
+    /// It may not be real-time.
+    refused: bool,
+    /// Since when it is what it is, or is judged, and what it had used until then.
     since_us: i64,
-    rested_us: i64,
-    /// Not before this it is raised, None where it may not be.
-    next_us: Option<i64>,
+    used_then_us: i64,
 }
 
-impl<S: FnMut(bool) -> bool> Priority<S> {
-    pub fn new(set: S, now_us: i64) -> Self {
-        Self { set, raised: false, since_us: now_us, rested_us: 0, next_us: Some(now_us) }
+impl<S: FnMut(bool) -> bool, U: FnMut() -> i64> Priority<S, U> {
+    pub fn new(set: S, used_us: U, now_us: i64) -> Self {
+        let since_us = now_us - ORDINARY_US;
+        Self { set, used_us, raised: false, refused: false, since_us, used_then_us: 0 }
     }
 
-    /// The thread has waited for something to do from one time to the other.
-    pub fn waited(&mut self, from_us: i64, until_us: i64) {
-        if until_us - from_us >= REST_US {
-            self.rested_us += until_us - from_us;
-        }
-        self.judge(until_us);
-    }
-
-    /// Its work goes on, or it has just waited. To be called more often than every `JUDGED_US`.
+    /// Its work goes on. To be called more often than every `JUDGED_US`, as long as there is some.
     pub fn judge(&mut self, now_us: i64) {
-        let judged_us = now_us - self.since_us;
-        if judged_us < JUDGED_US {
+        let past_us = now_us - self.since_us;
+        if self.refused || past_us < if self.raised { JUDGED_US } else { ORDINARY_US } {
             return;
         }
-        let keeps_up = self.rested_us >= judged_us / LEAST_REST;
-        (self.since_us, self.rested_us) = (now_us, 0);
-        if self.raised && !keeps_up {
-            self.raised = !(self.set)(false);
-            self.next_us = Some(now_us + ORDINARY_US);
-        } else if !self.raised && keeps_up && self.next_us.is_some_and(|next_us| now_us >= next_us) {
+        let used_us = (self.used_us)();
+        if !self.raised {
             self.raised = (self.set)(true);
-            self.next_us = self.next_us.filter(|_| self.raised);
+            self.refused = !self.raised;
+        } else if used_us - self.used_then_us > past_us - past_us / LEAST_REST {
+            self.raised = !(self.set)(false);
         }
+        (self.since_us, self.used_then_us) = (now_us, used_us);
+    }
+}
+
+/// That of a thread of the system.
+pub type ThreadPriority = Priority<fn(bool) -> bool, fn() -> i64>;
+
+impl ThreadPriority {
+    /// Of the calling thread.
+    pub fn of_thread(now_us: i64) -> Self {
+        Self::new(schedule, used_us, now_us)
     }
 }
 
@@ -65,70 +67,90 @@ pub fn schedule(realtime: bool) -> bool {
     unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) == 0 }
 }
 
+/// Processor time that the calling thread has used.
+fn used_us() -> i64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec * 1_000_000 + time.tv_nsec / 1000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::{Cell, RefCell};
 
-    /// What a thread is made while its days of 1 ms go on until a time, each with so much rest.
-    fn live(
-        priority: &mut Priority<impl FnMut(bool) -> bool>,
-        now_us: &mut i64,
-        until_us: i64,
-        rest_us: i64,
-    ) {
-        while *now_us < until_us {
-            *now_us += 1_000;
-            priority.judge(*now_us - rest_us);
-            priority.waited(*now_us - rest_us, *now_us);
+    /// What a thread is made at work, of which so much is its own processor time.
+    struct Life {
+        set: RefCell<Vec<bool>>,
+        now_us: Cell<i64>,
+        used_us: Cell<i64>,
+    }
+
+    impl Life {
+        fn new() -> Self {
+            Self { set: RefCell::default(), now_us: Cell::new(0), used_us: Cell::new(0) }
+        }
+
+        fn priority(&self) -> Priority<impl FnMut(bool) -> bool, impl FnMut() -> i64> {
+            let set = |realtime| {
+                self.set.borrow_mut().push(realtime);
+                true
+            };
+            Priority::new(set, || self.used_us.get(), 0)
+        }
+
+        /// For so long; of each millisecond it uses so much.
+        fn live(
+            &self,
+            priority: &mut Priority<impl FnMut(bool) -> bool, impl FnMut() -> i64>,
+            us: i64,
+            used_us: i64,
+        ) {
+            for _ in 0..us / 1_000 {
+                priority.judge(self.now_us.get());
+                self.now_us.update(|now_us| now_us + 1_000);
+                self.used_us.update(|before_us| before_us + used_us);
+            }
+        }
+
+        fn changes(&self) -> usize {
+            self.set.borrow().len()
         }
     }
 
     #[test]
-    fn a_thread_with_too_little_rest_is_an_ordinary_one_until_it_has() {
-        let set = std::cell::RefCell::new(Vec::new());
-        let realtime = |realtime| {
-            set.borrow_mut().push(realtime);
-            true
-        };
-        let (mut priority, mut now_us) = (Priority::new(realtime, 0), 0);
-        live(&mut priority, &mut now_us, 3 * JUDGED_US, 200);
-        assert_eq!(*set.borrow(), [true]);
-        // A rest in every millisecond, but hardly any.
-        live(&mut priority, &mut now_us, 5 * JUDGED_US, REST_US);
-        assert_eq!(*set.borrow(), [true, false]);
-        live(&mut priority, &mut now_us, ORDINARY_US, 900);
-        assert_eq!(*set.borrow(), [true, false]);
-        live(&mut priority, &mut now_us, 2 * ORDINARY_US, 900);
-        assert_eq!(*set.borrow(), [true, false, true]);
+    fn a_thread_that_takes_up_its_core_is_an_ordinary_one_every_now_and_then() {
+        let life = Life::new();
+        let mut priority = life.priority();
+        life.live(&mut priority, 2 * JUDGED_US, 800);
+        assert_eq!(*life.set.borrow(), [true]);
+        life.live(&mut priority, 10 * (JUDGED_US + ORDINARY_US), 950);
+        assert!((20..=22).contains(&life.changes()), "{}", life.changes());
+        // And a real-time one again.
+        life.live(&mut priority, 20 * (JUDGED_US + ORDINARY_US), 100);
+        assert!(life.changes() <= 23);
+        assert_eq!(life.set.borrow().last(), Some(&true));
     }
 
     #[test]
-    fn a_thread_that_never_waits_is_judged_too() {
-        let mut set = Vec::new();
-        let mut priority = Priority::new(
-            |realtime| {
-                set.push(realtime);
-                true
-            },
-            0,
-        );
-        priority.waited(0, JUDGED_US);
-        (1..20).for_each(|at| priority.judge(JUDGED_US + at * 10_000));
-        assert_eq!(set, [true, false]);
+    fn a_backlog_that_is_soon_worked_off_changes_nothing() {
+        let life = Life::new();
+        let mut priority = life.priority();
+        for _ in 0..20 {
+            life.live(&mut priority, 200_000, 1_000);
+            life.live(&mut priority, 100_000, 300);
+        }
+        assert_eq!(*life.set.borrow(), [true]);
     }
 
     #[test]
     fn who_may_not_does_not_ask_again() {
         let mut asked = 0;
-        let mut priority = Priority::new(
-            |_| {
-                asked += 1;
-                false
-            },
-            0,
-        );
-        (1..10).for_each(|at| priority.waited(at * ORDINARY_US, (at + 1) * ORDINARY_US));
-        priority.judge(11 * ORDINARY_US);
+        let refuse = |_| {
+            asked += 1;
+            false
+        };
+        let mut priority = Priority::new(refuse, || 0, 0);
+        (0..10).for_each(|at| priority.judge(at * ORDINARY_US));
         assert_eq!(asked, 1);
     }
 }

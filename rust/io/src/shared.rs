@@ -137,9 +137,9 @@ impl Shared {
         Counters::drop(&mut self.counters.lock(), reason);
     }
 
-    /// The sockets that whoever has no worker's sends from.
-    pub fn sockets(&self) -> &[Arc<Socket>] {
-        self.desks.first().map_or(&[], |desk| &desk.sockets)
+    /// The sockets that a worker sends from; whoever is none sends from those of the first.
+    pub fn sockets(&self, desk: usize) -> &[Arc<Socket>] {
+        self.desks.get(desk).map_or(&[], |desk| &desk.sockets)
     }
 
     pub fn link(&self, key: TransportKey) -> Option<Arc<Link>> {

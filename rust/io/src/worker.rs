@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use pysfu_plane_core::stun::named;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -11,12 +12,17 @@ use rustix::time::Timespec;
 
 use crate::lane::{Lane, NEVER_US, What};
 use crate::mmsg::{BATCH, Inbound, now_us};
-use crate::priority::{Priority, schedule};
+use crate::priority::ThreadPriority;
 use crate::shared::{Desk, EARLY, Link, OPEN, Shared};
 use crate::upward::Datagram;
 
 /// Batches taken from one socket in a row; then the clock and the other sockets get their turn.
 const ROUNDS: usize = 4;
+/// Datagrams are taken in no more often than this. To be woken for one costs as much as to forward it to nine: a
+/// thread that gets up for each starves whoever shares its core, and is late itself when many come.
+const ROUND_US: i64 = 200;
+/// A rest shorter than this is not worth the call.
+const REST_US: i64 = 10;
 
 pub struct Worker {
     shared: Arc<Shared>,
@@ -24,7 +30,9 @@ pub struct Worker {
     batch: Inbound,
     /// To a check.
     answer: Vec<u8>,
-    priority: Priority<fn(bool) -> bool>,
+    priority: ThreadPriority,
+    /// When datagrams were last taken in.
+    taken_us: i64,
     /// Of each lane the datagrams of this batch: place in the batch and whose it is.
     sorted: Vec<Vec<(usize, Arc<Link>)>>,
 }
@@ -32,8 +40,8 @@ pub struct Worker {
 impl Worker {
     pub fn new(shared: Arc<Shared>, number: usize) -> Self {
         let sorted = shared.lanes.iter().map(|_| Vec::new()).collect();
-        let priority = Priority::new(schedule as fn(bool) -> bool, now_us());
-        Self { shared, number, batch: Inbound::default(), answer: Vec::new(), priority, sorted }
+        let priority = ThreadPriority::of_thread(now_us());
+        Self { shared, number, batch: Inbound::default(), answer: Vec::new(), priority, taken_us: 0, sorted }
     }
 
     /// Until the engine stops.
@@ -61,29 +69,37 @@ impl Worker {
         desk.wake.until_us.store(until_us, Ordering::SeqCst);
         // What became due between the two has to be seen: who set it may not have seen until when we wait.
         let until_us = until_us.min(lane.due_us.load(Ordering::SeqCst));
-        let from_us = now_us();
         if poll(polled, timeout(until_us).as_ref()).is_err() {
             // Any error is an interruption: what is ready is asked for again.
             polled.iter_mut().for_each(PollFd::clear_revents);
         }
-        self.priority.waited(from_us, now_us());
-        desk.wake.until_us.store(0, Ordering::SeqCst);
         let (sockets, wake) = polled.split_at(desk.sockets.len());
-        if wake.iter().any(|wake| !wake.revents().is_empty()) {
+        if sockets.iter().any(is_ready) {
+            let rest_us = rest_us(self.taken_us, now_us());
+            if rest_us > 0 {
+                std::thread::sleep(Duration::from_micros(rest_us.unsigned_abs()));
+            }
+            self.taken_us = now_us();
+        }
+        self.priority.judge(now_us());
+        desk.wake.until_us.store(0, Ordering::SeqCst);
+        if wake.iter().any(is_ready) {
             desk.wake.take();
         }
         for (place, polled) in sockets.iter().enumerate() {
-            if !polled.revents().is_empty() {
+            if is_ready(polled) {
                 self.drain(place);
             }
         }
-        lane.serve(&shared, &desk.sockets);
+        // Its own first; others' where their threads have not come to it yet.
+        let (before, from) = shared.lanes.split_at(self.number);
+        from.iter().chain(before).for_each(|lane| lane.serve(&shared, self.number));
         let now_us = now_us();
         if now_us >= lane.due_us.load(Ordering::SeqCst) {
-            let mut turn = lane.turn(&shared, &desk.sockets);
+            let mut turn = lane.turn(&shared, self.number);
             turn.keep_time(now_us);
             turn.end();
-            lane.serve(&shared, &desk.sockets);
+            lane.serve(&shared, self.number);
         }
     }
 
@@ -111,10 +127,9 @@ impl Worker {
         let read_us = now_us();
         self.sort(place, count, read_us);
         let shared = self.shared.clone();
-        let own = &shared.desks[self.number].sockets;
         for (number, some) in self.sorted.iter_mut().enumerate().filter(|(_, some)| !some.is_empty()) {
             let lane = &shared.lanes[number];
-            if let Some(mut turn) = lane.try_turn(&shared, own) {
+            if let Some(mut turn) = lane.try_turn(&shared, self.number) {
                 turn.take_waiting();
                 // That may have taken a while.
                 let now_us = now_us();
@@ -132,7 +147,7 @@ impl Worker {
                 }
             }
             some.clear();
-            lane.serve(&shared, own);
+            lane.serve(&shared, self.number);
         }
     }
 
@@ -194,6 +209,16 @@ impl Worker {
     }
 }
 
+fn is_ready(polled: &PollFd) -> bool {
+    !polled.revents().is_empty()
+}
+
+/// How long to let datagrams gather, which are there at `now_us`.
+fn rest_us(taken_us: i64, now_us: i64) -> i64 {
+    let rest_us = taken_us + ROUND_US - now_us;
+    if rest_us >= REST_US { rest_us } else { 0 }
+}
+
 /// How long to wait, None where nothing is due.
 fn timeout(until_us: i64) -> Option<Timespec> {
     if until_us == NEVER_US {
@@ -201,4 +226,24 @@ fn timeout(until_us: i64) -> Option<Timespec> {
     }
     let left_us = (until_us - now_us()).max(0);
     Some(Timespec { tv_sec: left_us / 1_000_000, tv_nsec: (left_us % 1_000_000 * 1000) as _ })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_seldom_is_taken_in_at_once_and_what_comes_often_together() {
+        assert_eq!(rest_us(0, ROUND_US), 0);
+        assert_eq!(rest_us(1_000, 1_000 + ROUND_US - REST_US + 1), 0);
+        // Packets every 30 us: eight at a time.
+        let (mut taken_us, mut takes) = (0, 0);
+        let mut arrival_us = 10_000;
+        while arrival_us < 20_000 {
+            taken_us = arrival_us + rest_us(taken_us, arrival_us);
+            takes += 1;
+            arrival_us = (taken_us / 30 + 1) * 30;
+        }
+        assert!((10_000 / 30) / takes >= 6, "{takes}");
+    }
 }

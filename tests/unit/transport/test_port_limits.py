@@ -232,6 +232,18 @@ async def test_a_tcp_peer_that_does_not_read_misses_packets(monkeypatch: pytest.
         assert path._transport.get_write_buffer_size() < 50_000 + 2000
 
 
+async def test_what_the_kernel_drops_is_counted_too() -> None:
+    async with open_port() as port, udp_socket(port) as sock:
+        assert "receive-buffer-full" not in port.dropped()
+        port._sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        # Nobody reads until the event loop runs.
+        for _ in range(50):
+            sock.send(bytes([80]) * 1200)
+        overruns = port.dropped()["receive-buffer-full"]
+        assert 0 < overruns < 50
+        await until(lambda: port.counters["unknown-datagram"] == 50 - overruns)
+
+
 async def test_a_forgotten_tcp_path_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ice, "MAX_PATHS", 1)
     async with open_port() as port, connection(port) as (reader, writer), connection(port) as second:
