@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sfu.media.plane import Codec, ExtensionIds, Kind, SrtpKeys
@@ -67,6 +67,13 @@ def frames(medium: Medium, per_s: float) -> Script:
         for place in range(burst)
     )
     return Script(medium.kind, round(1e6 / per_s), steps)
+
+
+def paced(script: Script) -> Script:
+    """The same packets evenly over the time, as from behind a pacer."""
+    apart_us = script.period_us / len(script.steps)
+    steps = tuple(replace(step, at_us=round(place * apart_us)) for place, step in enumerate(script.steps))
+    return replace(script, steps=steps)
 
 
 def trace() -> Script:
