@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use pysfu_plane_core::hub::{Counters, Outbox};
 use pysfu_plane_core::srtp::{Profile, SrtpReceiver, SrtpSender};
-use pysfu_plane_io::{Inbound, Routes, Socket, schedule};
+use pysfu_plane_io::{Gather, Inbound, Routes, Socket, schedule};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -112,17 +112,17 @@ fn main() -> std::io::Result<()> {
     let receiver = SrtpReceiver::new(Profile::AeadAes128Gcm, &key).ok_or(wrong("the key"))?;
     let (out, counters) = (Outbox::default(), Counters::default());
     let mut limit = Limit { clear: Vec::new(), receiver, encodings, senders, routes, out, counters };
-    // As the plane's threads are: being woken for each packet of a burst costs as much.
+    // As the plane's threads are, and gathering as they do: being woken for each packet of a burst costs as much.
     schedule(true);
     println!("{}", own.local_addr()?.port());
-    let (mut batch, mut line) = (Inbound::default(), String::new());
+    let (mut batch, mut gather, mut line) = (Inbound::default(), Gather::default(), String::new());
     loop {
         let (own, input) = (own.as_fd(), stdin());
         let mut polled = [PollFd::from_borrowed_fd(own, PollFlags::IN), PollFd::new(&input, PollFlags::IN)];
         poll(&mut polled, None)?;
-        if !polled[0].revents().is_empty()
-            && let Ok(count) = batch.receive(own)
-        {
+        if !polled[0].revents().is_empty() {
+            gather.rest();
+            let count = batch.receive(own)?;
             for index in 0..count {
                 limit.forward(batch.data(index));
             }

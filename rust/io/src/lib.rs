@@ -8,6 +8,7 @@
 
 mod control;
 mod engine;
+mod gather;
 mod lane;
 #[allow(unsafe_code)]
 mod mmsg;
@@ -21,6 +22,7 @@ mod upward;
 mod worker;
 
 pub use engine::{At, Engine, Fault};
+pub use gather::Gather;
 pub use mmsg::Inbound;
 pub use priority::schedule;
 pub use routes::{Routes, Socket};

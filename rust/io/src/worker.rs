@@ -4,12 +4,12 @@ use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use pysfu_plane_core::stun::named;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
+use crate::gather::Gather;
 use crate::lane::{Lane, NEVER_US, What};
 use crate::mmsg::{BATCH, Inbound, now_us};
 use crate::priority::ThreadPriority;
@@ -18,11 +18,6 @@ use crate::upward::Datagram;
 
 /// Batches taken from one socket in a row; then the clock and the other sockets get their turn.
 const ROUNDS: usize = 4;
-/// Datagrams are taken in no more often than this. To be woken for one costs as much as to forward it to nine: a
-/// thread that gets up for each starves whoever shares its core, and is late itself when many come.
-const ROUND_US: i64 = 200;
-/// A rest shorter than this is not worth the call.
-const REST_US: i64 = 10;
 
 pub struct Worker {
     shared: Arc<Shared>,
@@ -31,8 +26,7 @@ pub struct Worker {
     /// To a check.
     answer: Vec<u8>,
     priority: ThreadPriority,
-    /// When datagrams were last taken in.
-    taken_us: i64,
+    gather: Gather,
     /// Of each lane the datagrams of this batch: place in the batch and whose it is.
     sorted: Vec<Vec<(usize, Arc<Link>)>>,
 }
@@ -41,7 +35,15 @@ impl Worker {
     pub fn new(shared: Arc<Shared>, number: usize) -> Self {
         let sorted = shared.lanes.iter().map(|_| Vec::new()).collect();
         let priority = ThreadPriority::of_thread(now_us());
-        Self { shared, number, batch: Inbound::default(), answer: Vec::new(), priority, taken_us: 0, sorted }
+        Self {
+            shared,
+            number,
+            batch: Inbound::default(),
+            answer: Vec::new(),
+            priority,
+            gather: Gather::default(),
+            sorted,
+        }
     }
 
     /// Until the engine stops.
@@ -75,11 +77,7 @@ impl Worker {
         }
         let (sockets, wake) = polled.split_at(desk.sockets.len());
         if sockets.iter().any(is_ready) {
-            let rest_us = rest_us(self.taken_us, now_us());
-            if rest_us > 0 {
-                std::thread::sleep(Duration::from_micros(rest_us.unsigned_abs()));
-            }
-            self.taken_us = now_us();
+            self.gather.rest();
         }
         self.priority.judge(now_us());
         desk.wake.until_us.store(0, Ordering::SeqCst);
@@ -213,12 +211,6 @@ fn is_ready(polled: &PollFd) -> bool {
     !polled.revents().is_empty()
 }
 
-/// How long to let datagrams gather, which are there at `now_us`.
-fn rest_us(taken_us: i64, now_us: i64) -> i64 {
-    let rest_us = taken_us + ROUND_US - now_us;
-    if rest_us >= REST_US { rest_us } else { 0 }
-}
-
 /// How long to wait, None where nothing is due.
 fn timeout(until_us: i64) -> Option<Timespec> {
     if until_us == NEVER_US {
@@ -226,24 +218,4 @@ fn timeout(until_us: i64) -> Option<Timespec> {
     }
     let left_us = (until_us - now_us()).max(0);
     Some(Timespec { tv_sec: left_us / 1_000_000, tv_nsec: (left_us % 1_000_000 * 1000) as _ })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_comes_seldom_is_taken_in_at_once_and_what_comes_often_together() {
-        assert_eq!(rest_us(0, ROUND_US), 0);
-        assert_eq!(rest_us(1_000, 1_000 + ROUND_US - REST_US + 1), 0);
-        // Packets every 30 us: eight at a time.
-        let (mut taken_us, mut takes) = (0, 0);
-        let mut arrival_us = 10_000;
-        while arrival_us < 20_000 {
-            taken_us = arrival_us + rest_us(taken_us, arrival_us);
-            takes += 1;
-            arrival_us = (taken_us / 30 + 1) * 30;
-        }
-        assert!((10_000 / 30) / takes >= 6, "{takes}");
-    }
 }
