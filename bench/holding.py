@@ -13,7 +13,8 @@ forwarded to everybody, or is missing at who is read.
 - *Reports*: what it costs that subscribers tell what arrived: feedback is for policy, which is Python.
 - *Cores*: what a packet costs one thread, and two threads that forward twice as many. These are no real-time
   threads: those would interrupt the senders, which share their cores here, at each packet of a burst.
-- *Long*: one publisher with 1,000 subscribers, and 100 rooms of ten, at half of what two cores can by that.
+- *Long*: one publisher with 1,000 subscribers, and 100 rooms of ten who all see each other, at half of what
+  two cores can by that.
 - *Memory*: what a subscriber adds to the process, without a DTLS session.
 
 Everything, the peers too, runs on this machine's cores.
@@ -30,7 +31,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -48,10 +49,18 @@ FEW_SENT_PER_S = 60_000
 LATENCY_SUBSCRIBERS = (9, 99, 499)
 FRAMES_PER_S = 30
 QUANTILES = ("p50", "p99", "p99.9")
-CORES_SHAPES = ((2, 9), (10, 9), (100, 9), (2, 100), (1, 200), (1, 1000))
+CORES_SHAPES = (
+    Shape(VIDEO, 9, 2),
+    Shape(VIDEO, 9, 10),
+    Shape(VIDEO, 9, 100),
+    Shape(VIDEO, 100, 2),
+    Shape(VIDEO, 200),
+    Shape(VIDEO, 1000),
+    Shape(VIDEO, 9, 100, mutual=True),
+)
 LATENCY_S = 8.0
 CORES_LOAD, CORES_S, PAIRS = 0.4, 2.0, 5
-LONG_SHAPES = ((1, 1000), (100, 9))
+LONG_SHAPES = CORES_SHAPES[-2:]
 REPORTS_SHAPE = (20, 9)
 CLIMB_S = 20.0
 """Until estimates have grown to what flows."""
@@ -60,10 +69,14 @@ MEMORY_SUBSCRIBERS = (100, 1100)
 
 @dataclass(frozen=True)
 class Held:
-    """`lost` and `disordered` by us. `load` is of one core, the server's process as a whole."""
+    """`publishers` of each room, and `subscribers` of each publisher. `lost` and `disordered` by us.
+
+    `load` is of one core, the server's process as a whole.
+    """
 
     what: str
     rooms: int
+    publishers: int
     subscribers: int
     threads: int
     sent_per_s: int
@@ -85,6 +98,7 @@ def held(what: str, shape: Shape, threads: int, done: Round, control: dict[str, 
     return Held(
         what=what,
         rooms=shape.rooms,
+        publishers=shape.publishers // shape.rooms,
         subscribers=shape.subscribers,
         threads=threads,
         sent_per_s=round(done.sent_per_s),
@@ -99,14 +113,15 @@ def held(what: str, shape: Shape, threads: int, done: Round, control: dict[str, 
 
 
 def even(shape: Shape, sent_per_s: float) -> Script:
-    return frames(shape.medium, sent_per_s / shape.sent_per_frame / shape.rooms)
+    return frames(shape.medium, sent_per_s / shape.sent_per_frame / shape.publishers)
 
 
 @contextmanager
 def serving(shape: Shape, threads: int, *, realtime: bool = True) -> Iterator[Server]:
     """The server with its calls, warm."""
     with closing(Server(shape, "rust", threads, realtime=realtime)) as server:
-        server.play(frames(shape.medium, FRAMES_PER_S), WARM_S, keyframes=True)
+        script = even(shape, TRIAL_PER_S) if shape.mutual else frames(shape.medium, FRAMES_PER_S)
+        server.play(script, WARM_S, keyframes=True)
         yield server
 
 
@@ -169,6 +184,7 @@ class Cores:
     """Microseconds of CPU for each packet, of one thread, and of two that forward twice as many."""
 
     rooms: int
+    publishers: int
     subscribers: int
     one_us: float
     two_us: float
@@ -196,7 +212,7 @@ def cores(shape: Shape) -> Cores:
         raise RuntimeError(f"packets were lost: {rounds}")
     by_threads = zip(*rounds, strict=True)
     ours, both = (round(statistics.median(done.us_per_packet for done in each), 2) for each in by_threads)
-    return Cores(shape.rooms, shape.subscribers, ours, both)
+    return Cores(shape.rooms, shape.publishers // shape.rooms, shape.subscribers, ours, both)
 
 
 def long(shape: Shape, per_s: float, seconds: float) -> Held:
@@ -218,25 +234,26 @@ def memory() -> float:
 
 def print_held(rows: list[Held]) -> None:
     table = Table(title="Video; latency, and how late publishers sent, p50 / p99 / p99.9 in microseconds")
-    titles = ("", "rooms", "each", "threads", "sent/s", "core", "us", "lost", "disordered", "latency", "late")
-    for title in titles:
+    shape = ("", "rooms", "of", "each", "threads")
+    for title in (*shape, "sent/s", "core", "us", "lost", "disordered", "latency", "late"):
         table.add_column(title, justify="right")
     for row in rows:
-        shape = (row.what, row.rooms, row.subscribers, row.threads, f"{row.sent_per_s:,}", f"{row.load:.0%}")
+        shape = tuple(map(str, (row.what, row.rooms, row.publishers, row.subscribers, row.threads)))
+        sent = (f"{row.sent_per_s:,}", f"{row.load:.0%}", str(row.us_per_packet))
         times = (" / ".join(str(each[name]) for name in QUANTILES) for each in (row.latency_us, row.late_us))
-        table.add_row(*map(str, (*shape, row.us_per_packet, row.lost, row.disordered, *times)))
+        table.add_row(*shape, *sent, str(row.lost), str(row.disordered), *times)
     Console(width=140).print(table)
 
 
 def print_cores(rows: list[Cores]) -> None:
     table = Table(title="Microseconds of CPU for each packet")
-    for title in ("rooms", "subscribers", "one thread", "two threads", "two cores, packets/s", "times one"):
+    titles = ("rooms", "of", "each", "one thread", "two threads", "two cores, packets/s", "times one")
+    for title in titles:
         table.add_column(title, justify="right")
     for row in rows:
+        shape = map(str, (row.rooms, row.publishers, row.subscribers))
         costs = (f"{row.one_us:.2f}", f"{row.two_us:.2f}")
-        table.add_row(
-            str(row.rooms), str(row.subscribers), *costs, f"{row.two_per_s:,.0f}", f"{row.times:.2f}"
-        )
+        table.add_row(*shape, *costs, f"{row.two_per_s:,.0f}", f"{row.times:.2f}")
     Console(width=140).print(table)
 
 
@@ -260,20 +277,19 @@ def main() -> None:
     ]
     latencies += [reports(recorded, feedback, LATENCY_S) for feedback in (False, True)]
     print_held(latencies)
-    scaling = [cores(Shape(VIDEO, subscribers, rooms)) for rooms, subscribers in CORES_SHAPES]
-    print_cores(scaling)
-    by_shape = {(row.rooms, row.subscribers): row for row in scaling}
-    stretches = []
-    for rooms, subscribers in LONG_SHAPES:
-        per_s = LOAD * by_shape[rooms, subscribers].two_per_s
-        stretches.append(long(Shape(VIDEO, subscribers, rooms, READ), per_s, arguments.seconds))
+    scaling = {shape: cores(shape) for shape in CORES_SHAPES}
+    print_cores(list(scaling.values()))
+    stretches = [
+        long(replace(shape, read=READ), LOAD * scaling[shape].two_per_s, arguments.seconds)
+        for shape in LONG_SHAPES
+    ]
     print_held(stretches)
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         document = {
             "bytes_per_subscriber": round(bytes_each),
             "latency": [asdict(row) for row in latencies],
-            "cores": [asdict(row) for row in scaling],
+            "cores": [asdict(row) for row in scaling.values()],
             "long": [asdict(row) for row in stretches],
         }
         arguments.json.write_text(json.dumps(document, indent=2) + "\n")

@@ -32,19 +32,43 @@ ORDINARY = ["setpriv", "--bounding-set", "-sys_nice", "--inh-caps", "-sys_nice"]
 
 
 @dataclass(frozen=True)
+class Peer:
+    """Whether it publishes, and the number of the publisher whose packets are looked at where it is read."""
+
+    publishes: bool
+    source: int | None
+
+
+@dataclass(frozen=True)
 class Shape:
-    """Rooms of one publisher each, and how many subscribe to it; `read` of all subscribers are read."""
+    """Rooms, and how many subscribe to each publisher there; `read` of all peers are read.
+
+    A room has one publisher, who subscribes to nobody; with `mutual` each publishes and gets all the others.
+    """
 
     medium: Medium
     subscribers: int
     rooms: int = 1
     read: int = 0
     feedback: bool = False
+    mutual: bool = False
 
     @property
-    def peers(self) -> list[bool]:
-        """Whether it publishes, of each peer: room by room, publisher first."""
-        return [place == 0 for _ in range(self.rooms) for place in range(self.subscribers + 1)]
+    def peers(self) -> list[Peer]:
+        """Room by room, publisher first."""
+        size = self.subscribers + 1
+        found = []
+        for room in range(self.rooms):
+            for place in range(size):
+                if self.mutual:
+                    found.append(Peer(True, room * size + (place + 1) % size))
+                else:
+                    found.append(Peer(place == 0, None if place == 0 else room))
+        return found
+
+    @property
+    def publishers(self) -> int:
+        return self.rooms * (self.subscribers + 1 if self.mutual else 1)
 
     @property
     def sent_per_frame(self) -> int:
@@ -54,7 +78,7 @@ class Shape:
 
     def read_peers(self) -> set[int]:
         """Places of those who are read, evenly spread."""
-        subscribers = [number for number, publishes in enumerate(self.peers) if not publishes]
+        subscribers = [number for number, peer in enumerate(self.peers) if peer.source is not None]
         return set(subscribers[:: max(1, len(subscribers) // self.read)][: self.read]) if self.read else set()
 
 
@@ -131,23 +155,28 @@ class Talk:
 class Forwarder:
     """A process that forwards, and the driver of its peers.
 
-    `process` answers with its counts. `ssrcs` has what each peer is sent, anything for a publisher.
+    `process` answers with its counts. `ssrcs` has what each peer is sent of its source, anything
+    where it has none.
     """
 
     def __init__(self, shape: Shape, process: Talk, sockets: list[socket.socket], ssrcs: list[int]) -> None:
         self.shape = shape
         self._process = process
-        handles = [sock.fileno() for sock in sockets]
-        self._drive = Talk([str(build("drive"))], handles)
-        source, read = -1, shape.read_peers()
-        for number, (handle, publishes) in enumerate(zip(handles, shape.peers, strict=True)):
+        # One for each part that a peer plays: each is closed by who has it.
+        sends = [sock.fileno() for sock in sockets]
+        reads = [os.dup(handle) for handle in sends]
+        self._drive = Talk([str(build("drive"))], sends + reads)
+        read = shape.read_peers()
+        for number, peer in enumerate(shape.peers):
             keys = make_keys(number)
-            if publishes:
-                source += 1
-                self._drive.tell(f"publisher {handle} {keys.receive.hex()}")
-            else:
+            if peer.publishes:
+                self._drive.tell(f"publisher {sends[number]} {keys.receive.hex()}")
+            if peer.source is not None:
                 ours = f"{keys.send.hex()} {keys.receive.hex()}"
-                self._drive.tell(f"subscriber {handle} {ours} {source} {ssrcs[number]} {int(number in read)}")
+                watched = f"{peer.source} {ssrcs[number]} {int(number in read)}"
+                self._drive.tell(f"subscriber {reads[number]} {ours} {watched}")
+        for handle in reads:
+            os.close(handle)
         for sock in sockets:
             sock.close()
 
@@ -197,7 +226,7 @@ class Server(Forwarder):
         within = [] if realtime or os.geteuid() else ORDINARY
         process = Talk([*within, sys.executable, str(ROOT / "bench/calls/server.py")])
         order = {"plane": plane, "threads": threads, "medium": shape.medium.name, "rooms": shape.rooms}
-        order |= {"subscribers": shape.subscribers, "feedback": shape.feedback}
+        order |= {"subscribers": shape.subscribers, "feedback": shape.feedback, "mutual": shape.mutual}
         opened = process.ask(json.dumps(order))
         self.url: str = opened["url"]
         sockets, read = [], shape.read_peers()

@@ -21,7 +21,7 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 from calls.packets import IDS, MEDIA, PUBLISHER_SSRC, RIDS, SIZES, Medium, make_keys
 from sfu.config import Config, LimitsConfig, MediaConfig, RtcConfig, ServerConfig
-from sfu.ids import ParticipantId, PublicationId, RoomName, TransportKey
+from sfu.ids import ParticipantId, PublicationId, RoomName
 from sfu.media.decisions import Wish
 from sfu.media.plane import EncodingSsrcs, SubscriptionConfig
 from sfu.sdp.publish import ReceivedMedia
@@ -55,10 +55,25 @@ class Calls:
         self.transports: list[PeerTransport] = []
         self.ssrcs: list[int] = []
 
-    def open_room(self, number: int, subscribers: int) -> None:
-        publisher = self._open_transport(number)
-        self.ssrcs.append(0)
-        publication, simulcast = PublicationId(f"PU_{number}"), len(self._medium.bursts) > 1
+    def open_room(self, number: int, subscribers: int, *, mutual: bool) -> None:
+        """With `mutual` each publishes and gets all others, the next one first; else all get the first."""
+        members = [self._open_transport(number) for _ in range(subscribers + 1)]
+        if not mutual:
+            publication = self._publish(members[0])
+            self.ssrcs.append(0)
+            self.ssrcs += [
+                self._subscribe(member, publication, place) for place, member in enumerate(members[1:])
+            ]
+            return
+        publications = [self._publish(member) for member in members]
+        for place, member in enumerate(members):
+            others = publications[place + 1 :] + publications[:place]
+            ssrcs = [self._subscribe(member, other, turn) for turn, other in enumerate(others)]
+            self.ssrcs.append(ssrcs[0])
+
+    def _publish(self, publisher: PeerTransport) -> PublicationId:
+        simulcast = len(self._medium.bursts) > 1
+        publication = PublicationId(f"PU_{publisher.key}")
         received = ReceivedMedia(
             mid="0",
             kind=self._medium.kind,
@@ -71,10 +86,10 @@ class Calls:
             transport_cc=True,
         )
         source = "camera" if self._medium.kind == "video" else "microphone"
-        self._media.publish(publication, ParticipantId(f"PA_{number}"), publisher.key, received, source)
-        for place in range(subscribers):
-            wish = Wish(0, *SIZES[place % len(SIZES)]) if simulcast else Wish()
-            self._subscribe(self._open_transport(number).key, publication, wish)
+        self._media.publish(
+            publication, ParticipantId(f"PA_{publisher.key}"), publisher.key, received, source
+        )
+        return publication
 
     def _open_transport(self, room: int) -> PeerTransport:
         transport = self._media.open_transport(Member(RoomName(f"room-{room}")))
@@ -84,10 +99,13 @@ class Calls:
         self.transports.append(transport)
         return transport
 
-    def _subscribe(self, transport: TransportKey, publication: PublicationId, wish: Wish) -> None:
+    def _subscribe(self, subscriber: PeerTransport, publication: PublicationId, place: int) -> int:
+        """The subscription's SSRC. Of the encodings there are, each gets one by its place."""
+        simulcast = len(self._medium.bursts) > 1
+        wish = Wish(0, *SIZES[place % len(SIZES)]) if simulcast else Wish()
         key = self._media.new_subscription_key()
         config = SubscriptionConfig(
-            transport=transport,
+            transport=subscriber.key,
             publication=self._media.published[publication].key,
             mid="0",
             ssrc=1000 + key,
@@ -97,14 +115,14 @@ class Calls:
             extensions=IDS,
             cname="publisher",
         )
-        self.ssrcs.append(config.ssrc)
         if self._feedback:
             self._media.subscribe(key, config, wish)
-            return
+            return config.ssrc
         # Nobody tells what the path carries, so everybody gets what was wished; the plane numbers its packets
         # all the same.
         self._media._plane.open_subscription(key, config)
         self._media._policy.add_subscription(key, config.publication, wish)
+        return config.ssrc
 
     def report(self) -> dict[str, Any]:
         counts = self._media.counts()
@@ -134,7 +152,7 @@ async def serve(folder: str) -> None:
     media = server._conference.media
     calls = Calls(media, MEDIA[order["medium"]], feedback=order["feedback"])
     for number in range(order["rooms"]):
-        calls.open_room(number, order["subscribers"])
+        calls.open_room(number, order["subscribers"], mutual=order["mutual"])
     credentials = [(transport.ice_ufrag, transport.ice_pwd) for transport in calls.transports]
     opened = {"url": server.http_url, "port": media.port, "credentials": credentials, "ssrcs": calls.ssrcs}
     print(json.dumps(opened), flush=True)
