@@ -98,7 +98,7 @@ def held(what: str, shape: Shape, threads: int, done: Round, control: dict[str, 
     return Held(
         what=what,
         rooms=shape.rooms,
-        publishers=shape.publishers // shape.rooms,
+        publishers=shape.publishers,
         subscribers=shape.subscribers,
         threads=threads,
         sent_per_s=round(done.sent_per_s),
@@ -113,7 +113,7 @@ def held(what: str, shape: Shape, threads: int, done: Round, control: dict[str, 
 
 
 def even(shape: Shape, sent_per_s: float) -> Script:
-    return frames(shape.medium, sent_per_s / shape.sent_per_frame / shape.publishers)
+    return frames(shape.medium, sent_per_s / shape.sent_per_frame / shape.publishers / shape.rooms)
 
 
 @contextmanager
@@ -212,7 +212,7 @@ def cores(shape: Shape) -> Cores:
         raise RuntimeError(f"packets were lost: {rounds}")
     by_threads = zip(*rounds, strict=True)
     ours, both = (round(statistics.median(done.us_per_packet for done in each), 2) for each in by_threads)
-    return Cores(shape.rooms, shape.publishers // shape.rooms, shape.subscribers, ours, both)
+    return Cores(shape.rooms, shape.publishers, shape.subscribers, ours, both)
 
 
 def long(shape: Shape, per_s: float, seconds: float) -> Held:

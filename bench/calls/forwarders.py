@@ -68,7 +68,8 @@ class Shape:
 
     @property
     def publishers(self) -> int:
-        return self.rooms * (self.subscribers + 1 if self.mutual else 1)
+        """Of each room."""
+        return self.subscribers + 1 if self.mutual else 1
 
     @property
     def sent_per_frame(self) -> int:
@@ -206,7 +207,7 @@ class Forwarder:
             if count != before.dropped.get(name, 0)
         }
         lost = drive["missing"]
-        if len(self.shape.medium.bursts) == 1:
+        if not self.shape.medium.simulcast:
             lost += max(0, drive["sent"] * self.shape.subscribers - forwarded)
         return Round(after.cpu_us - before.cpu_us, forwarded, lost, dropped, drive)
 

@@ -30,6 +30,10 @@ class Medium:
     payload_bytes: int
     bursts: tuple[int, ...]
 
+    @property
+    def simulcast(self) -> bool:
+        return len(self.bursts) > 1
+
 
 _VP8 = Codec(name="vp8", payload_type=96, clock_rate=90_000, rtx_payload_type=97)
 _OPUS = Codec(name="opus", payload_type=111, clock_rate=48_000)

@@ -72,15 +72,14 @@ class Calls:
             self.ssrcs.append(ssrcs[0])
 
     def _publish(self, publisher: PeerTransport) -> PublicationId:
-        simulcast = len(self._medium.bursts) > 1
         publication = PublicationId(f"PU_{publisher.key}")
         received = ReceivedMedia(
             mid="0",
             kind=self._medium.kind,
             codecs=(self._medium.codec,),
             extensions=IDS,
-            rids=RIDS if simulcast else (),
-            ssrcs=() if simulcast else (EncodingSsrcs(ssrc=PUBLISHER_SSRC, rtx_ssrc=None),),
+            rids=RIDS if self._medium.simulcast else (),
+            ssrcs=() if self._medium.simulcast else (EncodingSsrcs(ssrc=PUBLISHER_SSRC, rtx_ssrc=None),),
             fmtp="",
             nack=self._medium.kind == "video",
             transport_cc=True,
@@ -101,8 +100,7 @@ class Calls:
 
     def _subscribe(self, subscriber: PeerTransport, publication: PublicationId, place: int) -> int:
         """The subscription's SSRC. Of the encodings there are, each gets one by its place."""
-        simulcast = len(self._medium.bursts) > 1
-        wish = Wish(0, *SIZES[place % len(SIZES)]) if simulcast else Wish()
+        wish = Wish(0, *SIZES[place % len(SIZES)]) if self._medium.simulcast else Wish()
         key = self._media.new_subscription_key()
         config = SubscriptionConfig(
             transport=subscriber.key,

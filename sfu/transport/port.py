@@ -162,7 +162,7 @@ class TransportPort:
         lifted = LiftedPaths(routes, self._came_up, self.send)
         try:
             lifted.start(self._sockets, self._threads)
-        except OSError:
+        except BaseException:
             lifted.stop()
             raise
         self._lifted = lifted
