@@ -119,6 +119,8 @@ async def settings(pages: Pages, ann: Caller) -> None:
     await ann.find("open-settings").click()
     await ann.find("settings-shortcuts").check()
     await ann.find("language").select_option("en")
+    await expect(ann.find("open-settings")).to_contain_text("Settings")
+    await expect(ann.find("open-settings")).to_be_focused()
     await ann.page.keyboard.press("p")
     await expect(ann.find("people-panel")).to_be_visible()
 
