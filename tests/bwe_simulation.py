@@ -16,8 +16,8 @@ from emulator import Network
 from sfu.media.allocator import Wish, allocate
 from sfu.media.bwe import Estimator
 from sfu.media.pacer import Pacer, Priority
-from sfu.media.plane import Layer, PacketResult
-from sfu.media.twcc import TwccRecorder
+from sfu.media.plane import Layer
+from sfu.media.twcc import SentHistory, TwccRecorder
 from sfu.rtp.rtcp import TransportWideFeedback, parse_compound
 
 TICK_US = 20_000
@@ -128,9 +128,7 @@ class Viewer:
         self._flow = flow
         self._layers = None if layers is None else tuple(layers)
         self._pacer: Pacer[tuple[int, int]] = Pacer(self.estimator.estimate_bps)
-        self._sent: dict[int, tuple[int, int, int]] = {}
-        self._told_lost: set[int] = set()
-        self._seq = 0
+        self._history = SentHistory()
         self._sent_bytes = 0
         self._received_bytes = 0
         self._recorder = TwccRecorder()
@@ -221,9 +219,8 @@ class Viewer:
         self._pump()
 
     def _send(self, size: int) -> None:
-        self._sent[self._seq] = (self._clock.now_us, size, self._pacer.cluster_id)
-        self._bottleneck.send(self._flow, self._seq, size)
-        self._seq = (self._seq + 1) & 0xFFFF
+        seq = self._history.sent(self._clock.now_us, size, self._pacer.cluster_id)
+        self._bottleneck.send(self._flow, seq, size)
         self._sent_bytes += size
 
     def _on_packet(self, seq: int, size: int) -> None:
@@ -238,18 +235,7 @@ class Viewer:
     def _on_feedback(self, report: bytes) -> None:
         (feedback,) = parse_compound(report)
         assert isinstance(feedback, TransportWideFeedback)
-        results = []
-        for seq, arrival_us in feedback.packets:
-            sent = self._sent.get(seq)
-            if sent is None or (arrival_us is None and seq in self._told_lost):
-                continue
-            if arrival_us is None:
-                self._told_lost.add(seq)
-            else:
-                self._told_lost.discard(seq)
-                del self._sent[seq]
-            results.append(PacketResult(sent[0], arrival_us, sent[1], sent[2]))
-        self.estimator.on_feedback(results, self._clock.now_us)
+        self.estimator.on_feedback(self._history.match(feedback), self._clock.now_us)
 
     def _sample(self) -> None:
         received_bps = self._received_bytes * 8_000_000 // SAMPLE_US

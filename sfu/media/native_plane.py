@@ -15,6 +15,7 @@ import sfu_plane
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
 from sfu.media.plane import (
     AudioLevel,
+    BurstResult,
     CurrentLayerChanged,
     Egress,
     EncodingStarted,
@@ -22,7 +23,6 @@ from sfu.media.plane import (
     EncodingStopped,
     KeyframeWanted,
     Layer,
-    PacketResult,
     PlaneCounters,
     PlaneEvent,
     PlaneFault,
@@ -144,8 +144,8 @@ def _layer_changed(subscription: SubscriptionKey, layer: tuple[int, int] | None)
     return CurrentLayerChanged(subscription, Layer(*layer) if layer is not None else None)
 
 
-def _feedback(transport: TransportKey, results: list[tuple[int, int | None, int, int]]) -> TransportFeedback:
-    return TransportFeedback(transport, tuple(PacketResult(*result) for result in results))
+def _feedback(transport: TransportKey, results: list[tuple[int | None, ...]]) -> TransportFeedback:
+    return TransportFeedback(transport, tuple(map(BurstResult._make, results)))
 
 
 def _remb(transport: TransportKey, bitrate_bps: int, subscriptions: list[SubscriptionKey]) -> RembReceived:

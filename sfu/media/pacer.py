@@ -81,7 +81,7 @@ class Pacer(Generic[P]):
 
     @property
     def cluster_id(self) -> int:
-        """The probe that packets leaving now belong to: it goes into `PacketResult.probe_cluster`.
+        """The probe that packets leaving now belong to: it goes into `BurstResult.probe_cluster`.
 
         0 means that none is under way.
         """

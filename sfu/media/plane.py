@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
 from sfu.rtp.parameters import Codec as Codec
@@ -129,17 +129,27 @@ class AudioLevel:
     packets: int
 
 
-@dataclass(frozen=True, slots=True)
-class PacketResult:
-    """One packet of a transport-wide feedback report; `arrival_us` is None where it was lost.
+BURST_US = 5_000
+"""What is sent within this long is sent at once. Spec: draft-ietf-rmcat-gcc-02 section 5.2, `burst_time`."""
 
-    `probe_cluster` names the probe it was sent in (media and padding alike), 0 outside of probes.
+
+class BurstResult(NamedTuple):
+    """What a transport-wide feedback report says of one packet, or of some that are a burst.
+
+    Such a burst is of packets outside of probes that follow each other in the report, were sent within
+    `BURST_US` and arrived in that order; every other packet is told alone.
+    `sent_us` and `arrival_us` are those of the first packet, the spans from there to those of the last;
+    `arrival_us` is None where it was lost. `probe_cluster` names the probe it was sent in (media and padding
+    alike), 0 outside of probes.
     """
 
     sent_us: int
     arrival_us: int | None
     size_bytes: int
     probe_cluster: int = 0
+    packets: int = 1
+    sent_span_us: int = 0
+    arrival_span_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +157,7 @@ class TransportFeedback:
     """A subscriber's transport-cc report matched with what was sent to it."""
 
     transport: TransportKey
-    results: tuple[PacketResult, ...]
+    results: tuple[BurstResult, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +199,7 @@ class Probe:
     """A cluster to send now at `target_bps`: at least `min_packets` and `min_bytes`, in some `duration_us`.
 
     Media that is due meanwhile counts; padding fills the rest. `cluster_id` (above 0, unique in a
-    transport) comes back in `PacketResult.probe_cluster`.
+    transport) comes back in `BurstResult.probe_cluster`.
     """
 
     cluster_id: int

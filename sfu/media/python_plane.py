@@ -15,6 +15,7 @@ from sfu.media.events import EventQueue
 from sfu.media.ingress import Demux, Encoding, Publication, Route, decapsulate
 from sfu.media.plane import (
     AudioLevel,
+    BurstResult,
     Egress,
     EncodingStarted,
     EncodingStats,
@@ -22,7 +23,6 @@ from sfu.media.plane import (
     ExtensionIds,
     KeyframeWanted,
     Layer,
-    PacketResult,
     PlaneCounters,
     PlaneEvent,
     Probe,
@@ -374,7 +374,7 @@ class PythonPlane:
                 if subscription := subscriptions.get(packet.media_ssrc):
                     subscription.retransmit(packet.lost, now_us)
             case TransportWideFeedback():
-                results: tuple[PacketResult, ...] = transport.out.history.match(packet)
+                results: tuple[BurstResult, ...] = transport.out.history.match(packet)
                 if results:
                     self._events.tell(TransportFeedback(transport.out.key, results))
             case ReceiverReport():

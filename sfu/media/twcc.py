@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 
-from sfu.media.plane import PacketResult
+from sfu.media.plane import BURST_US, BurstResult
 from sfu.rtp.rtcp import TransportWideFeedback, serialize
 from sfu.rtp.transport_cc import (
     DELTA_US,
@@ -179,27 +179,32 @@ class SentHistory:
         self._cluster[slot] = cluster
         return seq
 
-    def match(self, feedback: TransportWideFeedback) -> tuple[PacketResult, ...]:
-        """What the report says that was not known before, in order of sending.
+    def match(self, feedback: TransportWideFeedback) -> tuple[BurstResult, ...]:
+        """What the report says that was not known before, in order of sending, bursts as one.
 
         Each packet is told at most twice: lost, and later received after all. Numbers never sent or too old
         are left out. Arrival times do not wrap.
         """
         offset_us = self._unwrap(feedback.reference_time_us) - feedback.reference_time_us
-        results: list[PacketResult] = []
+        results: list[BurstResult] = []
+        may_grow = False
         newest = (self._next - 1) & 0xFFFF
         for seq, arrival_us in feedback.packets:
             slot = seq & self._mask
-            size = self._size[slot]
-            if (newest - seq) & 0xFFFF > self._mask or size == 0:
+            size, cluster = self._size[slot], self._cluster[slot]
+            told_lost = size < 0
+            if (newest - seq) & 0xFFFF > self._mask or size == 0 or (told_lost and arrival_us is None):
                 continue
-            if arrival_us is not None:
-                self._size[slot] = 0
-                arrived_us = arrival_us + offset_us
-                results.append(PacketResult(self._sent_us[slot], arrived_us, abs(size), self._cluster[slot]))
-            elif size > 0:
-                self._size[slot] = -size
-                results.append(PacketResult(self._sent_us[slot], None, size, self._cluster[slot]))
+            self._size[slot] = -size if arrival_us is None else 0
+            arrived_us = None if arrival_us is None else arrival_us + offset_us
+            result = BurstResult(self._sent_us[slot], arrived_us, abs(size), cluster)
+            alone = arrival_us is None or told_lost or cluster != 0
+            grown = None if alone or not may_grow else _grown(results[-1], result)
+            if grown is not None:
+                results[-1] = grown
+            else:
+                results.append(result)
+            may_grow = not alone
         return tuple(results)
 
     def _unwrap(self, reference_us: int) -> int:
@@ -209,3 +214,17 @@ class SentHistory:
             reference_us = last_us + (reference_us - last_us + half) % REFERENCE_SPAN_US - half
         self._reference_us = reference_us
         return reference_us
+
+
+def _grown(burst: BurstResult, packet: BurstResult) -> BurstResult | None:
+    """The burst with the packet that follows it, None where it is not of it."""
+    assert burst.arrival_us is not None
+    assert packet.arrival_us is not None
+    sent_span_us = packet.sent_us - burst.sent_us
+    arrival_span_us = packet.arrival_us - burst.arrival_us
+    if not burst.sent_span_us <= sent_span_us <= BURST_US or arrival_span_us < burst.arrival_span_us:
+        return None
+    size_bytes = burst.size_bytes + packet.size_bytes
+    return BurstResult(
+        burst.sent_us, burst.arrival_us, size_bytes, 0, burst.packets + 1, sent_span_us, arrival_span_us
+    )

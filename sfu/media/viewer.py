@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sfu.ids import SubscriptionKey, TransportKey
 from sfu.media.allocator import Allocation, Wish, allocate, with_margin
 from sfu.media.bwe import UNLIMITED_BPS, Estimator, EstimatorStatus, ReportedRate
-from sfu.media.plane import MediaPlane, PacketResult
+from sfu.media.plane import BurstResult, MediaPlane
 
 ALLOCATE_US = 100_000
 """How often the estimate is shared out anew; a fall is acted on at once."""
@@ -29,6 +29,8 @@ OVERCOMMIT = 1.6
 HOPELESS_US = 1_000_000
 """A bad picture beats none: the smallest ones are sent while they cost no more than `OVERCOMMIT` times the
 estimate, which knows little of a path that carries little, and the queue is not longer than this."""
+TIMERS_US = 100_000
+"""How often the timers of an estimator run of which no report came: the shortest is half a second."""
 OBSERVE_US = 500_000
 """How often a path without feedback per packet is looked at: receiver reports come once a second."""
 
@@ -51,6 +53,7 @@ class Viewer:
         self._paced_bps = 0
         self._short_us: int | None = None
         self._heard_us: int | None = None
+        self._timers_us = 0
 
     @property
     def per_packet(self) -> bool:
@@ -76,10 +79,11 @@ class Viewer:
         else:
             self.estimator.on_remb(bitrate_bps, now_us)
 
-    def on_feedback(self, results: Sequence[PacketResult], now_us: int) -> None:
+    def on_feedback(self, results: Sequence[BurstResult], now_us: int) -> None:
         """Packets' fates as the viewer reports them."""
         if self._heard_us is None:
             self._heard_us = now_us
+        self._timers_us = now_us
         if isinstance(self.estimator, Estimator):
             self.estimator.on_feedback(results, now_us)
 
@@ -102,7 +106,7 @@ class Viewer:
     def share(self, wishes: Mapping[SubscriptionKey, Wish[SubscriptionKey]], now_us: int) -> None:
         """Share the estimate out."""
         estimator = self.estimator
-        self._allocated_us = now_us
+        self._allocated_us = self._timers_us = now_us
         self._allocated_bps = estimator.estimate_bps
         shared = tuple(wishes.values())
         self.allocation = allocate(self._budget_bps(shared, now_us), shared)
@@ -141,6 +145,9 @@ class Viewer:
                 self._observed_us = now_us
                 estimator.observe(self._sent(), now_us)
             return
+        if now_us < self._timers_us:
+            return
+        self._timers_us = now_us + TIMERS_US
         estimator.tick(now_us, plane.sent_bytes(self.transport))
         if estimator.estimate_bps != self._paced_bps:
             self._paced_bps = estimator.estimate_bps

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::parameters::{Layer, PublicationKey, SubscriptionKey, TransportKey};
-use crate::twcc::PacketResult;
+use crate::twcc::BurstResult;
 
 /// Of one transport at one poll: those of a second and a half, should policy be held up for so long.
 const MOST_REPORTS: usize = 32;
@@ -23,7 +23,7 @@ pub enum Event {
     KeyframeWanted { publication: PublicationKey, rid: Arc<str>, reason: &'static str },
     CurrentLayerChanged { subscription: SubscriptionKey, layer: Option<Layer> },
     AudioLevel { publication: PublicationKey, level: u8, packets: i64 },
-    TransportFeedback { transport: TransportKey, results: Vec<PacketResult> },
+    TransportFeedback { transport: TransportKey, results: Vec<BurstResult> },
     RembReceived { transport: TransportKey, bitrate_bps: u128, subscriptions: Vec<SubscriptionKey> },
 }
 

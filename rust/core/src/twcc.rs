@@ -193,15 +193,38 @@ impl TwccRecorder {
     }
 }
 
-/// One packet of a transport-wide feedback report; `arrival_us` is None where it was lost.
+/// What is sent within this long is sent at once.
+const BURST_US: i64 = 5_000;
+
+/// What a report says of one packet, or of some that were sent and arrived as a burst; see `sfu/media/plane.py`.
 ///
-/// `probe_cluster` names the probe it was sent in, 0 outside of probes.
+/// Times are those of the first packet, spans from there to those of the last; `arrival_us` is None where it was
+/// lost. `probe_cluster` names the probe it was sent in, 0 outside of probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PacketResult {
+pub struct BurstResult {
     pub sent_us: i64,
     pub arrival_us: Option<i64>,
     pub size_bytes: i32,
     pub probe_cluster: i32,
+    pub packets: i32,
+    pub sent_span_us: i64,
+    pub arrival_span_us: i64,
+}
+
+impl BurstResult {
+    /// Take in the packet that follows; false where that is not of the burst.
+    fn grow(&mut self, packet: &Self) -> bool {
+        let (Some(first_us), Some(arrival_us)) = (self.arrival_us, packet.arrival_us) else { return false };
+        let sent_span_us = packet.sent_us - self.sent_us;
+        let arrival_span_us = arrival_us - first_us;
+        if !(self.sent_span_us..=BURST_US).contains(&sent_span_us) || arrival_span_us < self.arrival_span_us {
+            return false;
+        }
+        self.size_bytes += packet.size_bytes;
+        self.packets += 1;
+        (self.sent_span_us, self.arrival_span_us) = (sent_span_us, arrival_span_us);
+        true
+    }
 }
 
 /// 4 s at 10 Mbit/s.
@@ -236,35 +259,41 @@ impl SentHistory {
         seq
     }
 
-    /// What the report says that was not known before, in order of sending.
+    /// What the report says that was not known before, in order of sending, bursts as one.
     ///
     /// Each packet is told at most twice: lost, and later received after all. Numbers never sent or too old
     /// are left out. Arrival times do not wrap.
-    pub fn matched(&mut self, feedback: &ReceivedFeedback) -> Vec<PacketResult> {
+    pub fn matched(&mut self, feedback: &ReceivedFeedback) -> Vec<BurstResult> {
         let offset_us = self.unwrap(feedback.reference_time_us) - feedback.reference_time_us;
-        let mut results = Vec::new();
+        let mut results: Vec<BurstResult> = Vec::new();
+        let mut may_grow = false;
         let newest = self.next.wrapping_sub(1);
         let mut seq = feedback.base_seq;
         for arrival in feedback.arrivals() {
             let number = seq;
             seq = seq.wrapping_add(1);
             let Some(sent) = self.sent.get_mut(usize::from(number) % HISTORY) else { break };
-            if usize::from(newest.wrapping_sub(number)) >= HISTORY || sent.size == 0 {
+            let told_lost = sent.size < 0;
+            let told = sent.size == 0 || (told_lost && arrival.is_none());
+            if usize::from(newest.wrapping_sub(number)) >= HISTORY || told {
                 continue;
             }
-            let result = PacketResult {
+            let result = BurstResult {
                 sent_us: sent.sent_us,
                 arrival_us: arrival.map(|arrival_us| arrival_us + offset_us),
                 size_bytes: sent.size.abs(),
                 probe_cluster: sent.cluster,
+                packets: 1,
+                sent_span_us: 0,
+                arrival_span_us: 0,
             };
-            if arrival.is_some() {
-                sent.size = 0;
-                results.push(result);
-            } else if sent.size > 0 {
-                sent.size = -sent.size;
+            sent.size = if arrival.is_none() { -sent.size } else { 0 };
+            let alone = arrival.is_none() || told_lost || sent.cluster != 0;
+            let burst = results.last_mut().filter(|_| may_grow && !alone);
+            if !burst.is_some_and(|burst| burst.grow(&result)) {
                 results.push(result);
             }
+            may_grow = !alone;
         }
         results
     }
@@ -315,8 +344,8 @@ mod tests {
     #[test]
     fn what_was_lost_may_have_come_after_all_and_is_told_once_each() {
         let mut history = SentHistory::default();
-        for size in [100, 200] {
-            history.sent(5, size, 0);
+        for (sent_us, size) in [(5, 100), (6, 200)] {
+            history.sent(sent_us, size, 0);
         }
         let mut feedback = TransportWideFeedback {
             sender_ssrc: 0,

@@ -9,6 +9,7 @@ use pysfu_plane_core::parameters::{
     SubscriptionConfig,
 };
 use pysfu_plane_core::srtp::Profile;
+use pysfu_plane_core::twcc::BurstResult;
 use pysfu_plane_core::{EncodingStats, SubscriptionStats};
 
 pub use pysfu_plane_core::hub::Envelope as Sent;
@@ -181,8 +182,8 @@ impl From<PyProbe> for Probe {
     }
 }
 
-/// When it was sent, when it arrived, its size, its probe.
-type Result4 = (i64, Option<i64>, i32, i32);
+/// The fields of a `BurstResult`.
+type Burst = (i64, Option<i64>, i32, i32, i32, i64, i64);
 
 /// An event: the name of its class, and its fields. A fault is of a room.
 #[derive(IntoPyObject)]
@@ -192,9 +193,22 @@ pub enum PyEvent {
     Keyframe(&'static str, (u64, String, &'static str)),
     Layer(&'static str, (u64, Option<(i64, i64)>)),
     Level(&'static str, (u64, u8, i64)),
-    Feedback(&'static str, (u64, Vec<Result4>)),
+    Feedback(&'static str, (u64, Vec<Burst>)),
     Remb(&'static str, (u64, u128, Vec<u64>)),
     Fault(&'static str, (u64,)),
+}
+
+fn burst(of: &BurstResult) -> Burst {
+    let BurstResult {
+        sent_us,
+        arrival_us,
+        size_bytes,
+        probe_cluster,
+        packets,
+        sent_span_us,
+        arrival_span_us,
+    } = *of;
+    (sent_us, arrival_us, size_bytes, probe_cluster, packets, sent_span_us, arrival_span_us)
 }
 
 pub fn event(event: Event) -> PyEvent {
@@ -216,8 +230,7 @@ pub fn event(event: Event) -> PyEvent {
             PyEvent::Level("AudioLevel", (publication, level, packets))
         }
         Event::TransportFeedback { transport, results } => {
-            let results = results.iter();
-            let results = results.map(|r| (r.sent_us, r.arrival_us, r.size_bytes, r.probe_cluster)).collect();
+            let results = results.iter().map(burst).collect();
             PyEvent::Feedback("TransportFeedback", (transport, results))
         }
         Event::RembReceived { transport, bitrate_bps, subscriptions } => {

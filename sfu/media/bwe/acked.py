@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from operator import itemgetter
 
 WINDOW_US = 1_000_000
 """Longest stretch of arrivals looked at: a rate older than this says nothing about now."""
@@ -18,6 +19,9 @@ PEAK_PACKETS = 8
 RESET_BACK_US = 1_000_000
 """The receiver's clock going back further than this is a new clock."""
 
+_SENT = itemgetter(1)
+"""Of a burst of the window."""
+
 
 class AckedBitrate:
     """Rate over a sliding window of acknowledged packets: the lower of how they were sent and arrived.
@@ -27,37 +31,46 @@ class AckedBitrate:
     """
 
     def __init__(self) -> None:
-        self._packets: deque[tuple[int, int, int]] = deque()
+        # Of each burst when it had arrived, when it began to be sent, its bytes, its packets.
+        self._bursts: deque[tuple[int, int, int, int]] = deque()
         self._total_bytes = 0
+        self._packets = 0
         self._known = False
         self._bitrate_bps: int | None = None
 
-    def add(self, sent_us: int, arrival_us: int, size_bytes: int) -> None:
-        """Account one acknowledged packet; late (reordered) arrivals are put in their place."""
-        packets = self._packets
+    def add(self, sent_us: int, arrival_us: int, size_bytes: int, packets: int = 1) -> None:
+        """Account a burst by when it began to be sent and when the last of its packets arrived.
+
+        Late (reordered) arrivals are put in their place.
+        """
+        bursts = self._bursts
         self._known = False
-        if packets and arrival_us < packets[-1][0] - RESET_BACK_US:
-            packets.clear()
-            self._total_bytes = 0
+        if bursts and arrival_us < bursts[-1][0] - RESET_BACK_US:
+            bursts.clear()
+            self._total_bytes = self._packets = 0
         self._total_bytes += size_bytes
-        entry = (arrival_us, sent_us, size_bytes)
-        if not packets or arrival_us >= packets[-1][0]:
-            packets.append(entry)
+        self._packets += packets
+        entry = (arrival_us, sent_us, size_bytes, packets)
+        if not bursts or arrival_us >= bursts[-1][0]:
+            bursts.append(entry)
         else:
-            index = len(packets)
-            while index and packets[index - 1][0] > arrival_us:
+            index = len(bursts)
+            while index and bursts[index - 1][0] > arrival_us:
                 index -= 1
-            packets.insert(index, entry)
-        newest = packets[-1][0]
-        while newest - packets[0][0] > WINDOW_US or (
-            len(packets) > ENOUGH_PACKETS and newest - packets[1][0] >= SHORT_WINDOW_US
+            bursts.insert(index, entry)
+        newest = bursts[-1][0]
+        while newest - bursts[0][0] > WINDOW_US or (
+            self._packets - bursts[0][3] >= ENOUGH_PACKETS and newest - bursts[1][0] >= SHORT_WINDOW_US
         ):
-            self._total_bytes -= packets.popleft()[2]
+            _, _, gone_bytes, gone_packets = bursts.popleft()
+            self._total_bytes -= gone_bytes
+            self._packets -= gone_packets
 
     def restart(self, since_us: int) -> None:
         """Forget what was sent before `since_us`: a probe has just shown that the past was too slow."""
-        self._packets = deque(packet for packet in self._packets if packet[1] >= since_us)
-        self._total_bytes = sum(packet[2] for packet in self._packets)
+        self._bursts = deque(burst for burst in self._bursts if burst[1] >= since_us)
+        self._total_bytes = sum(burst[2] for burst in self._bursts)
+        self._packets = sum(burst[3] for burst in self._bursts)
         self._known = False
 
     def bitrate_bps(self) -> int | None:
@@ -72,9 +85,8 @@ class AckedBitrate:
         received = self.received_bps()
         if received is None:
             return None
-        packets = self._packets
-        first = min(packets, key=_sent)
-        last = max(packets, key=_sent)
+        first = min(self._bursts, key=_SENT)
+        last = max(self._bursts, key=_SENT)
         span = last[1] - first[1]
         if span <= 0:
             return received
@@ -82,13 +94,13 @@ class AckedBitrate:
 
     def received_bps(self) -> int | None:
         """The same by arrival alone."""
-        packets = self._packets
-        if len(packets) < LEAST_PACKETS:
+        bursts = self._bursts
+        if self._packets < LEAST_PACKETS:
             return None
-        span = packets[-1][0] - packets[0][0]
+        span = bursts[-1][0] - bursts[0][0]
         if span < LEAST_SPAN_US:
             return None
-        return (self._total_bytes - packets[0][2]) * 8_000_000 // span
+        return (self._total_bytes - bursts[0][2]) * 8_000_000 // span
 
     def capacity_bps(self) -> int | None:
         """What the path carries, asked while a queue is standing: the latest arrivals came at its pace.
@@ -99,21 +111,16 @@ class AckedBitrate:
         received_bps = self.received_bps()
         if received_bps is None:
             return None
-        packets = self._packets
-        newest_us = packets[-1][0]
-        size = 0
-        for count, (arrival_us, _, packet_size) in enumerate(reversed(packets)):
+        newest_us = self._bursts[-1][0]
+        size = count = 0
+        for arrival_us, _, burst_bytes, packets in reversed(self._bursts):
             span = newest_us - arrival_us
             if count >= PEAK_PACKETS and span >= PEAK_SPAN_US:
                 return max(received_bps, size * 8_000_000 // span)
-            size += packet_size
+            size += burst_bytes
+            count += packets
         return received_bps
 
     def mean_packet_bytes(self) -> float:
         """Mean size of the packets in the window; 1200 while there are none."""
-        packets = self._packets
-        return self._total_bytes / len(packets) if packets else 1200.0
-
-
-def _sent(packet: tuple[int, int, int]) -> int:
-    return packet[1]
+        return self._total_bytes / self._packets if self._packets else 1200.0

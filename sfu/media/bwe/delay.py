@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 
-BURST_US = 5_000
-"""Packets sent within this long are one group; draft section 5.2, `burst_time`."""
+from sfu.media.plane import BURST_US
+
 MAX_BURST_US = 100_000
 """A run of packets released together is no longer one group after this long, or a stall would hide itself."""
 CLOCK_JUMP_US = 3_000_000
@@ -23,6 +23,9 @@ WINDOW = 20
 """Groups in the trendline: some 100 to 600 ms of video."""
 SMOOTHING = 0.9
 GAIN = 4.0
+LEAST_SPREAD = 0.5
+"""Square milliseconds, `WINDOW` times those of the points: one arrival that differs by the quarter of a
+millisecond that reports tell makes more, and what rounding leaves where none differs is less."""
 MAX_DELTAS = 60
 """The slope counts for more the longer it lasts, up to this many groups."""
 
@@ -55,7 +58,7 @@ class Usage(Enum):
 
 
 class Groups:
-    """Gathers packets into groups by their time of sending and yields the differences between groups.
+    """Gathers bursts into groups by their time of sending and yields the differences between groups.
 
     Spec: draft-ietf-rmcat-gcc-02 section 5.2. Packets that arrive back to back although they were sent
     apart (a radio link wakes up) join one group too, since their spacing says nothing about a queue.
@@ -75,16 +78,22 @@ class Groups:
         self._previous: tuple[int, int] | None = None
         self._reordered = 0
 
-    def add(self, sent_us: int, arrival_us: int) -> tuple[int, int] | None:
-        """Account one packet. Returns (sent, arrival) deltas in microseconds when a group is complete."""
+    def add(
+        self, sent_us: int, arrival_us: int, sent_span_us: int = 0, arrival_span_us: int = 0
+    ) -> tuple[int, int] | None:
+        """Account a burst: the times of its first packet, and from there to those of its last.
+
+        Returns (sent, arrival) deltas in microseconds when a group is complete.
+        """
+        last_sent_us, last_arrival_us = sent_us + sent_span_us, arrival_us + arrival_span_us
         if self._first_sent is None:
-            self._open(sent_us, arrival_us)
+            self._open(sent_us, arrival_us, last_sent_us, last_arrival_us)
             return None
         if sent_us < self._first_sent:
             return None
         if self._belongs(sent_us, arrival_us):
-            self._sent = max(self._sent, sent_us)
-            self._arrival = max(self._arrival, arrival_us)
+            self._sent = max(self._sent, last_sent_us)
+            self._arrival = max(self._arrival, last_arrival_us)
             return None
         deltas = None
         if self._previous is not None:
@@ -102,12 +111,12 @@ class Groups:
                 deltas = (sent_delta, arrival_delta)
         if self._first_sent is not None:
             self._previous = (self._sent, self._arrival)
-        self._open(sent_us, arrival_us)
+        self._open(sent_us, arrival_us, last_sent_us, last_arrival_us)
         return deltas
 
-    def _open(self, sent_us: int, arrival_us: int) -> None:
-        self._first_sent = self._sent = sent_us
-        self._first_arrival = self._arrival = arrival_us
+    def _open(self, sent_us: int, arrival_us: int, last_sent_us: int, last_arrival_us: int) -> None:
+        self._first_sent, self._sent = sent_us, last_sent_us
+        self._first_arrival, self._arrival = arrival_us, last_arrival_us
 
     def _belongs(self, sent_us: int, arrival_us: int) -> bool:
         assert self._first_sent is not None
@@ -121,10 +130,12 @@ class Groups:
 class Trendline:
     """Slope of the smoothed queueing delay against arrival time, by least squares over a window of groups."""
 
-    __slots__ = ("_accumulated", "_arrival_ms", "_points", "_smoothed", "deltas")
+    __slots__ = ("_accumulated", "_arrival_ms", "_points", "_smoothed", "_summed", "_sums", "deltas")
 
     def __init__(self) -> None:
-        self._points: deque[tuple[float, float]] = deque(maxlen=WINDOW)
+        self._points: deque[tuple[float, float]] = deque()
+        self._sums = _Sums((0.0, 0.0))
+        self._summed = 0
         self._accumulated = 0.0
         self._smoothed = 0.0
         self._arrival_ms = 0.0
@@ -137,22 +148,48 @@ class Trendline:
         self._accumulated += arrival_delta_ms - sent_delta_ms
         self._smoothed = SMOOTHING * self._smoothed + (1 - SMOOTHING) * self._accumulated
         points = self._points
-        points.append((self._arrival_ms, self._smoothed))
-        return _slope(points) if len(points) == WINDOW else None
+        point = (self._arrival_ms, self._smoothed)
+        points.append(point)
+        self._sums.add(point)
+        if len(points) > WINDOW:
+            self._sums.remove(points.popleft())
+        self._summed += 1
+        if self._summed == WINDOW:
+            # Anew from a near origin, before what was rounded away adds up.
+            self._summed = 0
+            self._sums = _Sums(points[0])
+            for each in points:
+                self._sums.add(each)
+        return self._sums.slope() if len(points) == WINDOW else None
 
 
-def _slope(points: deque[tuple[float, float]]) -> float | None:
-    x0, y0 = points[0]
-    sx = sy = sxx = sxy = 0.0
-    for x, y in points:
-        x -= x0
-        y -= y0
-        sx += x
-        sy += y
-        sxx += x * x
-        sxy += x * y
-    spread = WINDOW * sxx - sx * sx
-    return (WINDOW * sxy - sx * sy) / spread if spread > 0 else None
+class _Sums:
+    """What least squares need to know of the points, kept as they come and go."""
+
+    __slots__ = ("_sx", "_sxx", "_sxy", "_sy", "_x0", "_y0")
+
+    def __init__(self, origin: tuple[float, float]) -> None:
+        self._x0, self._y0 = origin
+        self._sx = self._sy = self._sxx = self._sxy = 0.0
+
+    def add(self, point: tuple[float, float]) -> None:
+        x, y = point[0] - self._x0, point[1] - self._y0
+        self._sx += x
+        self._sy += y
+        self._sxx += x * x
+        self._sxy += x * y
+
+    def remove(self, point: tuple[float, float]) -> None:
+        x, y = point[0] - self._x0, point[1] - self._y0
+        self._sx -= x
+        self._sy -= y
+        self._sxx -= x * x
+        self._sxy -= x * y
+
+    def slope(self) -> float | None:
+        """Of `WINDOW` points; None where all have the same x."""
+        spread = WINDOW * self._sxx - self._sx * self._sx
+        return (WINDOW * self._sxy - self._sx * self._sy) / spread if spread > LEAST_SPREAD else None
 
 
 class QueueDelay:
@@ -206,7 +243,7 @@ class QueueDelay:
 
 
 class DelayDetector:
-    """Over-use detector fed with acknowledged packets in order of sending.
+    """Over-use detector fed with acknowledged bursts in order of sending.
 
     `usage` is the present signal. Spec: draft-ietf-rmcat-gcc-02 sections 5.4 and 5.5 (table 1).
     """
@@ -225,9 +262,9 @@ class DelayDetector:
         """The adaptive threshold, in the unit of the scaled trend (draft: `del_var_th`, ms)."""
         return self._threshold
 
-    def add(self, sent_us: int, arrival_us: int) -> Usage:
-        """Account one acknowledged packet and return the signal after it."""
-        deltas = self._groups.add(sent_us, arrival_us)
+    def add(self, sent_us: int, arrival_us: int, sent_span_us: int = 0, arrival_span_us: int = 0) -> Usage:
+        """Account an acknowledged burst as `Groups.add` does, and return the signal after it."""
+        deltas = self._groups.add(sent_us, arrival_us, sent_span_us, arrival_span_us)
         if deltas is not None:
             sent_ms, arrival_ms = deltas[0] / 1000, deltas[1] / 1000
             trend = self._trendline.add(sent_ms, arrival_ms)

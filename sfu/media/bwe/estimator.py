@@ -7,15 +7,14 @@ REMB where the peer sends it too. A peer without transport-wide feedback is esti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sfu.media.bwe.acked import AckedBitrate
 from sfu.media.bwe.aimd import APPLICATION_LIMITED, AimdRate
 from sfu.media.bwe.delay import DelayDetector, QueueDelay, Usage
 from sfu.media.bwe.loss import HIGH_LOSS, LossController
 from sfu.media.bwe.probe import ProbeController
-from sfu.media.plane import PacketResult, Probe
+from sfu.media.plane import BurstResult, Probe
 
 START_BPS = 400_000
 MIN_BPS = 30_000
@@ -33,8 +32,7 @@ RTT_SMOOTHING = 0.125
 Reason = Literal["start", "delay", "loss", "remb", "silence", "probe", "unlimited"]
 
 
-@dataclass(frozen=True, slots=True)
-class EstimatorStatus:
+class EstimatorStatus(NamedTuple):
     """Why the estimate is what it is. Rates in bits per second, None where there is nothing to say.
 
     `reason` names what moved the estimate last or what holds it down now; `rtt_us` is from sending to
@@ -112,7 +110,7 @@ class Estimator:
         """What would satisfy every subscription (`Allocation.wanted_bps`); nothing above it is probed."""
         self._wanted_bps = max(bps, 0)
 
-    def on_feedback(self, results: Sequence[PacketResult], now_us: int) -> None:
+    def on_feedback(self, results: Sequence[BurstResult], now_us: int) -> None:
         """One transport-wide feedback report, in order of sending. An empty one changes nothing."""
         if not results:
             return
@@ -177,32 +175,38 @@ class Estimator:
             self.estimate_bps, self._wanted_bps, now_us, calm=calm, jitter_us=int(self._queue.jitter_us)
         )
 
-    def _account(self, results: Sequence[PacketResult], now_us: int) -> None:
+    def _account(self, results: Sequence[BurstResult], now_us: int) -> None:
         lost = 0
         total = 0
         seen_us = self._newest_sent_us
         newest_us: int | None = None
         least_delay_us: int | None = None
-        for result in results:
-            sent_us, arrival_us = result.sent_us, result.arrival_us
+        acked, detector = self._acked, self._detector
+        for sent_us, arrival_us, size_bytes, probe_cluster, packets, sent_span_us, arrival_span_us in results:
             late = seen_us is not None and sent_us < seen_us
-            if result.probe_cluster and not (late and arrival_us is None):
-                self._probes.add(result.probe_cluster, sent_us, arrival_us, result.size_bytes)
+            if probe_cluster and not (late and arrival_us is None):
+                self._probes.add(probe_cluster, sent_us, arrival_us, size_bytes)
             if arrival_us is None:
                 lost += 1
                 total += 1
                 continue
             # Older than an earlier report: it was called lost there, and was only late.
-            lost -= late
-            total += not late
-            newest_us = sent_us if newest_us is None else max(newest_us, sent_us)
-            if least_delay_us is None or arrival_us - sent_us < least_delay_us:
-                least_delay_us = arrival_us - sent_us
-            self._acked.add(sent_us, arrival_us, result.size_bytes)
+            if late:
+                lost -= packets
+            else:
+                total += packets
+            last_sent_us = sent_us + sent_span_us
+            if newest_us is None or last_sent_us > newest_us:
+                newest_us = last_sent_us
+            delay_us = arrival_us - sent_us
+            delay_us += min(arrival_span_us - sent_span_us, 0)
+            if least_delay_us is None or delay_us < least_delay_us:
+                least_delay_us = delay_us
+            acked.add(sent_us, arrival_us + arrival_span_us, size_bytes, packets)
             # A probe fills the queue on purpose: the delay it makes is not the media's.
-            if not result.probe_cluster:
-                self._detector.add(sent_us, arrival_us)
-        last_us = results[-1].sent_us
+            if not probe_cluster:
+                detector.add(sent_us, arrival_us, sent_span_us, arrival_span_us)
+        last_us = results[-1].sent_us + results[-1].sent_span_us
         self._newest_sent_us = last_us if seen_us is None else max(seen_us, last_us)
         self._loss.add(lost, total, now_us)
         if least_delay_us is not None:

@@ -15,7 +15,7 @@ from sfu.media.bwe.aimd import BETA, AimdRate
 from sfu.media.bwe.delay import DelayDetector, Groups, QueueDelay, Usage
 from sfu.media.bwe.loss import LossController
 from sfu.media.bwe.probe import MIN_PACKETS, ProbeController
-from sfu.media.plane import PacketResult
+from sfu.media.plane import BurstResult
 
 S = 1_000_000
 
@@ -282,7 +282,7 @@ def test_bounds_are_checked() -> None:
 
 def test_remb_is_a_cap_that_expires() -> None:
     estimator = Estimator(start_bps=600_000)
-    estimator.on_feedback([PacketResult(0, 100, 1_000)], 50_000)
+    estimator.on_feedback([BurstResult(0, 100, 1_000)], 50_000)
     estimator.on_remb(200_000, 60_000)
     assert estimator.estimate_bps == 200_000
     assert estimator.status.reason == "remb"
@@ -295,18 +295,18 @@ def test_remb_is_a_cap_that_expires() -> None:
 
 def test_silence_counts_only_while_something_is_out() -> None:
     estimator = Estimator()
-    estimator.on_feedback([PacketResult(0, 100, 1_000)], 50_000)
+    estimator.on_feedback([BurstResult(0, 100, 1_000)], 50_000)
     for now_us in range(100_000, 5 * S, 20_000):
         estimator.tick(now_us, 1_000)
     after_one = estimator.estimate_bps
-    estimator.on_feedback([PacketResult(90_000, 90_100, 1_000)], 5 * S)
+    estimator.on_feedback([BurstResult(90_000, 90_100, 1_000)], 5 * S)
     for now_us in range(5 * S, 30 * S, 20_000):
         estimator.tick(now_us, 1_000)
     assert estimator.estimate_bps == after_one
 
 
 results = st.builds(
-    PacketResult,
+    BurstResult,
     st.integers(0, 2**40),
     st.none() | st.integers(-(2**62), 2**62),
     st.integers(0, 65_535),
@@ -315,7 +315,7 @@ results = st.builds(
 
 
 @given(st.lists(st.tuples(st.lists(results, max_size=40), st.integers(0, 2 * S)), max_size=15))
-def test_garbage_neither_raises_nor_leaves_the_bounds(reports: list[tuple[list[PacketResult], int]]) -> None:
+def test_garbage_neither_raises_nor_leaves_the_bounds(reports: list[tuple[list[BurstResult], int]]) -> None:
     estimator = Estimator(max_bps=5_000_000)
     estimator.set_wanted(50_000_000)
     now_us = sent = 0
@@ -336,7 +336,7 @@ def test_a_lying_receiver_gains_little_without_probes() -> None:
     estimator = Estimator()
     for now_us in range(100_000, 60 * S, 50_000):
         report = [
-            PacketResult(sent_us, sent_us // 10, 600)
+            BurstResult(sent_us, sent_us // 10, 600)
             for sent_us in range(now_us - 100_000, now_us - 50_000, 10_000)
         ]
         estimator.on_feedback(report, now_us)

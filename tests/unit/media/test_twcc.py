@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sfu.media.plane import PacketResult
+from sfu.media.plane import BURST_US, BurstResult
 from sfu.media.twcc import EARLY_PACKETS, FEEDBACK_INTERVAL_US, SentHistory, TwccRecorder
 from sfu.rtp.rtcp import TransportWideFeedback, parse_compound
 from sfu.rtp.transport_cc import REFERENCE_SPAN_US
@@ -132,12 +133,12 @@ def test_sender_and_receiver_agree_on_every_packet(seed: int, first: int, reorde
     arrivals: list[tuple[int, int, int]] = []
     expected: dict[int, tuple[int, int]] = {}
     for index in range(rng.randrange(1, 400)):
-        now_us += rng.randrange(1, 5000)
+        now_us += BURST_US + rng.randrange(1, 5000)
         seq = history.sent(now_us, 100 + index)
         if rng.random() < 0.9:
             arrivals.append((now_us + 20_000 + rng.randrange(1 + 10_000 * reordering), seq, index))
             expected[now_us] = (arrivals[-1][0], 100 + index)
-    outcome: dict[int, PacketResult] = {}
+    outcome: dict[int, BurstResult] = {}
     for arrival_us, seq, _ in sorted(arrivals):
         recorder.record(seq, arrival_us)
         for report in drain(recorder, arrival_us):
@@ -165,22 +166,76 @@ def test_each_outcome_is_told_once() -> None:
     assert [history.sent(100 * seq, 1000 + seq) for seq in range(3)] == [0, 1, 2]
     lost_first = feedback((0, 500), (1, None), (2, 700))
     assert history.match(lost_first) == (
-        PacketResult(0, 500, 1000),
-        PacketResult(100, None, 1001),
-        PacketResult(200, 700, 1002),
+        BurstResult(0, 500, 1000),
+        BurstResult(100, None, 1001),
+        BurstResult(200, 700, 1002),
     )
     assert history.match(lost_first) == ()
-    assert history.match(feedback((1, 900))) == (PacketResult(100, 900, 1001),)
+    assert history.match(feedback((1, 900))) == (BurstResult(100, 900, 1001),)
     assert history.match(feedback((1, 900))) == ()
+
+
+def test_what_was_sent_and_arrived_as_a_burst_is_told_as_one() -> None:
+    history = SentHistory(16)
+    for sent_us in (0, 100, 200, BURST_US, BURST_US + 1, BURST_US + 2, BURST_US + 3):
+        history.sent(sent_us, 10)
+    late = feedback((0, 500), (1, 500), (2, None), (3, 9_000), (4, 10_000), (5, 9_750), (6, 11_000))
+    assert history.match(late) == (
+        BurstResult(0, 500, 20, packets=2, sent_span_us=100),
+        BurstResult(200, None, 10),
+        BurstResult(BURST_US, 9_000, 20, packets=2, sent_span_us=1, arrival_span_us=1_000),
+        BurstResult(BURST_US + 2, 9_750, 20, packets=2, sent_span_us=1, arrival_span_us=1_250),
+    )
+
+
+def test_what_was_called_lost_and_what_is_of_a_probe_is_told_alone() -> None:
+    history = SentHistory(16)
+    for cluster in (0, 0, 0, 1, 1, 0):
+        history.sent(0, 10, cluster)
+    history.match(feedback((0, None), (1, None)))
+    told = history.match(feedback(*((seq, 500) for seq in range(6))))
+    assert [(result.packets, result.probe_cluster) for result in told] == [
+        (1, 0),
+        (1, 0),
+        (1, 0),
+        (1, 1),
+        (1, 1),
+        (1, 0),
+    ]
+
+
+@given(st.data())
+def test_bursts_keep_every_packet_and_byte(data: st.DataObject) -> None:
+    bursts, alone = SentHistory(64), SentHistory(64)
+    steps = st.lists(st.tuples(st.integers(0, 4_000), st.integers(1, 1_500)), min_size=1, max_size=64)
+    now_us = 0
+    arrivals: list[tuple[int, int | None]] = []
+    for seq, (apart_us, size) in enumerate(data.draw(steps)):
+        now_us += apart_us
+        bursts.sent(now_us, size)
+        alone.sent(now_us, size, 1)
+        arrivals.append((seq, data.draw(st.none() | st.integers(now_us, now_us + 20_000))))
+    told = [result for result in bursts.match(feedback(*arrivals)) if result.arrival_us is not None]
+    each = iter(result for result in alone.match(feedback(*arrivals)) if result.arrival_us is not None)
+    for burst in told:
+        of_it = list(itertools.islice(each, burst.packets))
+        first, last = of_it[0], of_it[-1]
+        assert burst.size_bytes == sum(packet.size_bytes for packet in of_it)
+        assert (burst.sent_us, burst.arrival_us) == (first.sent_us, first.arrival_us)
+        assert burst.sent_us + burst.sent_span_us == last.sent_us <= burst.sent_us + BURST_US
+        assert burst.arrival_us is not None
+        assert burst.arrival_us + burst.arrival_span_us == last.arrival_us
+        assert burst.arrival_span_us >= 0
+    assert next(each, None) is None
 
 
 def test_numbers_never_sent_or_overwritten_are_left_out() -> None:
     history = SentHistory(16)
     assert history.match(feedback((0, 1), (65535, 1))) == ()
     for seq in range(20):
-        history.sent(seq, 1)
+        history.sent(2 * BURST_US * seq, 1)
     matched = history.match(feedback(*((seq & 0xFFFF, 5) for seq in range(-3, 30))))
-    assert [result.sent_us for result in matched] == list(range(4, 20))
+    assert [result.sent_us for result in matched] == [2 * BURST_US * seq for seq in range(4, 20)]
 
 
 def test_arrival_times_run_on_where_the_reference_time_wraps() -> None:

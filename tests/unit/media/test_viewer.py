@@ -11,10 +11,10 @@ from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
 from sfu.media.decisions import LOWEST, Notice, SubscriptionState, Wish
 from sfu.media.plane import (
     AudioLevel,
+    BurstResult,
     EncodingStats,
     Layer,
     MediaPlane,
-    PacketResult,
     PlaneEvent,
     Probe,
     TransportFeedback,
@@ -78,8 +78,7 @@ class Plane:
             self.free_us = max(self.free_us, sent_us) + 1200 * 8_000_000 // path_bps
             arrivals.append(self.free_us + 20_000)
         results = tuple(
-            PacketResult(sent_us, arrival_us, 1200)
-            for sent_us, arrival_us in zip(sent, arrivals, strict=True)
+            BurstResult(sent_us, arrival_us, 1200) for sent_us, arrival_us in zip(sent, arrivals, strict=True)
         )
         self.bytes += 1200 * count
         self.events.append(TransportFeedback(VIEWER, results))
@@ -157,7 +156,7 @@ def test_who_left_is_forgotten() -> None:
     plane, policy = made()
     policy.remove_subscription(VIEW)
     policy.remove_transport(VIEWER)
-    plane.events.append(TransportFeedback(VIEWER, (PacketResult(1, 2, 3),)))
+    plane.events.append(TransportFeedback(VIEWER, (BurstResult(1, 2, 3),)))
     policy.tick(1_000_000)
     assert plane.paces == []
     assert policy.explain(VIEW) is None
