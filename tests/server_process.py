@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import aiohttp
 
 ROOT = Path(__file__).parents[1]
+_PORTS = (20_000, 32_000)
 
 
 @dataclass
@@ -43,17 +45,21 @@ class ServerProcess:
 
 
 def free_port() -> int:
-    """A port that was free for TCP and UDP a moment ago."""
+    """A port that was free for TCP and UDP a moment ago.
+
+    It is below those that systems give to outgoing connections: one of those, or who asks whether the server is
+    there again, could take it (even connect to itself) before the server has it, or while it restarts.
+    """
     while True:
+        port = random.randrange(*_PORTS)
         with (
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+            contextlib.suppress(OSError),
         ):
-            tcp.bind(("127.0.0.1", 0))
-            port = int(tcp.getsockname()[1])
-            with contextlib.suppress(OSError):
-                udp.bind(("127.0.0.1", port))
-                return port
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
+            return port
 
 
 def command(*arguments: str) -> list[str]:
