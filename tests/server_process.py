@@ -47,8 +47,8 @@ class ServerProcess:
 def free_port() -> int:
     """A port that was free for TCP and UDP a moment ago.
 
-    It is below those that systems give to outgoing connections: one of those, or who asks whether the server is
-    there again, could take it (even connect to itself) before the server has it, or while it restarts.
+    It is below those that systems give to outgoing connections: one of those, or who asks whether the server
+    is there again, could take it (even connect to itself) before the server has it, or while it restarts.
     """
     while True:
         port = random.randrange(*_PORTS)

@@ -6,9 +6,9 @@ use indexmap::IndexMap;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
-use crate::ingress::Publication;
 use crate::packet::RtpPacket;
 use crate::parameters::PublicationKey;
+use crate::publication::Publication;
 
 /// A publication within the plane.
 pub type PublicationId = usize;

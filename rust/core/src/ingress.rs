@@ -1,17 +1,16 @@
-//! Receiving publications: what became of a packet on the way in.
+//! Receiving an encoding: what became of a packet on the way in.
 
 use std::sync::Arc;
 
-use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::cache::PacketCache;
 use crate::error::{ParseError, Parsed};
-use crate::extensions::{Carried, DEPENDENCY_DESCRIPTOR, Extensions};
+use crate::extensions::{Carried, DEPENDENCY_DESCRIPTOR};
 use crate::layers::{DescribedLayers, MOST_SPATIAL, MOST_TEMPORAL, PacketLayer, Sizes, of_vp8, of_vp9};
 use crate::nack::NackTracker;
 use crate::packet::RtpPacket;
-use crate::parameters::{Codec, CodecName, EncodingSsrcs, Layer, PublicationConfig, PublicationKey};
+use crate::parameters::{Codec, CodecName};
 use crate::payload::{OPAQUE, PayloadInfo, inspect};
 use crate::reception::{Reception, Refused};
 use crate::red;
@@ -341,6 +340,19 @@ impl Encoding {
         }
     }
 
+    /// Whether some frames have been shown since then.
+    pub fn has_shown(&self, since_us: i64) -> bool {
+        self.frame_us[0] > since_us
+    }
+
+    /// Whether nothing comes any more, where `shown` tells whether any encoding has shown frames since a time.
+    pub fn is_stalled(&self, now_us: i64, shown: impl FnOnce(i64) -> bool) -> bool {
+        let silent_us = now_us - self.last_us;
+        let recovering = self.last_us - self.keyframe_us < RECOVERY_US;
+        let least_us = if recovering { RECOVERY_US } else { STALLED_US };
+        silent_us >= least_us && (silent_us >= SILENT_US || shown(self.last_us))
+    }
+
     /// Bits per second of a layer of this stream with all that it depends on.
     pub fn rate_of(&self, spatial: usize, temporal: usize) -> i64 {
         let below = self.rates.chunks(MOST_TEMPORAL).take(spatial + 1);
@@ -390,171 +402,6 @@ impl Encoding {
         stats.duplicates = self.reception.duplicates;
         stats.jitter_ms = self.reception.jitter * 1000.0 / f64::from(self.clock_rate);
         stats
-    }
-}
-
-/// One publication: its encodings by rid, and who gets them.
-pub struct Publication {
-    pub key: PublicationKey,
-    pub config: PublicationConfig,
-    pub encodings: Slab<Encoding>,
-    /// The encoding of each rid, in the order of their coming.
-    pub by_rid: Vec<(Arc<str>, EncodingId)>,
-    /// Encodings that flow, smallest picture first.
-    pub flowing: Vec<EncodingId>,
-    tops: SmallVec<[usize; 8]>,
-    pub muted: bool,
-    pub loudest: u8,
-    pub audio_packets: i64,
-    pub subscriptions: Vec<SubscriptionId>,
-    /// No longer open: it lives until nobody gets it.
-    pub closed: bool,
-    /// There are mirrors of it in other planes.
-    pub mirrored: bool,
-    /// It is one, of a publication in another plane.
-    pub mirror: bool,
-}
-
-impl Publication {
-    pub fn new(key: PublicationKey, config: PublicationConfig) -> Self {
-        Self {
-            key,
-            config,
-            encodings: Slab::new(),
-            by_rid: Vec::new(),
-            flowing: Vec::new(),
-            tops: SmallVec::new(),
-            muted: false,
-            loudest: 127,
-            audio_packets: 0,
-            subscriptions: Vec::new(),
-            closed: false,
-            mirrored: false,
-            mirror: false,
-        }
-    }
-
-    /// The codec of a media payload type.
-    pub fn codec(&self, payload_type: u8) -> Option<&Codec> {
-        self.config.codecs.iter().rev().find(|codec| codec.payload_type == payload_type)
-    }
-
-    /// The codec whose retransmissions have this payload type.
-    pub fn rtx_codec(&self, payload_type: u8) -> Option<&Codec> {
-        self.config.codecs.iter().rev().find(|codec| codec.rtx_payload_type == Some(payload_type))
-    }
-
-    pub fn encoding_of(&self, rid: &str) -> Option<EncodingId> {
-        self.by_rid.iter().find(|(known, _)| &**known == rid).map(|(_, id)| *id)
-    }
-
-    /// Put an encoding in the place of the one that its rid had.
-    pub fn add_encoding(&mut self, encoding: Encoding) -> EncodingId {
-        let rid = encoding.stats.rid.clone();
-        let id = self.encodings.insert(encoding);
-        match self.by_rid.iter_mut().find(|(known, _)| *known == rid) {
-            Some(entry) => entry.1 = id,
-            None => self.by_rid.push((rid, id)),
-        }
-        id
-    }
-
-    /// Drop encodings that are of no rid any more and that nobody `needs`.
-    pub fn forget_encodings(&mut self, needs: impl Fn(EncodingId) -> bool) {
-        let (by_rid, flowing) = (&self.by_rid, &self.flowing);
-        self.encodings.retain(|id, _| {
-            by_rid.iter().any(|(_, current)| *current == id) || flowing.contains(&id) || needs(id)
-        });
-    }
-
-    /// Announced SSRCs by rid; the rids of simulcast without any are made up.
-    ///
-    /// Where there are rids, they alone tell which SSRC is which: descriptions do not.
-    pub fn announced(&self) -> Vec<(Arc<str>, EncodingSsrcs)> {
-        let ssrcs = &self.config.ssrcs;
-        if !self.config.rids.is_empty() {
-            return Vec::new();
-        }
-        match ssrcs.as_slice() {
-            [only] => vec![("".into(), *only)],
-            _ => ssrcs.iter().enumerate().map(|(index, each)| (index.to_string().into(), *each)).collect(),
-        }
-    }
-
-    /// Order the encodings, each with its spatial layers, by picture size. Returns whether anything has changed.
-    ///
-    /// One that does not flow just now keeps its place: what subscribers are capped to stays what it was.
-    pub fn rank(&mut self) -> bool {
-        let mut ranked: SmallVec<[EncodingId; 8]> = self.by_rid.iter().map(|(_, id)| *id).collect();
-        ranked.sort_by(|one, other| self.quality(*one).cmp(&self.quality(*other)));
-        let tops: SmallVec<[usize; 8]> = ranked.iter().map(|id| self.encodings[*id].top_spatial).collect();
-        let mut changed = tops != self.tops;
-        self.tops = tops;
-        let mut spatial = 0;
-        for id in &ranked {
-            let encoding = &mut self.encodings[*id];
-            changed = changed || encoding.spatial != spatial;
-            encoding.spatial = spatial;
-            spatial += encoding.top_spatial as i64 + 1;
-        }
-        ranked.retain(|id| self.encodings[*id].stats.active);
-        if *ranked != *self.flowing {
-            self.flowing = ranked.to_vec();
-            changed = true;
-        }
-        changed
-    }
-
-    fn quality(&self, id: EncodingId) -> (u64, usize, &str) {
-        let stats = &self.encodings[id].stats;
-        // Of a rid that stands twice the last place counts.
-        let position = self.config.rids.iter().rposition(|rid| *rid == stats.rid).unwrap_or(0);
-        (u64::from(stats.width) * u64::from(stats.height), position, &stats.rid)
-    }
-
-    /// Whether an encoding sends no more: silent while others show frames, or silent for long.
-    pub fn is_stalled(&self, id: EncodingId, now_us: i64) -> bool {
-        let last_us = self.encodings[id].last_us;
-        let silent_us = now_us - last_us;
-        let shown = || self.by_rid.iter().any(|(_, other)| self.encodings[*other].frame_us[0] > last_us);
-        let recovering = last_us - self.encodings[id].keyframe_us < RECOVERY_US;
-        let least_us = if recovering { RECOVERY_US } else { STALLED_US };
-        silent_us >= least_us && (silent_us >= SILENT_US || shown())
-    }
-
-    /// What flows, lowest first, with bits per second.
-    pub fn layers(&self) -> Vec<(Layer, Arc<str>, i64)> {
-        let mut layers = Vec::new();
-        for encoding in self.flowing.iter().map(|id| &self.encodings[*id]) {
-            for spatial in 0..=encoding.top_spatial {
-                for temporal in 0..=encoding.top_temporal {
-                    let layer =
-                        Layer { spatial: encoding.spatial + spatial as i64, temporal: temporal as i64 };
-                    layers.push((layer, encoding.stats.rid.clone(), encoding.rate_of(spatial, temporal)));
-                }
-            }
-        }
-        layers
-    }
-
-    /// What of a packet's extensions subscribers get.
-    pub fn carried(&mut self, data: &[u8], extensions: &Extensions) -> Carried {
-        let mut carried = Carried::default();
-        if extensions.is_empty() {
-            return carried;
-        }
-        let ids = &self.config.extensions;
-        let wanted = [ids.audio_level, ids.video_orientation, ids.playout_delay, ids.dependency_descriptor];
-        for (value, id) in carried.values.iter_mut().zip(wanted) {
-            if let Some(found) = extensions.get(data, id) {
-                value.extend_from_slice(found);
-            }
-        }
-        if let Some(level) = carried.values[0].first() {
-            self.audio_packets += 1;
-            self.loudest = self.loudest.min(level & 0x7F);
-        }
-        carried
     }
 }
 

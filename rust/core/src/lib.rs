@@ -39,6 +39,8 @@ mod ingress;
 mod layers;
 #[cfg(test)]
 mod mutation;
+mod publication;
+mod receive;
 mod resent;
 mod run;
 mod srtp_crypto;

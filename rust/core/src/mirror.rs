@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use crate::demux::Route;
 use crate::hub::Event;
-use crate::ingress::{Encoding, Publication};
+use crate::ingress::Encoding;
 use crate::packet::parse_packet;
 use crate::parameters::{Kind, PublicationConfig, PublicationKey};
-use crate::plane::{Plane, cached};
+use crate::plane::Plane;
+use crate::publication::Publication;
+use crate::receive::cached;
 use crate::reception::SenderClock;
 
 /// What a mirror is to know.

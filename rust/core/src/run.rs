@@ -6,7 +6,8 @@
 
 use std::collections::VecDeque;
 
-use crate::ingress::{EncodingId, MediaPacket, Publication};
+use crate::ingress::{EncodingId, MediaPacket};
+use crate::publication::Publication;
 use crate::sequence::{SequenceMap, difference};
 
 /// Pictures: those of some seconds, longer than anything is sent again.
