@@ -7,6 +7,7 @@ import random
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pylibsrtp
@@ -28,6 +29,7 @@ from sfu.media.plane import (
 from sfu.media.python_plane import PythonPlane
 from sfu.rtp.packet import RtpPacket, is_rtcp, parse_packet
 from sfu.rtp.rtcp import RtcpPacket, parse_compound, serialize
+from sfu.rtp.vp8 import parse_descriptor
 
 MS = 1000
 TICK_US = 20 * MS
@@ -325,3 +327,14 @@ class Camera:
         """The next frame, sent."""
         for packet in self.frame(**options):  # type: ignore[arg-type]
             self.stage.publish(packet)
+
+
+def pictures(packets: list[RtpPacket]) -> list[int]:
+    """Their picture ids, of those that have one."""
+    ids = [parse_descriptor(packet.payload).picture_id for packet in packets if packet.payload]
+    return [number for number in ids if number is not None]
+
+
+def steps(numbers: list[int], bits: int) -> set[int]:
+    """By how much numbers of so many bits differ from one to the next."""
+    return {(later - earlier) % (1 << bits) for earlier, later in pairwise(numbers)}
