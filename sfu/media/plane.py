@@ -137,7 +137,7 @@ class BurstResult(NamedTuple):
     """What a transport-wide feedback report says of one packet, or of some that are a burst.
 
     Such a burst is of packets outside of probes that follow each other in the report, were sent within
-    `BURST_US` and arrived in that order; every other packet is told alone.
+    `BURST_US` and arrived in that order, within as long; every other packet is told alone.
     `sent_us` and `arrival_us` are those of the first packet, the spans from there to those of the last;
     `arrival_us` is None where it was lost. `probe_cluster` names the probe it was sent in (media and padding
     alike), 0 outside of probes.

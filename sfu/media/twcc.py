@@ -222,7 +222,8 @@ def _grown(burst: BurstResult, packet: BurstResult) -> BurstResult | None:
     assert packet.arrival_us is not None
     sent_span_us = packet.sent_us - burst.sent_us
     arrival_span_us = packet.arrival_us - burst.arrival_us
-    if not burst.sent_span_us <= sent_span_us <= BURST_US or arrival_span_us < burst.arrival_span_us:
+    sent = burst.sent_span_us <= sent_span_us <= BURST_US
+    if not sent or not burst.arrival_span_us <= arrival_span_us <= BURST_US:
         return None
     size_bytes = burst.size_bytes + packet.size_bytes
     return BurstResult(

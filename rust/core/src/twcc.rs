@@ -193,7 +193,7 @@ impl TwccRecorder {
     }
 }
 
-/// What is sent within this long is sent at once.
+/// What is sent, or arrives, within this long is a burst. Spec: draft-ietf-rmcat-gcc-02 section 5.2.
 const BURST_US: i64 = 5_000;
 
 /// What a report says of one packet, or of some that were sent and arrived as a burst; see `sfu/media/plane.py`.
@@ -217,7 +217,8 @@ impl BurstResult {
         let (Some(first_us), Some(arrival_us)) = (self.arrival_us, packet.arrival_us) else { return false };
         let sent_span_us = packet.sent_us - self.sent_us;
         let arrival_span_us = arrival_us - first_us;
-        if !(self.sent_span_us..=BURST_US).contains(&sent_span_us) || arrival_span_us < self.arrival_span_us {
+        let sent = (self.sent_span_us..=BURST_US).contains(&sent_span_us);
+        if !sent || !(self.arrival_span_us..=BURST_US).contains(&arrival_span_us) {
             return false;
         }
         self.size_bytes += packet.size_bytes;

@@ -177,14 +177,17 @@ def test_each_outcome_is_told_once() -> None:
 
 def test_what_was_sent_and_arrived_as_a_burst_is_told_as_one() -> None:
     history = SentHistory(16)
-    for sent_us in (0, 100, 200, BURST_US, BURST_US + 1, BURST_US + 2, BURST_US + 3):
+    for sent_us in (0, 100, 200, BURST_US, BURST_US + 1, BURST_US + 2, BURST_US + 3, BURST_US + 4):
         history.sent(sent_us, 10)
-    late = feedback((0, 500), (1, 500), (2, None), (3, 9_000), (4, 10_000), (5, 9_750), (6, 11_000))
+    late = feedback(
+        (0, 500), (1, 500), (2, None), (3, 9_000), (4, 10_000), (5, 9_750), (6, 11_000), (7, 14_751)
+    )
     assert history.match(late) == (
         BurstResult(0, 500, 20, packets=2, sent_span_us=100),
         BurstResult(200, None, 10),
         BurstResult(BURST_US, 9_000, 20, packets=2, sent_span_us=1, arrival_span_us=1_000),
         BurstResult(BURST_US + 2, 9_750, 20, packets=2, sent_span_us=1, arrival_span_us=1_250),
+        BurstResult(BURST_US + 4, 14_751, 10),
     )
 
 
@@ -225,7 +228,7 @@ def test_bursts_keep_every_packet_and_byte(data: st.DataObject) -> None:
         assert burst.sent_us + burst.sent_span_us == last.sent_us <= burst.sent_us + BURST_US
         assert burst.arrival_us is not None
         assert burst.arrival_us + burst.arrival_span_us == last.arrival_us
-        assert burst.arrival_span_us >= 0
+        assert 0 <= burst.arrival_span_us <= BURST_US
     assert next(each, None) is None
 
 
