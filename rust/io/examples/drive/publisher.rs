@@ -121,16 +121,20 @@ pub struct Sent {
     pub late_us: Vec<u32>,
 }
 
+/// Two to the 64th by the golden ratio: its multiples are as evenly spread as can be, however many there are.
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// Repeat the script for so long, each publisher at a phase of its own.
 pub fn play(publishers: &mut [Publisher], script: &Script, seconds: f64, keyframes: bool) -> Sent {
     let (start, mut sent) = (clock::now_ns(), Sent::default());
     let end = start + (seconds * 1e9) as u64;
     let count = publishers.len() as u64;
     // When the next step of each is due, whose it is, which it is, and when its period began. The phases are
-    // evenly spread, and in no order.
+    // evenly spread, in no order, and no multiple of how far apart the steps are: those of two must not coincide.
     let mut due: BinaryHeap<_> = (0..count)
         .map(|number| {
-            let phase = script.period_ns * (number * 7919 % count) / count;
+            let share = u128::from(number.wrapping_mul(GOLDEN));
+            let phase = ((share * u128::from(script.period_ns)) >> 64) as u64;
             let (index, began) = match script.steps.iter().position(|step| step.at_ns >= phase) {
                 Some(index) => (index, start - phase),
                 None => (0, start - phase + script.period_ns),
