@@ -176,7 +176,7 @@ export default {
 
   'settings.title': 'Settings',
   'settings.shortcuts': 'Shortcuts of a single key',
-  'settings.test': 'Play a test sound',
+  'settings.alarms': 'Sound when a device raises an alarm',
 
   'help.title': 'Keyboard shortcuts',
   'help.m': 'Microphone on or off',
@@ -218,6 +218,9 @@ export default {
   'left.title': 'You left the room',
   'left.text': 'You were in {room}.',
   'left.rejoin': 'Rejoin',
+  'left.waited.title': 'You did not wait to be let in',
+  'left.waited.text': 'You had asked to come into {room}.',
+  'left.waited.again': 'Ask again',
   'left.home': 'Back to start',
 
   'dialog.close': 'Close',

@@ -176,7 +176,7 @@ export default {
 
   'settings.title': '设置',
   'settings.shortcuts': '单键快捷键',
-  'settings.test': '播放测试音',
+  'settings.alarms': '设备发出警报时响铃',
 
   'help.title': '键盘快捷键',
   'help.m': '打开或关闭麦克风',
@@ -218,6 +218,9 @@ export default {
   'left.title': '您已离开房间',
   'left.text': '您刚才在 {room}。',
   'left.rejoin': '重新加入',
+  'left.waited.title': '您没有等到被允许进入',
+  'left.waited.text': '您刚才请求进入 {room}。',
+  'left.waited.again': '再次请求',
   'left.home': '返回首页',
 
   'dialog.close': '关闭',
