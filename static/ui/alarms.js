@@ -165,7 +165,8 @@ function alarmText(alarm, name) {
 }
 
 function valueOf({ value, unit }) {
-  return value === null ? t('gauges.none') : `${readable(value)} ${unit}`.trim();
+  // Its unit stays on the line of the value.
+  return value === null ? t('gauges.none') : `${readable(value)}\u00a0${unit}`.trim();
 }
 
 function keyOf({ participant, series, side }) {
