@@ -23,10 +23,14 @@ export class AlarmRhythm {
   /**
    * @param {string[]} standing keys of the alarms that nobody has acknowledged
    * @param {number} now milliseconds
+   * @returns {boolean} whether they are others than before
    */
   update(standing, now) {
-    if (standing.some((key) => !this.#standing.has(key))) this.#soon(now);
+    const raised = standing.some((key) => !this.#standing.has(key));
+    if (raised) this.#soon(now);
+    const others = raised || standing.length < this.#standing.size;
     this.#standing = new Set(standing);
+    return others;
   }
 
   /**

@@ -51,8 +51,7 @@ export class AlarmSound extends EventTarget {
 
   /** @param {string[]} standing keys of the alarms that nobody has acknowledged */
   update(standing) {
-    this.#rhythm.update(standing, performance.now());
-    this.#follow();
+    if (this.#rhythm.update(standing, performance.now())) this.#follow();
   }
 
   /** @param {string} deviceId empty for the system's own choice */

