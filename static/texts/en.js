@@ -38,7 +38,6 @@ export default {
   'prejoin.starting': 'Starting your camera…',
   'prejoin.camera.off': 'Camera is off',
   'prejoin.level': 'Microphone level',
-  'prejoin.back': 'Back',
   'guest': 'Guest',
 
   'device.camera': 'Camera',
@@ -198,7 +197,6 @@ export default {
   'toast.back': 'Connected again',
   'toast.going_away': 'The server is restarting…',
   'toast.screen.started': 'You are sharing your screen',
-  'toast.screen.ended': 'Screen sharing ended',
   'toast.publish.failed': '{what} could not be sent. {reason}',
   'toast.muted': 'The host muted you',
   'toast.hand': '{name} raised a hand',

@@ -38,7 +38,6 @@ export default {
   'prejoin.starting': '正在启动摄像头…',
   'prejoin.camera.off': '摄像头已关闭',
   'prejoin.level': '麦克风音量',
-  'prejoin.back': '返回',
   'guest': '访客',
 
   'device.camera': '摄像头',
@@ -198,7 +197,6 @@ export default {
   'toast.back': '已重新连接',
   'toast.going_away': '服务器正在重启…',
   'toast.screen.started': '您正在共享屏幕',
-  'toast.screen.ended': '屏幕共享已结束',
   'toast.publish.failed': '无法发送{what}。{reason}',
   'toast.muted': '主持人已将您静音',
   'toast.hand': '{name} 举手了',
