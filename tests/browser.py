@@ -92,10 +92,16 @@ class Caller:
         """The same without camera and microphone."""
         await self.open(f"{url}/r/{room}")
         await self.find("prejoin-name").fill(name)
-        await self.find("prejoin-camera").click()
-        await self.find("prejoin-mic").click()
+        await self.turn_off("prejoin-camera")
+        await self.turn_off("prejoin-mic")
         await self.find("prejoin-join").click()
         await self.find("leave").wait_for()
+
+    async def turn_off(self, test_id: str) -> None:
+        """Press a device's button when the device is there: before, it would be asked for once more."""
+        await self.has(self.find(test_id), "aria-pressed", "true")
+        await self.find(test_id).click()
+        await self.has(self.find(test_id), "aria-pressed", "false")
 
     def tile(self, name: str, source: str = "camera") -> Locator:
         """The tile of the participant called `name`."""

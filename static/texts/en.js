@@ -38,7 +38,6 @@ export default {
   'prejoin.starting': 'Starting your camera…',
   'prejoin.camera.off': 'Camera is off',
   'prejoin.level': 'Microphone level',
-  'prejoin.back': 'Back',
   'guest': 'Guest',
 
   'device.camera': 'Camera',
@@ -176,7 +175,7 @@ export default {
 
   'settings.title': 'Settings',
   'settings.shortcuts': 'Shortcuts of a single key',
-  'settings.test': 'Play a test sound',
+  'settings.alarms': 'Sound when a device raises an alarm',
 
   'help.title': 'Keyboard shortcuts',
   'help.m': 'Microphone on or off',
@@ -198,7 +197,6 @@ export default {
   'toast.back': 'Connected again',
   'toast.going_away': 'The server is restarting…',
   'toast.screen.started': 'You are sharing your screen',
-  'toast.screen.ended': 'Screen sharing ended',
   'toast.publish.failed': '{what} could not be sent. {reason}',
   'toast.muted': 'The host muted you',
   'toast.hand': '{name} raised a hand',
@@ -218,6 +216,9 @@ export default {
   'left.title': 'You left the room',
   'left.text': 'You were in {room}.',
   'left.rejoin': 'Rejoin',
+  'left.waited.title': 'You did not wait to be let in',
+  'left.waited.text': 'You had asked to come into {room}.',
+  'left.waited.again': 'Ask again',
   'left.home': 'Back to start',
 
   'dialog.close': 'Close',

@@ -38,7 +38,6 @@ export default {
   'prejoin.starting': '正在启动摄像头…',
   'prejoin.camera.off': '摄像头已关闭',
   'prejoin.level': '麦克风音量',
-  'prejoin.back': '返回',
   'guest': '访客',
 
   'device.camera': '摄像头',
@@ -176,7 +175,7 @@ export default {
 
   'settings.title': '设置',
   'settings.shortcuts': '单键快捷键',
-  'settings.test': '播放测试音',
+  'settings.alarms': '设备发出警报时响铃',
 
   'help.title': '键盘快捷键',
   'help.m': '打开或关闭麦克风',
@@ -198,7 +197,6 @@ export default {
   'toast.back': '已重新连接',
   'toast.going_away': '服务器正在重启…',
   'toast.screen.started': '您正在共享屏幕',
-  'toast.screen.ended': '屏幕共享已结束',
   'toast.publish.failed': '无法发送{what}。{reason}',
   'toast.muted': '主持人已将您静音',
   'toast.hand': '{name} 举手了',
@@ -218,6 +216,9 @@ export default {
   'left.title': '您已离开房间',
   'left.text': '您刚才在 {room}。',
   'left.rejoin': '重新加入',
+  'left.waited.title': '您没有等到被允许进入',
+  'left.waited.text': '您刚才请求进入 {room}。',
+  'left.waited.again': '再次请求',
   'left.home': '返回首页',
 
   'dialog.close': '关闭',

@@ -1,5 +1,6 @@
 import { t } from '../texts/index.js';
-import { el } from './dom.js';
+import { AlarmSound } from './alarm-sound.js';
+import { el, setButton } from './dom.js';
 import { readable } from './gauges.js';
 import { icon } from './icons.js';
 
@@ -7,18 +8,49 @@ import { icon } from './icons.js';
 const GONE_WELL = new Set(['left', 'replaced', 'removed', 'shutdown']);
 
 /**
- * Alarms that nobody has acknowledged, above everything else in the call, read aloud as they come. Each stays until it is
- * acknowledged or over; that a device was lost stays until it is put away.
+ * Alarms that nobody has acknowledged, above everything else in the call, read aloud as they come, and heard. Each stays
+ * until it is acknowledged or over; that a device was lost stays until it is put away.
  */
 export class AlarmBar {
+  /** @type {AlarmSound} */
+  sound;
   #rows = new Map();
   #actions;
-  /** Always in the page: what comes into it later is read aloud. */
-  element = el('div', { class: 'alarms', testid: 'alarms', role: 'region', 'aria-label': t('alarms.title') });
+  #listeners = new AbortController();
+  #handedOver = false;
+  #list = el('div', {});
+  #soundText = el('span', {});
+  #soundButton = el(
+    'button',
+    { type: 'button', class: 'alarm-sound', testid: 'alarm-sound', on: { click: () => this.#muteOrNot() } },
+    icon('sound'),
+    this.#soundText,
+  );
 
-  /** @param {{open: (participant: string) => void, acknowledge: ((participant: string, series: string) => void)}} actions */
-  constructor(actions) {
+  /** @param {{open: (participant: string) => void, acknowledge: (participant: string, series: string) => void,
+   *   speaker: string, before?: AlarmBar}} options this bar takes the place of `before`, with what sounds */
+  constructor({ before, speaker, ...actions }) {
     this.#actions = actions;
+    this.sound = before?.sound ?? new AlarmSound(speaker);
+    this.sound.addEventListener('change', () => this.#showSound(), { signal: this.#listeners.signal });
+    // Always in the page: what comes into it later is read aloud.
+    this.element = el(
+      'div',
+      { class: 'alarms', testid: 'alarms', role: 'region', 'aria-label': t('alarms.title') },
+      this.#list,
+      this.#soundButton,
+    );
+    if (before) {
+      before.#handedOver = true;
+      for (const { lost } of before.#rows.values()) if (lost) this.#addLost(lost.alarm, lost.name);
+    }
+    this.#showSound();
+    this.#soundButton.hidden = this.#rows.size === 0;
+  }
+
+  dispose() {
+    this.#listeners.abort();
+    if (!this.#handedOver) this.sound.dispose();
   }
 
   /**
@@ -37,6 +69,7 @@ export class AlarmBar {
       if (!this.#rows.has(key)) this.#add(key, this.#standing(alarm, name));
       this.#rows.get(key).button.hidden = !moderates;
     }
+    this.#follow();
   }
 
   /**
@@ -47,12 +80,37 @@ export class AlarmBar {
    */
   ended(alarm, name) {
     this.#remove(keyOf(alarm));
-    if (GONE_WELL.has(alarm.reason ?? '')) return false;
+    const lost = !GONE_WELL.has(alarm.reason ?? '');
+    if (lost) this.#addLost(alarm, name);
+    this.#follow();
+    return lost;
+  }
+
+  #addLost(alarm, name) {
     const key = `${keyOf(alarm)} lost`;
     this.#remove(key);
     const text = t('alarms.lost', { name, title: alarm.title, value: valueOf(alarm) });
-    this.#add(key, { ...this.#row(text, t('alarms.dismiss'), 'alarm-dismiss', () => this.#remove(key)), lost: true });
-    return true;
+    const dismiss = () => (this.#remove(key), this.#follow());
+    this.#add(key, { ...this.#row(text, t('alarms.dismiss'), 'alarm-dismiss', dismiss), lost: { alarm, name } });
+  }
+
+  /** What stands here is what sounds. */
+  #follow() {
+    this.sound.update([...this.#rows.keys()]);
+    this.#soundButton.hidden = this.#rows.size === 0;
+  }
+
+  #muteOrNot() {
+    // Where the browser waits for a press, this was it.
+    if (!this.sound.blocked) this.sound.muted = !this.sound.muted;
+  }
+
+  #showSound() {
+    const { muted, blocked } = this.sound;
+    const label = t(blocked ? 'alarms.blocked' : muted ? 'alarms.unmute' : 'alarms.mute');
+    setButton(this.#soundButton, { icon: muted || blocked ? 'sound-off' : 'sound', label });
+    this.#soundText.textContent = label;
+    this.#soundButton.dataset.sound = blocked ? 'blocked' : muted ? 'muted' : 'on';
   }
 
   #standing(alarm, name) {
@@ -83,13 +141,17 @@ export class AlarmBar {
     row.echo = dialog && el('p', { class: 'alarm alarm-echo', testid: 'alarm-echo', role: 'alert', text: row.text });
     dialog?.append(row.echo);
     this.#rows.set(key, row);
-    this.element.append(row.element);
+    this.#list.append(row.element);
   }
 
   #remove(key) {
-    this.#rows.get(key)?.echo?.remove();
-    this.#rows.get(key)?.element.remove();
+    const row = this.#rows.get(key);
+    if (!row) return;
+    const focused = row.element.contains(document.activeElement);
+    row.echo?.remove();
+    row.element.remove();
     this.#rows.delete(key);
+    if (focused) this.#list.querySelector('button:not([hidden])')?.focus();
   }
 }
 
@@ -103,7 +165,8 @@ function alarmText(alarm, name) {
 }
 
 function valueOf({ value, unit }) {
-  return value === null ? t('gauges.none') : `${readable(value)} ${unit}`.trim();
+  // Its unit stays on the line of the value.
+  return value === null ? t('gauges.none') : `${readable(value)}\u00a0${unit}`.trim();
 }
 
 function keyOf({ participant, series, side }) {

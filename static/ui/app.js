@@ -82,12 +82,14 @@ class App {
     this.#show(prejoinPage({ room, media, join, home: this.#home, relanguage: again }), room);
   }
 
-  #showLeft(room) {
+  /** @param {boolean} [waited] in the lobby, and no further */
+  #showLeft(room, waited = false) {
     this.#end();
     this.#releaseMedia();
     const rejoin = () => this.#rejoin(room);
-    const again = () => this.#showLeft(room);
-    this.#show(leftPage({ room, rejoin, home: this.#home, relanguage: again }), t('left.title'));
+    const again = () => this.#showLeft(room, waited);
+    const title = t(waited ? 'left.waited.title' : 'left.title');
+    this.#show(leftPage({ room, waited, rejoin, home: this.#home, relanguage: again }), title);
   }
 
   /** Back into the call as one was, without asking again. */
@@ -98,7 +100,7 @@ class App {
     if (!joined) this.#showPrejoin(room);
   }
 
-  /** @returns {Promise<boolean>} whether the call is there; a refusal has been explained */
+  /** @returns {Promise<boolean>} whether a page is there: the call, or where one goes who leaves; a refusal was explained */
   async #join(roomName, name) {
     this.#name = name;
     this.#seat?.release();
@@ -117,7 +119,7 @@ class App {
           toasts: this.#toasts,
           before,
           actions: {
-            left: () => this.#showLeft(roomName),
+            left: () => this.#showLeft(roomName, room.self === null),
             closed: (code) => this.#closed(roomName, code),
             relanguage: () => {
               page = draw(page);
@@ -141,7 +143,7 @@ class App {
       } catch (error) {
         page.dispose();
         this.#room = null;
-        if (error.code === 'left') return false;
+        if (error.code === 'left') return true;
         if ((await this.#refused(error.code)) !== 'retry') return false;
       } finally {
         lobby.dispose();

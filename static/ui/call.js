@@ -94,7 +94,12 @@ export class CallPage {
       openPanel: (panel) => this.#open(panel),
       panel: () => this.#panel,
     });
-    this.#telemetry = new TelemetryView(room, { toasts, stage: this.#stage });
+    this.#telemetry = new TelemetryView(room, {
+      toasts,
+      stage: this.#stage,
+      speaker: media.chosen.speaker,
+      before: before?.#telemetry,
+    });
     this.#overlay = new ReconnectingOverlay(() => room.retryNow());
     this.#hear = el(
       'button',
@@ -427,8 +432,10 @@ export class CallPage {
   }
 
   async #settings() {
+    const { sound } = this.#telemetry.alarms;
     const inAnother = await settingsDialog(this.#media, {
-      onSpeaker: (deviceId) => this.#audio.setSpeaker(deviceId),
+      alarms: sound,
+      onSpeaker: (deviceId) => [this.#audio, sound].forEach((each) => each.setSpeaker(deviceId)),
       onError: (code) => this.#toasts.show(t(messageKey(code)), 'bad'),
     });
     if (inAnother && this.#room.state !== 'closed') this.#actions.relanguage();

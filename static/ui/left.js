@@ -3,11 +3,12 @@ import { el } from './dom.js';
 import { pageHead } from './page-head.js';
 
 /**
- * After the call.
- * @param {{room: string, rejoin: () => void, home: () => void, relanguage: () => void}} options
+ * After the call, or where one has gone before being let in.
+ * @param {{room: string, waited: boolean, rejoin: () => void, home: () => void, relanguage: () => void}} options `waited`:
+ *   in the lobby, and no further
  * @returns {{element: HTMLElement, dispose: () => void}}
  */
-export function leftPage({ room, rejoin, home, relanguage }) {
+export function leftPage({ room, waited, rejoin, home, relanguage }) {
   const element = el(
     'div',
     { class: 'page left', testid: 'left' },
@@ -15,8 +16,8 @@ export function leftPage({ room, rejoin, home, relanguage }) {
     el(
       'main',
       { class: 'left-main card' },
-      el('h1', { text: t('left.title') }),
-      el('p', { text: t('left.text', { room }) }),
+      el('h1', { text: t(waited ? 'left.waited.title' : 'left.title') }),
+      el('p', { text: t(waited ? 'left.waited.text' : 'left.text', { room }) }),
       el(
         'div',
         { class: 'left-actions' },
@@ -24,7 +25,7 @@ export function leftPage({ room, rejoin, home, relanguage }) {
           type: 'button',
           class: 'primary big',
           testid: 'left-rejoin',
-          text: t('left.rejoin'),
+          text: t(waited ? 'left.waited.again' : 'left.rejoin'),
           on: { click: rejoin },
         }),
         el('button', {

@@ -33,7 +33,7 @@ export async function askLimits(series) {
         fault,
       ],
       actions: [
-        { label: t('dialog.close'), value: '', testid: 'limits-cancel' },
+        { label: t('dialog.cancel'), value: '', testid: 'limits-cancel' },
         { label: t('limits.save'), value: 'save', testid: 'limits-save', primary: true },
       ],
     });

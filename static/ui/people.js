@@ -174,7 +174,7 @@ export class PeoplePanel {
           label: t('people.more', { name }),
           class: 'bare',
           pressed: open,
-          on: () => this.#open(open ? '' : id),
+          on: () => this.#open(this.#opened === id ? '' : id),
         }),
       moderates && open && this.#actions(person),
     );

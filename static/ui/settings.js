@@ -6,20 +6,15 @@ import { languagePicker } from './page-head.js';
 import { recall, remember } from './preferences.js';
 
 /**
- * What one chooses for oneself in a call: devices, shortcuts, language.
+ * What one chooses for oneself in a call: devices, shortcuts, whether alarms sound, language.
  * @param {import('./local-media.js').LocalMedia} media
- * @param {{onSpeaker: (deviceId: string) => void, onError: (code: string) => void}} options
+ * @param {{alarms: import('./alarm-sound.js').AlarmSound, onSpeaker: (deviceId: string) => void,
+ *   onError: (code: string) => void}} options
  * @returns {Promise<boolean>} whether another language was chosen, so that the page is drawn anew
  */
-export async function settingsDialog(media, options) {
+export async function settingsDialog(media, { alarms, ...options }) {
   const before = language();
   const pickers = devicePickers(media, options);
-  const single = el('input', {
-    type: 'checkbox',
-    testid: 'settings-shortcuts',
-    on: { change: () => remember('shortcuts', single.checked) },
-  });
-  single.checked = recall('shortcuts', true);
   const choose = (event) => {
     chooseLanguage(event.target.value);
     event.target.closest('dialog').close('language');
@@ -30,11 +25,17 @@ export async function settingsDialog(media, options) {
     icon: 'settings',
     body: [
       pickers.element,
-      el('label', { class: 'settings-check' }, single, el('span', { text: t('settings.shortcuts') })),
+      entry('settings-shortcuts', t('settings.shortcuts'), recall('shortcuts', true), (on) => remember('shortcuts', on)),
+      entry('settings-alarm-sound', t('settings.alarms'), !alarms.muted, (on) => (alarms.muted = !on)),
       languagePicker(choose),
     ],
     actions: [{ label: t('dialog.close'), value: '', testid: 'dialog-close', primary: true }],
   });
   pickers.dispose();
   return language() !== before;
+}
+
+function entry(testid, text, checked, choose) {
+  const box = el('input', { type: 'checkbox', testid, checked, on: { change: () => choose(box.checked) } });
+  return el('label', { class: 'settings-check' }, box, el('span', { text }));
 }

@@ -19,21 +19,25 @@ export class TelemetryView {
   #gauges = new Map();
   #drawing = 0;
   #ticking;
-  /** Alarms, for the top of the call. */
-  alarms = new AlarmBar({
-    open: (participant) => this.#open(participant),
-    acknowledge: (participant, series) => this.#acknowledge(participant, series),
-  });
+  /** Alarms, for the top of the call. @type {AlarmBar} */
+  alarms;
   #opened = /** @type {{participant: string, draw: () => void} | null} */ (null);
 
   /**
    * @param {import('../sdk/room.js').Room} room
-   * @param {{toasts: import('./toasts.js').Toasts, stage: import('./stage.js').Stage}} options
+   * @param {{toasts: import('./toasts.js').Toasts, stage: import('./stage.js').Stage, speaker: string,
+   *   before?: TelemetryView}} options `speaker` is where alarms sound; this view takes the place of `before`
    */
-  constructor(room, { toasts, stage }) {
+  constructor(room, { toasts, stage, speaker, before }) {
     this.#room = room;
     this.#toasts = toasts;
     this.#stage = stage;
+    this.alarms = new AlarmBar({
+      open: (participant) => this.#open(participant),
+      acknowledge: (participant, series) => this.#acknowledge(participant, series),
+      speaker,
+      before: before?.alarms,
+    });
     const { signal } = this.#listeners;
     room.telemetry.addEventListener('change', () => this.#plan(), { signal });
     room.telemetry.addEventListener('alarm', ({ detail }) => this.#alarm(detail.alarm), { signal });
@@ -47,6 +51,7 @@ export class TelemetryView {
     clearInterval(this.#ticking);
     this.#listeners.abort();
     cancelAnimationFrame(this.#drawing);
+    this.alarms.dispose();
   }
 
   /** At most once for each picture of the screen, however many samples come. */

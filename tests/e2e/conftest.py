@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from browser import LAUNCH_ARGUMENTS, Pages
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 from server_process import ServerProcess, running
 
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"
+
+# Two cores may have four browsers' cameras to encode: what takes a moment elsewhere takes seconds then.
+expect.set_options(timeout=15_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

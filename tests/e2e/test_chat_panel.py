@@ -215,7 +215,12 @@ async def test_what_grows_below_stays_in_sight(pages: Pages, server: ServerProce
 
         await until(at_end, "the end of the chat in sight")
     await pages.screenshot(bob, "picture")
-    await bob.find("chat-list").evaluate("list => { list.scrollTop = 0; }")
+    await bob.find("chat-list").evaluate(
+        """list => new Promise((done) => {
+          list.addEventListener('scroll', () => done(), {once: true});
+          list.scrollTop = 0;
+        })"""
+    )
     await say(alice, "further down")
     await message(bob, "further down").wait_for()
     assert await bob.find("chat-list").evaluate("list => list.scrollTop") < 50, "who reads above stays there"
@@ -224,6 +229,7 @@ async def test_what_grows_below_stays_in_sight(pages: Pages, server: ServerProce
 async def test_who_may_not_write_sees_why(pages: Pages, server: ServerProcess, room: str) -> None:
     alice, bob = await chatting(pages, server.url, room, "Alice", "Bob")
     await say(bob, "noise")
+    await message(alice, "noise").wait_for()
     await alice.page.evaluate(
         """() => {
           const {classroom, participants} = window.__sfu.room;

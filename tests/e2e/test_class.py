@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from browser import Caller, Pages, until
-from playwright.async_api import Download, FilePayload
+from playwright.async_api import Download, FilePayload, expect
 from server_process import ServerProcess, command, environ
 
 PHONE = {"width": 390, "height": 844}
@@ -69,7 +69,8 @@ async def test_a_lesson(pages: Pages, server: ServerProcess, room: str) -> None:
     for student, name in zip(students, NAMES, strict=True):
         await student.join(server.url, room, name)
     await ben.sees("Tia")
-    assert await ben.find("toggle-screen").is_disabled(), "students do not share before they are allowed"
+    # Students do not share before they are allowed.
+    await expect(ben.find("toggle-screen")).to_be_disabled()
 
     await hands(pages, tia, ben, cid)
     await question_and_poll(pages, tia, students)
@@ -99,30 +100,27 @@ async def hands(pages: Pages, tia: Caller, ben: Caller, cid: Caller) -> None:
     await tia.tile("Ben").get_by_test_id("tile-hand").wait_for()
     await cid.page.keyboard.press("h")
     await tia.find("toggle-people").click()
-    first = tia.find("person").first
-    await tia.has(first, "data-hand", "1")
-    assert "Ben" in (await first.text_content() or "")
+    await tia.has(tia.find("person").first, "data-hand", "1")
+    await expect(tia.find("person").first).to_contain_text("Ben")
     await tia.has(tia.find("person").filter(has_text="Cid"), "data-hand", "2")
     await pages.screenshot(tia, "hands")
     await moderate(tia, "Ben", "call-on")
     await ben.has(ben.find("toggle-hand"), "aria-pressed", "false")
     await tia.find("person").filter(has_text="answered 1×").filter(has_text="Ben").wait_for()
     await moderate(tia, "Ben", "screen-allow")
-
-    async def may_share() -> bool:
-        return not await ben.find("toggle-screen").is_disabled()
-
-    await until(may_share, "Ben may share now")
-    assert await ben.find("moderator-tools").count() == 1
+    await expect(ben.find("toggle-screen")).to_be_enabled()
     await ben.page.keyboard.press("p")
-    assert await ben.find("moderator-tools").is_hidden(), "a student has no moderator's tools"
-    assert await ben.find("person-more").count() == 0
+    await expect(ben.find("person")).to_have_count(5)
+    # A student has no moderator's tools.
+    await expect(ben.find("moderator-tools")).to_be_hidden()
+    await expect(ben.find("person-more")).to_have_count(0)
 
 
 async def question_and_poll(pages: Pages, tia: Caller, students: list[Caller]) -> None:
     ben, cid, dan, eve = students
     await ben.page.keyboard.press("q")
-    assert await ben.find("poll-new").is_hidden()
+    await expect(ben.find("question-input")).to_be_visible()
+    await expect(ben.find("poll-new")).to_be_hidden()
     await ben.find("question-input").fill("Will this be in the exam?")
     await ben.find("question-send").click()
     await tia.find("class-unread").wait_for()
@@ -140,7 +138,7 @@ async def question_and_poll(pages: Pages, tia: Caller, students: list[Caller]) -
     for student, choice in ((ben, 0), (cid, 0), (dan, 1)):
         await student.find("poll-option").nth(choice).click()
     await tia.find("poll").filter(has_text="2 · 67 %").filter(has_text="1 · 33 %").wait_for()
-    assert "Eve" in (await tia.find("poll-missing").text_content() or "")
+    await expect(tia.find("poll-missing")).to_contain_text("Eve")
     await pages.screenshot(tia, "poll")
     await pages.screenshot(dan, "poll-phone")
     await tia.find("question-answer").click()
@@ -216,7 +214,7 @@ async def breakouts(pages: Pages, tia: Caller, ben: Caller, cid: Caller) -> None
     await tia.find("breakout-close").click()
     await tia.find("dialog-close").click()
     await ben.tile("Cid").wait_for()
-    assert await ben.find("breakout-banner").is_hidden()
+    await expect(ben.find("breakout-banner")).to_be_hidden()
     await cid.sees("Ben")
 
 
@@ -286,6 +284,7 @@ async def test_the_lobby_of_a_consultation(pages: Pages, server: ServerProcess, 
     await ben.find("leave").wait_for()
     await ben.sees("Tia")
     await tia.find("lock").click()
+    await tia.has(tia.find("lock"), "aria-pressed", "true")
     eve = await light(pages)
     await eve.open(f"{server.url}/r/{room}")
     await eve.find("prejoin-name").fill("Eve")
@@ -293,6 +292,7 @@ async def test_the_lobby_of_a_consultation(pages: Pages, server: ServerProcess, 
     await eve.page.locator('[data-testid="dialog"][data-code="room_locked"]').wait_for()
     await eve.find("dialog-close").click()
     await tia.find("lock").click()
+    await tia.has(tia.find("lock"), "aria-pressed", "false")
     await eve.find("prejoin-join").click()
     await tia.find("waiting").filter(has_text="Eve").wait_for()
     await tia.find("deny").click()

@@ -70,6 +70,7 @@ async def through_the_lobby(tia: Caller, ben: Caller, cid: Caller, link: str) ->
     await cid.has(cid.find("toggle-hand"), "aria-pressed", "false")
     assert await tia.page.evaluate("window.__sfu.room.classroom.hands") == [], "no key acts in the lobby"
     await tia.find("lobby").click()
+    await tia.has(tia.find("lobby"), "aria-pressed", "false")
 
 
 async def rights(tia: Caller, ben: Caller) -> None:
@@ -250,7 +251,11 @@ async def a_board_is_cleared(tia: Caller) -> None:
     await draw_a_line(tia)
     await tia.find("board-clear").click()
     await tia.find("dialog-cancel").click()
-    assert await ink(tia) > 500
+
+    async def drawn() -> bool:
+        return await ink(tia) > 500
+
+    await until(drawn, "the line on the board")
     await tia.find("board-clear").click()
     await confirm(tia)
 

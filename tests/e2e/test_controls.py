@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from browser import Caller, Pages, until
-from playwright.async_api import expect
+from playwright.async_api import FloatRect, expect
 from server_process import ServerProcess, running
 
 from sfu.server import tokens
@@ -56,14 +56,14 @@ async def test_pages_around_a_call(pages: Pages, server: ServerProcess, room: st
     await ann.page.wait_for_url(re.compile(r"/r/[a-z]+-[a-z]+-[0-9]{4}\?kind=classroom$"))
     made = (await ann.find("prejoin-room").text_content()) or ""
     await ann.find("prejoin-name").fill("Ann")
-    await ann.find("prejoin-camera").click()
+    await ann.turn_off("prejoin-camera")
     await ann.find("prejoin-join").click()
     await ann.find("leave").wait_for()
     assert await ann.page.evaluate("window.__sfu.room.classroom.room.template") == "classroom"
 
     for copy in ("alone-copy", "copy-link"):
         await ann.find(copy).click()
-        assert await copied(ann) == f"{server.url}/r/{made}"
+        assert await until(lambda: copied(ann), "a link in the clipboard") == f"{server.url}/r/{made}"
     stage = ann.page.locator(".stage")
     await expect(stage).to_have_attribute("data-view", "grid")
     await ann.find("toggle-view").click()
@@ -178,10 +178,12 @@ async def data(tia: Caller, ben: Room) -> None:
 async def board(pages: Pages, tia: Caller) -> None:
     await tia.find("toggle-board").click()
     canvas = tia.find("board-canvas")
-    area, tile = await canvas.bounding_box(), await tia.tile("Ben").bounding_box()
-    assert area is not None
-    assert tile is not None
-    assert tile["x"] > area["x"] + area["width"], "the faces are beside the board"
+
+    async def beside() -> FloatRect | None:
+        area, tile = await canvas.bounding_box(), await tia.tile("Ben").bounding_box()
+        return area if area and tile and tile["x"] > area["x"] + area["width"] else None
+
+    area = await until(beside, "the faces beside the board")
     red = tia.page.get_by_role("button", name="Red pen")
     await red.click()
     await expect(red).to_have_attribute("aria-pressed", "true")
@@ -244,10 +246,12 @@ async def test_what_fails_can_be_tried_again(pages: Pages, server: ServerProcess
     await ben.page.add_init_script(_SILENT)
     await ann.open(f"{server.url}/r/{room}")
     await ann.find("prejoin-name").fill("Ann")
-    await ann.find("prejoin-camera").click()
+    await ann.turn_off("prejoin-camera")
     await ann.page.evaluate(_CUT)
     await ann.find("prejoin-join").click()
-    await ann.page.locator('[data-testid="dialog"][data-code="server_unreachable"]').wait_for()
+    unreachable = ann.page.locator('[data-testid="dialog"][data-code="server_unreachable"]')
+    # It tries again by itself when it has counted down.
+    await expect(unreachable).to_contain_text(re.compile("in [45] s"))
     await ann.page.evaluate("window.__restore()")
     await ann.find("dialog-retry").click()
     await ann.find("leave").wait_for()
@@ -271,7 +275,8 @@ async def test_what_fails_can_be_tried_again(pages: Pages, server: ServerProcess
     await expect(ben.find("dialog")).to_have_count(0)
 
     await ann.page.evaluate(_CUT)
-    await expect(ann.find("reconnecting")).to_be_visible()
+    # Not while it is about to try by itself.
+    await expect(ann.find("reconnecting")).to_contain_text(re.compile("in ([4-9]|10) s"), timeout=30_000)
     await ann.page.evaluate("window.__restore()")
     await ann.find("reconnect-now").click()
     await expect(ann.find("reconnecting")).to_be_hidden()
@@ -287,6 +292,16 @@ async def test_turned_away_and_removed(pages: Pages, server: ServerProcess, room
         await ann.find("prejoin-join").click()
         await ann.find("lobby-cancel").click()
         await expect(ann.find("lobby-screen")).to_have_count(0)
+        await expect(ann.find("left")).to_contain_text("You did not wait to be let in")
+        await ann.find("language").select_option("zh")
+        await expect(ann.find("left")).to_contain_text("您没有等到被允许进入")
+        await ann.find("language").select_option("en")
+        await expect(ann.find("left-rejoin")).to_have_text("Ask again")
+        await ann.find("left-rejoin").click()
+        await ann.find("lobby-cancel").click()
+        await expect(ann.find("lobby-screen")).to_have_count(0)
+        await expect(ann.find("left-rejoin")).to_have_text("Ask again")
+        await pages.screenshot(ann, "did-not-wait")
         await request("set_room", lobby=False)
         await ann.find("left-rejoin").click()
         await ann.find("leave").wait_for()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from browser import Caller, Pages
+from browser import Caller, Pages, until
 from playwright.async_api import Locator, expect
 from server_process import ServerProcess
 
@@ -112,8 +112,12 @@ async def test_who_may_send_no_data_sees_no_controls(pages: Pages, server: Serve
         await open_panel(student, "game")
         await expect(student.find("data-send")).to_be_visible()
         await expect(student.find("game-status")).to_have_text("Your turn: ✕")
-        [there] = owner.participants
-        await owner._connection.request("set_grants", participant=there, grants={"data": False})
+
+        async def there() -> list[str]:
+            return list(owner.participants)
+
+        [of_student] = await until(there, "the student to be there")
+        await owner._connection.request("set_grants", participant=of_student, grants={"data": False})
         for control in ("data-send", "state-set", "state-delete", "game-again"):
             await expect(student.find(control)).to_be_hidden()
         await expect(student.find("game-cell").first).to_have_attribute("aria-disabled", "true")

@@ -15,7 +15,9 @@ NARROW: ViewportSize = {"width": 320, "height": 568}
 
 # What of the visible elements sticks out of the outer one, or has text that sticks out of itself.
 _CUT = """
-(outer, selector) => {
+async (outer, selector) => {
+  const moving = document.getAnimations().filter((each) => each instanceof CSSTransition);
+  await Promise.allSettled(moving.map((each) => each.finished));
   const box = outer.getBoundingClientRect();
   const sticksOut = (each) => {
     const {left, right, top, bottom, width, height} = each.getBoundingClientRect();

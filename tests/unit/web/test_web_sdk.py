@@ -2,53 +2,13 @@
 
 from __future__ import annotations
 
-import mimetypes
-import os
-import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Page, Route, async_playwright
-
-STATIC = Path(__file__).parents[3] / "static"
-ORIGIN = "http://localhost:9"
+from playwright.async_api import Page
+from web_modules import run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
-
-
-async def _serve(route: Route) -> None:
-    path = route.request.url.removeprefix(ORIGIN + "/static/")
-    if not (STATIC / path).is_file():
-        await route.fulfill(body="<!doctype html><title>test</title>", content_type="text/html")
-        return
-    kind = "text/javascript" if path.endswith(".js") else mimetypes.guess_type(path)[0]
-    await route.fulfill(body=(STATIC / path).read_bytes(), content_type=kind)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def page() -> AsyncIterator[Page]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        if os.environ.get("CI"):
-            pytest.fail("Chromium is not installed, and in CI it must be: see tests/install_tools.sh")
-        pytest.skip("Chromium is not installed: Debian's package is called chromium")
-    async with async_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-        browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
-        page = await browser.new_page()
-        await page.route("**/*", _serve)
-        await page.goto(ORIGIN + "/")
-        yield page
-        await browser.close()
-
-
-async def run(page: Page, module: str, body: str, argument: Any = None) -> Any:
-    """Evaluate `body` with `m` being the imported module and `a` the argument."""
-    script = f"async (a) => {{ const m = await import('/static/{module}'); {body} }}"
-    return await page.evaluate(script, argument)
 
 
 @pytest.mark.parametrize(
