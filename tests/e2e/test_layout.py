@@ -63,6 +63,9 @@ async def test_nothing_is_cut_off(pages: Pages, server: ServerProcess, room: str
             await bar_fits(tia, size)
         await expect(tia.find("toggle-more")).to_be_visible()
         await alarm_on_a_small_tile(pages, tia)
+        await ben._connection.request("raise_hand", raised=False)
+        await ben._connection.request("raise_hand", raised=True)
+        await no_toast_covers_an_alarm(tia)
         await one_line_for_each_gauge(tia)
         for size in (PHONE, DESK):
             await moderators_actions(pages, tia, size)
@@ -87,6 +90,17 @@ async def alarm_on_a_small_tile(pages: Pages, tia: Caller) -> None:
         assert await cut(tile, ".gauge[data-alarm=raised] > span:not(.gauge-title)") == []
         await pages.screenshot(tia, f"alarm-{size['width']}")
         await tia.tile("Benedikta").dblclick()
+
+
+async def no_toast_covers_an_alarm(tia: Caller) -> None:
+    toast = await tia.page.locator(".toast", has_text="raised a hand").last.bounding_box()
+    alarms = await tia.find("alarms").bounding_box()
+    bar = await tia.page.locator(".controls").bounding_box()
+    assert toast is not None
+    assert alarms is not None
+    assert bar is not None
+    assert alarms["y"] + alarms["height"] <= toast["y"]
+    assert toast["y"] + toast["height"] <= bar["y"]
 
 
 async def one_line_for_each_gauge(tia: Caller) -> None:
