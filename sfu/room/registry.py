@@ -181,8 +181,11 @@ class Rooms:
         if room is not None:
             return room.join(command, now)
         unneeded = self._unneeded()
-        wish = command.template if command.work.settings is None or _may_make(command) else None
-        room = self._made(command.room, wish, self._limits, now, command.chat, command.work)
+        # Whoever comes first has some link; what the room is, its own people know it by.
+        wish = command.template if command.work.settings is None else None
+        room = self._made(
+            command.room, command.appointed or wish, self._limits, now, command.chat, command.work
+        )
         done = room.join(command, now)
         return [*self._end_room(unneeded), *self._opened(room, command.work), *done]
 
@@ -309,8 +312,3 @@ class Rooms:
                     self._room_with[publication.id] = self._room_of[publication.participant]
                 case PublicationClosed():
                     del self._room_with[effect.publication]
-
-
-def _may_make(command: commands.Join) -> bool:
-    """Whether its wish counts for a room that has been before: a token's, else that of who will own it."""
-    return command.guarded or (command.role is None and command.formerly in {None, "owner"})
