@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationId, RoomName
-from sfu.room import acts, commands
+from sfu.room import acts, commands, standing
 from sfu.room.class_records import ClassHistory
 from sfu.room.classroom import act
 from sfu.room.commands import Command
@@ -207,7 +207,7 @@ class Rooms:
         if room is None:
             return []
         del self._rooms[room.name]
-        return [RoomClosed(room.name)]
+        return [*standing.ended(room), RoomClosed(room.name)]
 
     def template(self, name: RoomName, wish: str | None) -> Template:
         """The kind of the room if it is open, else of one that `wish` opens."""

@@ -465,6 +465,8 @@ class Conference:
                     self._close_participant(effect)
                 case effects.RoomOpened(room):
                     log.info("room opened", extra={"room": room})
+                    # What stood in it may wait for its people.
+                    self._arm()
                 case effects.RoomClosed(room):
                     log.info("room closed", extra={"room": room})
                 case effects.Welcome():

@@ -18,7 +18,7 @@ from sfu.room import acts, commands, effects
 from sfu.room.class_events import AlarmChanged, HandsChanged, RecordingChanged
 from sfu.room.commands import Command
 from sfu.room.effects import Effect
-from sfu.room.model import ChatMessage, LeaveReason, ParticipantView
+from sfu.room.model import ChatMessage, LeaveReason
 from sfu.server import telemetry_wire, wire
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class Events:
                 self._rooms.pop(room, None)
                 self.emit("room_ended", room, {})
             case effects.Welcome() if not effect.resumed:
-                self._joined(effect.room, effect.participant)
+                self._joined(effect)
             case effects.ParticipantClosed():
                 self._left(effect.participant, effect.reason)
             case effects.PublicationOpened(publication):
@@ -200,10 +200,15 @@ class Events:
                 name = "mute_all"
             self.emit("moderated", room, {**who, "act": name, **details})
 
-    def _joined(self, room: RoomName, participant: ParticipantView) -> None:
-        person = _Person(room, participant.identity, participant.name, participant.role)
+    def _joined(self, welcome: effects.Welcome) -> None:
+        participant = welcome.participant
+        person = _Person(welcome.room, participant.identity, participant.name, participant.role)
         self._people[participant.id] = person
-        self.emit("participant_joined", room, _of(participant.id, person))
+        who = _of(participant.id, person)
+        self.emit("participant_joined", person.room, who)
+        if any(hand.participant == participant.id for hand in welcome.work.hands.queue):
+            # As somebody of an earlier membership it had raised it; that has been told to have ended.
+            self.emit("hand", person.room, {**who, "act": "raise_hand"})
 
     def _left(self, participant: ParticipantId, reason: LeaveReason) -> None:
         person = self._people.pop(participant, None)
