@@ -76,6 +76,8 @@ class Conference:
         self.access = Access(config.auth)
         self.events = Events(rng)
         self._attendance = Attendance(store)
+        # First of all: what others are told of is known to the store before.
+        self.events.listen(self._attendance.listen)
         self._lasting = Lasting(store)
         self._measurements = Measurements(store, config.storage.telemetry_samples)
         self._passes = Passes(store.folder, clock.wall_ms() / 1000)

@@ -88,6 +88,7 @@ class Events:
         self._listeners: list[Listener] = []
         self._people: dict[ParticipantId, _Person] = {}
         self._rooms: dict[RoomName, None] = {}
+        self._recording: set[ParticipantId] = set()
 
     def listen(self, listener: Listener) -> None:
         """Tell `listener` everything from now on."""
@@ -128,8 +129,8 @@ class Events:
                 person = self._people[effect.participant]
                 data = {**_of(effect.participant, person), "publication": effect.publication}
                 self.emit("unpublished", person.room, data)
-
             case effects.Announce(event=RecordingChanged(by, on)):
+                (self._recording.add if on else self._recording.discard)(by)
                 self._act(by, "recording", {"on": on})
 
     def crashed(self, dead: Iterable[Mapping[str, Any]]) -> None:
@@ -140,13 +141,17 @@ class Events:
         for room, sessions in rooms.items():
             for session in sessions:
                 person = _Person(RoomName(room), session["identity"], session["name"], None)
-                data = {**_of(ParticipantId(session["id"]), person), "reason": "crashed"}
-                self.emit("participant_left", person.room, data)
+                who = _of(ParticipantId(session["id"]), person)
+                if session["recording"]:
+                    self.emit("recording", person.room, {**who, "on": False, "reason": "crashed"})
+                self.emit("participant_left", person.room, {**who, "reason": "crashed"})
             self.emit("room_ended", RoomName(room), {})
 
     def close(self) -> None:
         """The server stops: everybody leaves, every room ends."""
         for participant in list(self._people):
+            if participant in self._recording:
+                self._act(participant, "recording", {"on": False, "reason": "shutdown"})
             self._left(participant, "shutdown")
         for room in self._rooms:
             self.emit("room_ended", room, {})
@@ -211,6 +216,7 @@ class Events:
             self.emit("hand", person.room, {**who, "act": "raise_hand"})
 
     def _left(self, participant: ParticipantId, reason: LeaveReason) -> None:
+        self._recording.discard(participant)
         person = self._people.pop(participant, None)
         if person is not None:
             self.emit("participant_left", person.room, {**_of(participant, person), "reason": reason})
