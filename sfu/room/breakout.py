@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sfu.errors import RequestError
@@ -21,12 +22,16 @@ class Breakout:
 class Breakouts:
     """The list of groups; who is in which one is each participant's `breakout`.
 
-    Who leaves keeps its place by its identity, as long as the groups are there.
+    Who leaves keeps its place by its identity, as long as the groups are there. `groups` and `places` are
+    those of a room that was open when the server ended.
     """
 
-    def __init__(self) -> None:
-        self.groups: tuple[Breakout, ...] = ()
-        self._places: dict[str, BreakoutId] = {}
+    def __init__(
+        self, groups: Iterable[Breakout] = (), places: Mapping[str, BreakoutId] | None = None
+    ) -> None:
+        self.groups = tuple(groups)
+        there = {group.id for group in self.groups}
+        self._places = {who: place for who, place in (places or {}).items() if place in there}
 
     def open(self, names: tuple[str, ...]) -> None:
         """Raises `RequestError` `bad_state` where there are some."""
@@ -39,14 +44,20 @@ class Breakouts:
         if breakout is not None and all(group.id != breakout for group in self.groups):
             raise RequestError("not_found", "no such breakout room")
 
-    def left(self, identity: str, breakout: BreakoutId | None) -> None:
-        """Somebody has left the room who was there; None is the main room."""
-        self._places.pop(identity, None)
+    def left(self, identity: str, breakout: BreakoutId | None, *, keep: bool) -> tuple[str, ...]:
+        """Somebody has left the room who was there; None is the main room. `keep` false: to begin anew.
+
+        Returns whose places are forgotten by that.
+        """
         if breakout is None:
-            return
-        if len(self._places) >= MAX_PLACES:
-            del self._places[next(iter(self._places))]
+            return ()
+        if not keep:
+            return (identity,)
+        oldest = tuple(self._places)[: max(0, len(self._places) + 1 - MAX_PLACES)]
+        for each in oldest:
+            del self._places[each]
         self._places[identity] = breakout
+        return oldest
 
     def entered(self, identity: str) -> BreakoutId | None:
         """Where somebody who comes belongs."""

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from sfu.ids import ParticipantId
 from sfu.room.alarms import Thresholds
 from sfu.room.board import Stroke
+from sfu.room.breakout import Breakout
+from sfu.room.hands import HandRecord
+from sfu.room.model import BreakoutId
 
 # --- what a room opens with --------------------------------------------------------------------
 
@@ -55,7 +58,8 @@ class RoomSettings:
 class ClassHistory:
     """Questions and polls by id, strokes in the order of drawing; `turns` counts by identity.
 
-    `settings` is None where nothing is known of an earlier room of that name.
+    `settings` is None where nothing is known of an earlier room of that name. `hands`, `breakouts` and
+    `places` (who is in which one, by identity) are of a room that was open when the server ended.
     """
 
     settings: RoomSettings | None = None
@@ -64,6 +68,9 @@ class ClassHistory:
     strokes: tuple[Stroke, ...] = ()
     turns: Mapping[str, int] = field(default_factory=dict)
     thresholds: Mapping[tuple[str, str], Thresholds] = field(default_factory=dict)
+    hands: tuple[HandRecord, ...] = ()
+    breakouts: tuple[Breakout, ...] = ()
+    places: Mapping[str, BreakoutId] = field(default_factory=dict)
 
 
 # --- what changes ------------------------------------------------------------------------------
@@ -141,6 +148,36 @@ class TurnTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class HandRaised:
+    hand: HandRecord
+
+
+@dataclass(frozen=True, slots=True)
+class HandLowered:
+    """The hand of `identity`, or with None every hand."""
+
+    identity: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BreakoutsOpened:
+    breakouts: tuple[Breakout, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BreakoutsClosed:
+    """Nobody has a place in one any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakoutPlaced:
+    """These people are in a breakout room, or with None in the main one."""
+
+    identities: tuple[str, ...]
+    breakout: BreakoutId | None
+
+
+@dataclass(frozen=True, slots=True)
 class ThresholdsSet:
     """A moderator has said where the alarms of a series of `identity` are."""
 
@@ -161,6 +198,8 @@ Asked = (
     | ThresholdsSet
 )
 """Whoever makes one of these, or sets the room, is answered when it is durable."""
-Sketched = StrokeKept | StrokeDropped | BoardCleared | TurnTaken
+Held = HandRaised | HandLowered | TurnTaken | BreakoutsOpened | BreakoutsClosed | BreakoutPlaced
+"""Whoever makes one of these is answered when it is durable, or cannot be: a class goes on without a disk."""
+Sketched = StrokeKept | StrokeDropped | BoardCleared
 """These are many, and are written a little later."""
-ClassChange = Asked | Sketched | RoomSettings
+ClassChange = Asked | Held | Sketched | RoomSettings

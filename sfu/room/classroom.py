@@ -20,7 +20,8 @@ from sfu.room.class_events import (
 from sfu.room.class_records import (
     BallotCast,
     BoardCleared,
-    ClassChange,
+    HandLowered,
+    HandRaised,
     PollClosed,
     PollDropped,
     PollOpened,
@@ -32,13 +33,14 @@ from sfu.room.class_records import (
     StrokeKept,
     TurnTaken,
 )
-from sfu.room.effects import Announce, ClassToStore, Effect
+from sfu.room.effects import Announce, Effect
 from sfu.room.measuring import measure
 from sfu.room.model import Instant, Participant
 from sfu.room.moderation import moderate
 from sfu.room.polls import Poll
 from sfu.room.recording import set_recording
 from sfu.room.room import Room
+from sfu.room.standing import keep
 from sfu.room.views import waiting_for
 
 REACTIONS = ("👍", "👏", "❤️", "😂", "😮", "🎉", "🤔", "👎")
@@ -83,10 +85,6 @@ def _need_moderate(member: Participant) -> None:
         raise RequestError("not_allowed", "no right to moderate")
 
 
-def _keep(room: Room, *changes: ClassChange) -> list[Effect]:
-    return [ClassToStore(room.name, change) for change in changes]
-
-
 def _hands(
     room: Room, member: Participant, wanted: acts.RaiseHand | acts.LowerHand | acts.CallOn, now: Instant
 ) -> list[Effect]:
@@ -94,21 +92,32 @@ def _hands(
     match wanted:
         case acts.RaiseHand(raised=True):
             _need_chat(member, "raise a hand")
-            changed = room.hands.raise_(member.id, now.wall_ms)
+            if hand := room.hands.raise_(member.id, member.identity, now.wall_ms):
+                kept = keep(room, HandRaised(hand))
         case acts.RaiseHand():
-            changed = room.hands.lower(member.id)
+            kept = _lower(room, member.identity)
+        case acts.LowerHand(target=None):
+            _need_moderate(member)
+            if room.hands.lower_all():
+                kept = keep(room, HandLowered(None))
         case acts.LowerHand():
             _need_moderate(member)
-            changed = room.hands.lower_all() if wanted.target is None else room.hands.lower(wanted.target)
+            if wanted.target in room.participants:
+                kept = _lower(room, room.participants[wanted.target].identity)
         case acts.CallOn():
             _need_moderate(member)
             target = room.participants.get(wanted.target)
             if target is None or target.grants.hidden:
                 raise RequestError("not_found", f"no participant {wanted.target}")
-            if count := room.hands.call_on(target.id, target.identity):
-                kept = _keep(room, TurnTaken(target.identity, count))
-            changed = True
-    return [*kept, *room.tell(HandsChanged(room.hands.view()))] if changed else []
+            kept = _lower(room, target.identity)
+            if count := room.hands.call_on(target.identity):
+                kept += keep(room, TurnTaken(target.identity, count))
+            return [*kept, *room.tell(HandsChanged(room.hands.view()))]
+    return [*kept, *room.tell(HandsChanged(room.hands.view()))] if kept else []
+
+
+def _lower(room: Room, identity: str) -> list[Effect]:
+    return keep(room, HandLowered(identity)) if room.hands.lower(identity) else []
 
 
 def _questions(
@@ -123,18 +132,18 @@ def _questions(
             question, removed = room.questions.ask(
                 member.id, member.identity, member.name, wanted.text, now.wall_ms
             )
-            kept = _keep(room, QuestionAsked(question.record()))
+            kept = keep(room, QuestionAsked(question.record()))
             if removed is not None:
                 kept = [*_drop_question(room, removed), *kept]
         case acts.VoteQuestion():
             _need_chat(member, "vote")
             question = room.questions.vote(wanted.question, member.identity, voted=wanted.voted)
-            kept = _keep(room, QuestionVoted(question.id, member.identity, wanted.voted))
+            kept = keep(room, QuestionVoted(question.id, member.identity, wanted.voted))
         case acts.AnswerQuestion():
             _need_moderate(member)
             question = room.questions[wanted.question]
             question.answered, question.answer = wanted.answered, wanted.answer
-            kept = _keep(room, QuestionAnswered(question.id, wanted.answered, wanted.answer))
+            kept = keep(room, QuestionAnswered(question.id, wanted.answered, wanted.answer))
         case acts.RemoveQuestion():
             question = room.questions[wanted.question]
             if question.identity != member.identity:
@@ -145,7 +154,7 @@ def _questions(
 
 
 def _drop_question(room: Room, question: int) -> list[Effect]:
-    return [*_keep(room, QuestionDropped(question)), *room.tell(QuestionRemoved(question))]
+    return [*keep(room, QuestionDropped(question)), *room.tell(QuestionRemoved(question))]
 
 
 def _polls(
@@ -164,19 +173,19 @@ def _polls(
                 multiple=wanted.multiple,
                 now_ms=now.wall_ms,
             )
-            kept = _keep(room, PollOpened(poll.record()))
+            kept = keep(room, PollOpened(poll.record()))
             if removed is not None:
                 kept = [*_drop_poll(room, removed), *kept]
         case acts.VotePoll():
             _need_chat(member, "vote")
             poll = room.polls[wanted.poll]
             choices = poll.vote(member.identity, wanted.choices)
-            kept = _keep(room, BallotCast(poll.id, member.identity, choices))
+            kept = keep(room, BallotCast(poll.id, member.identity, choices))
         case acts.ClosePoll():
             _need_moderate(member)
             poll = room.polls[wanted.poll]
             poll.open = False
-            kept = _keep(room, PollClosed(poll.id))
+            kept = keep(room, PollClosed(poll.id))
         case acts.RemovePoll():
             _need_moderate(member)
             room.polls.remove(wanted.poll)
@@ -185,7 +194,7 @@ def _polls(
 
 
 def _drop_poll(room: Room, poll: int) -> list[Effect]:
-    return [*_keep(room, PollDropped(poll)), *room.tell(PollRemoved(poll))]
+    return [*keep(room, PollDropped(poll)), *room.tell(PollRemoved(poll))]
 
 
 def _tell_poll(room: Room, poll: Poll) -> list[Effect]:
@@ -215,11 +224,11 @@ def _draw(room: Room, member: Participant, wanted: acts.Draw | acts.Erase | acts
                 points=wanted.points,
             )
             whole = room.board.draw(stroke)
-            return [*_keep(room, StrokeKept(whole)), *room.tell(Drawn(member.id, stroke), member.id)]
+            return [*keep(room, StrokeKept(whole)), *room.tell(Drawn(member.id, stroke), member.id)]
         case acts.Erase():
             room.board.erase(wanted.stroke, None if member.grants.may_moderate else member.identity)
-            return [*_keep(room, StrokeDropped(wanted.stroke)), *room.tell(Erased(wanted.stroke), member.id)]
+            return [*keep(room, StrokeDropped(wanted.stroke)), *room.tell(Erased(wanted.stroke), member.id)]
         case acts.ClearBoard():
             _need_moderate(member)
             room.board.clear()
-            return [*_keep(room, BoardCleared()), *room.tell(Erased(None))]
+            return [*keep(room, BoardCleared()), *room.tell(Erased(None))]

@@ -16,9 +16,11 @@ from sfu.rtp.parameters import Kind
 class Join:
     """Become a participant. Without `identity` a new one is made, so that nobody is replaced.
 
-    `role` is None for who brings none, `grants` what differs from the role's defaults, `template` the wish
-    of who may open a room. `guarded` is false where nobody needs a token: who comes into a room without an
-    owner owns it then, unless `formerly`, its role at an earlier time, says that it did not make the room.
+    `role` is None for who brings none, `grants` what differs from the role's defaults. `template` is the wish
+    of who may open a room, for one that has never been; what a token has `appointed` counts before it, and
+    makes a room that is not open that kind, whatever it was. `guarded` is false where nobody needs a token:
+    who comes into a room without an owner owns it then, unless `formerly`, its role at an earlier time, says
+    that it did not make the room.
     `chat` and `work` are what the store has of the room's chat and class, for a room that is not open yet;
     `chat_read` how far this identity has read, `chat_after` which change of it the client saw last.
     """
@@ -30,6 +32,7 @@ class Join:
     role: Role | None = None
     grants: GrantChanges = field(default_factory=GrantChanges)
     template: str | None = None
+    appointed: str | None = None
     guarded: bool = True
     formerly: Role | None = None
     wants: Wants = field(default_factory=Wants)

@@ -8,10 +8,12 @@ from sfu.errors import RequestError
 from sfu.ids import ParticipantId
 from sfu.room import acts, effects, following, views
 from sfu.room.class_events import Broadcasted, LobbyChanged, Spotlight
+from sfu.room.class_records import BreakoutPlaced, BreakoutsClosed, BreakoutsOpened
 from sfu.room.effects import Announce, Effect
 from sfu.room.model import Instant, Participant
 from sfu.room.permissions import Grants, Role
 from sfu.room.room import Room
+from sfu.room.standing import keep
 
 
 def moderate(room: Room, member: Participant, act: acts.Moderation, now: Instant) -> list[Effect]:
@@ -42,7 +44,7 @@ def moderate(room: Room, member: Participant, act: acts.Moderation, now: Instant
             return [effects.WaitingEnded(denied.join.session, "denied"), *room.tell_lobby()]
         case acts.OpenBreakouts():
             room.breakouts.open(act.names)
-            return room.tell_room()
+            return [*keep(room, BreakoutsOpened(room.breakouts.groups)), *room.tell_room()]
         case acts.AssignBreakout():
             return _assign(room, act)
         case acts.CloseBreakouts():
@@ -190,14 +192,15 @@ def _set_spotlight(room: Room, act: acts.SetSpotlight) -> list[Effect]:
 def _assign(room: Room, act: acts.AssignBreakout) -> list[Effect]:
     room.breakouts.check(act.breakout)
     targets = [_target(room, target) for target in dict.fromkeys(act.targets)]
-    done: list[Effect] = []
+    moved = tuple(target.identity for target in targets if target.breakout != act.breakout)
+    done = keep(room, BreakoutPlaced(moved, act.breakout)) if moved else []
     for target in targets:
         done += room.move(target, act.breakout)
     return done
 
 
 def _call_back(room: Room) -> list[Effect]:
-    done: list[Effect] = []
+    done = keep(room, BreakoutsClosed()) if room.breakouts.groups else []
     for participant in list(room.participants.values()):
         done += room.move(participant, None)
     room.breakouts.close()

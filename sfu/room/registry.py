@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationId, RoomName
-from sfu.room import acts, commands
+from sfu.room import acts, commands, standing
 from sfu.room.class_records import ClassHistory
 from sfu.room.classroom import act
 from sfu.room.commands import Command
@@ -181,8 +181,11 @@ class Rooms:
         if room is not None:
             return room.join(command, now)
         unneeded = self._unneeded()
-        wish = command.template if command.work.settings is None or _may_make(command) else None
-        room = self._made(command.room, wish, self._limits, now, command.chat, command.work)
+        # Whoever comes first has some link; what the room is, its own people know it by.
+        wish = command.template if command.work.settings is None else None
+        room = self._made(
+            command.room, command.appointed or wish, self._limits, now, command.chat, command.work
+        )
         done = room.join(command, now)
         return [*self._end_room(unneeded), *self._opened(room, command.work), *done]
 
@@ -204,7 +207,7 @@ class Rooms:
         if room is None:
             return []
         del self._rooms[room.name]
-        return [RoomClosed(room.name)]
+        return [*standing.ended(room), RoomClosed(room.name)]
 
     def template(self, name: RoomName, wish: str | None) -> Template:
         """The kind of the room if it is open, else of one that `wish` opens."""
@@ -309,8 +312,3 @@ class Rooms:
                     self._room_with[publication.id] = self._room_of[publication.participant]
                 case PublicationClosed():
                     del self._room_with[effect.publication]
-
-
-def _may_make(command: commands.Join) -> bool:
-    """Whether its wish counts for a room that has been before: a token's, else that of who will own it."""
-    return command.guarded or (command.role is None and command.formerly in {None, "owner"})

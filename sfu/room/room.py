@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationId, RoomName, participant_id, publication_id, random_text
-from sfu.room import commands, effects, following, views
+from sfu.room import commands, effects, following, standing, views
 from sfu.room.alarms import Alarm
 from sfu.room.attendance import Attendance, Visit
 from sfu.room.board import Board
@@ -18,7 +18,6 @@ from sfu.room.changed_rights import ChangedRights
 from sfu.room.chat import Chat
 from sfu.room.class_events import (
     AlarmChanged,
-    HandsChanged,
     LobbyChanged,
     RecordingChanged,
     RoomUpdated,
@@ -26,7 +25,7 @@ from sfu.room.class_events import (
 )
 from sfu.room.class_records import ClassHistory, RoomSettings
 from sfu.room.effects import Announce, Effect, Event
-from sfu.room.hands import Hands
+from sfu.room.hands import RETURN_US, Hands
 from sfu.room.lobby import Lobby, Waiting
 from sfu.room.model import (
     BreakoutId,
@@ -73,9 +72,9 @@ class Room:
         self.locked = False
         self.spotlight: Spotlight | None = None
         self.lobby = Lobby(on=template.lobby)
-        self.breakouts = Breakouts()
+        self.breakouts = Breakouts(work.breakouts, work.places)
         self.silence = Silence()
-        self.hands = Hands(work.turns)
+        self.hands = Hands(work.turns, work.hands, now.us + RETURN_US)
         self.questions = Questions(work.questions)
         self.polls = Polls(work.polls)
         self.board = Board(work.strokes)
@@ -205,9 +204,10 @@ class Room:
                 identity=participant.identity, name=participant.name, role=role, joined_at_ms=now.wall_ms
             )
             self.attendance.joined(participant.id, visit)
+        returned = standing.returned(self, participant, now)
         done: list[Effect] = [views.welcome(self, participant, command.chat_after, resumed=False)]
         done += self._tell_others(participant, effects.ParticipantJoined(participant.view()))
-        return done + self.subscribe_by_itself(participant)
+        return done + returned + self.subscribe_by_itself(participant)
 
     def authenticate(self, participant: ParticipantId, secret: str) -> Participant | None:
         """The participant, if that is its secret."""
@@ -248,14 +248,12 @@ class Room:
             done.append(effects.SubscriptionClosed(participant.id, publication, asked=False))
         del self.participants[participant.id]
         self.silence.taken.discard(participant.id)
-        self.breakouts.left(participant.identity, None if reason == "removed" else participant.breakout)
         if not self.participants:
             self.empty_since_us = now.us
         self.attendance.left(participant.id, now.wall_ms, reason)
         done.append(effects.ParticipantClosed(participant.id, participant.session, reason))
         done += self._tell_others(participant, effects.ParticipantLeft(participant.id, reason))
-        if self.hands.lower(participant.id):
-            done += self.tell(HandsChanged(self.hands.view()))
+        done += standing.left(self, participant, reason)
         if self.spotlight is not None and self.spotlight.participant == participant.id:
             self.spotlight = None
             done += self.tell_room()
@@ -270,7 +268,7 @@ class Room:
 
     def expire(self, now: Instant) -> list[Effect]:
         """Whose grace period has ended leaves; what has been silent for too long is an alarm."""
-        done: list[Effect] = self.tell_alarms(self.telemetry.silent(now))
+        done: list[Effect] = self.tell_alarms(self.telemetry.silent(now)) + standing.expired(self, now)
         for participant in list(self.participants.values()):
             if participant.expires_us is not None and participant.expires_us <= now.us:
                 done += self.leave(participant, "timeout", now)
@@ -283,11 +281,11 @@ class Room:
 
     def deadline_us(self) -> int | None:
         """When `expire`, or the room's own end, is due; None: nothing is waited for."""
-        if self.empty_since_us is not None:
-            if len(self.lobby):
-                return None
-            return self.empty_since_us + self._limits.empty_us
-        pending = [p.expires_us for p in self.participants.values()] + [self.telemetry.deadline_us()]
+        pending = [self.hands.deadline_us()]
+        if self.empty_since_us is None:
+            pending += [p.expires_us for p in self.participants.values()] + [self.telemetry.deadline_us()]
+        elif not len(self.lobby):
+            pending.append(self.empty_since_us + self._limits.empty_us)
         return min((each for each in pending if each is not None), default=None)
 
     # --- publications --------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import logging
 from sfu import clock
 from sfu.errors import RequestError
 from sfu.room.model import LeaveReason, ParticipantView
+from sfu.server.events import RoomEvent
 from sfu.store import people
 from sfu.store.store import Store
 from sfu.store.writes import Step
@@ -38,6 +39,11 @@ class Attendance:
         if participant in self._present:
             self._present.discard(participant)
             self._write(people.left(participant, reason, clock.wall_ms()))
+
+    def listen(self, event: RoomEvent) -> None:
+        """A listener of `Events`: a recording that a killed server leaves open is ended at the next start."""
+        if event.type == "recording" and event.data["participant"] in self._present:
+            self._write(people.recording(event.data["participant"], on=event.data["on"]))
 
     def close(self) -> None:
         """The server stops: everybody's session ends."""

@@ -13,17 +13,16 @@ _WHO = frozenset({"participant", "identity", "name", "role", "act"})
 
 
 class Audit:
-    """Writes down what moderators and administrators do, and alarms."""
+    """Writes down what moderators and administrators do, who records, and alarms."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def listen(self, event: RoomEvent) -> None:
         """A listener of `Events`. What cannot be stored now is lost to the log, and stops nobody."""
-        if event.type in {"moderated", "alarm"}:
+        if event.type in {"moderated", "recording", "alarm"}:
             detail = {name: value for name, value in event.data.items() if name not in _WHO}
-            steps = people.recorded(
-                event.at_ms, event.room, event.data["identity"], event.data.get("act", "alarm"), detail
-            )
+            action = event.data.get("act", event.type)
+            steps = people.recorded(event.at_ms, event.room, event.data["identity"], action, detail)
             with contextlib.suppress(RequestError):
                 self._store.writes.submit(steps)

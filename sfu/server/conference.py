@@ -76,6 +76,8 @@ class Conference:
         self.access = Access(config.auth)
         self.events = Events(rng)
         self._attendance = Attendance(store)
+        # First of all: what others are told of is known to the store before.
+        self.events.listen(self._attendance.listen)
         self._lasting = Lasting(store)
         self._measurements = Measurements(store, config.storage.telemetry_samples)
         self._passes = Passes(store.folder, clock.wall_ms() / 1000)
@@ -465,6 +467,8 @@ class Conference:
                     self._close_participant(effect)
                 case effects.RoomOpened(room):
                     log.info("room opened", extra={"room": room})
+                    # What stood in it may wait for its people.
+                    self._arm()
                 case effects.RoomClosed(room):
                     log.info("room closed", extra={"room": room})
                 case effects.Welcome():

@@ -18,7 +18,7 @@ from sfu.room import acts, commands, effects
 from sfu.room.class_events import AlarmChanged, HandsChanged, RecordingChanged
 from sfu.room.commands import Command
 from sfu.room.effects import Effect
-from sfu.room.model import ChatMessage, LeaveReason, ParticipantView
+from sfu.room.model import ChatMessage, LeaveReason
 from sfu.server import telemetry_wire, wire
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,7 @@ class Events:
         self._listeners: list[Listener] = []
         self._people: dict[ParticipantId, _Person] = {}
         self._rooms: dict[RoomName, None] = {}
+        self._recording: set[ParticipantId] = set()
 
     def listen(self, listener: Listener) -> None:
         """Tell `listener` everything from now on."""
@@ -113,7 +114,7 @@ class Events:
                 self._rooms.pop(room, None)
                 self.emit("room_ended", room, {})
             case effects.Welcome() if not effect.resumed:
-                self._joined(effect.room, effect.participant)
+                self._joined(effect)
             case effects.ParticipantClosed():
                 self._left(effect.participant, effect.reason)
             case effects.PublicationOpened(publication):
@@ -128,8 +129,8 @@ class Events:
                 person = self._people[effect.participant]
                 data = {**_of(effect.participant, person), "publication": effect.publication}
                 self.emit("unpublished", person.room, data)
-
             case effects.Announce(event=RecordingChanged(by, on)):
+                (self._recording.add if on else self._recording.discard)(by)
                 self._act(by, "recording", {"on": on})
 
     def crashed(self, dead: Iterable[Mapping[str, Any]]) -> None:
@@ -140,13 +141,17 @@ class Events:
         for room, sessions in rooms.items():
             for session in sessions:
                 person = _Person(RoomName(room), session["identity"], session["name"], None)
-                data = {**_of(ParticipantId(session["id"]), person), "reason": "crashed"}
-                self.emit("participant_left", person.room, data)
+                who = _of(ParticipantId(session["id"]), person)
+                if session["recording"]:
+                    self.emit("recording", person.room, {**who, "on": False, "reason": "crashed"})
+                self.emit("participant_left", person.room, {**who, "reason": "crashed"})
             self.emit("room_ended", RoomName(room), {})
 
     def close(self) -> None:
         """The server stops: everybody leaves, every room ends."""
         for participant in list(self._people):
+            if participant in self._recording:
+                self._act(participant, "recording", {"on": False, "reason": "shutdown"})
             self._left(participant, "shutdown")
         for room in self._rooms:
             self.emit("room_ended", room, {})
@@ -200,12 +205,18 @@ class Events:
                 name = "mute_all"
             self.emit("moderated", room, {**who, "act": name, **details})
 
-    def _joined(self, room: RoomName, participant: ParticipantView) -> None:
-        person = _Person(room, participant.identity, participant.name, participant.role)
+    def _joined(self, welcome: effects.Welcome) -> None:
+        participant = welcome.participant
+        person = _Person(welcome.room, participant.identity, participant.name, participant.role)
         self._people[participant.id] = person
-        self.emit("participant_joined", room, _of(participant.id, person))
+        who = _of(participant.id, person)
+        self.emit("participant_joined", person.room, who)
+        if any(hand.participant == participant.id for hand in welcome.work.hands.queue):
+            # As somebody of an earlier membership it had raised it; that has been told to have ended.
+            self.emit("hand", person.room, {**who, "act": "raise_hand"})
 
     def _left(self, participant: ParticipantId, reason: LeaveReason) -> None:
+        self._recording.discard(participant)
         person = self._people.pop(participant, None)
         if person is not None:
             self.emit("participant_left", person.room, {**_of(participant, person), "reason": reason})

@@ -61,7 +61,8 @@ def command(
         identity=identity,
         role=claims.role,
         grants=claims.grants or GrantChanges(),
-        template=claims.template or (request.template if moderates else None),
+        template=request.template if moderates else None,
+        appointed=claims.template,
         wants=request.wants,
         chat_after=request.chat_after,
     )

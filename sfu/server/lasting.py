@@ -1,7 +1,8 @@
 """A class between the room core and the store: what was asked and voted is answered when it is durable.
 
 Everybody is told at once, before that: a class does not wait for a disk. What is drawn comes in many pieces
-and is written a little later, each stroke once for all that was added to it meanwhile.
+and is written a little later, each stroke once for all that was added to it meanwhile. What stands in a room
+while it is open, as raised hands, is taken up where it was if the server ended first, and only then.
 """
 
 from __future__ import annotations
@@ -18,12 +19,19 @@ from sfu.room import acts
 from sfu.room.acts import Act
 from sfu.room.alarms import Thresholds
 from sfu.room.board import Stroke
+from sfu.room.breakout import Breakout
 from sfu.room.class_records import (
     Asked,
     BallotCast,
     BoardCleared,
+    BreakoutPlaced,
+    BreakoutsClosed,
+    BreakoutsOpened,
     ClassChange,
     ClassHistory,
+    HandLowered,
+    HandRaised,
+    Held,
     PollClosed,
     PollDropped,
     PollOpened,
@@ -40,10 +48,13 @@ from sfu.room.class_records import (
     TurnTaken,
 )
 from sfu.room.effects import Effect
+from sfu.room.hands import HandRecord
+from sfu.room.model import BreakoutId
 from sfu.server import act_requests
 from sfu.server.wire import Json
-from sfu.store import classwork, people
+from sfu.store import classwork, people, standing
 from sfu.store.classwork import StoredPoll, StoredQuestion, StoredStroke
+from sfu.store.standing import StoredHand, StoredStanding
 from sfu.store.store import Store
 from sfu.store.writes import Done, Step
 
@@ -51,6 +62,14 @@ log = logging.getLogger(__name__)
 
 WRITE_AFTER_S = 0.5
 """What is drawn may be lost by a crash for this long."""
+RETURN_S = 300.0
+"""A room that was open when the server ended goes on if somebody is back this soon after the start.
+
+Pages are back within seconds, a rebooted laptop within minutes. Where nobody is, the lesson is over: hands
+and breakout rooms have ended with it, as those of a room that has been empty do.
+"""
+STALE_MS = 12 * 3_600_000
+"""Nothing was touched for so long: the server was away for a day at school, and the lesson is over."""
 
 _ASKED = (
     acts.AskQuestion
@@ -67,6 +86,8 @@ _ASKED = (
 
 Answer = Callable[[Json | RequestError], None]
 
+NOTHING_STOOD = StoredStanding(places={})
+
 
 @dataclass(slots=True)
 class _Sketch:
@@ -74,7 +95,6 @@ class _Sketch:
 
     cleared: bool = False
     strokes: dict[str, Stroke | None] = field(default_factory=dict)
-    turns: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -103,12 +123,14 @@ class Lasting:
         self._sketches: dict[RoomName, _Sketch] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._outcome: _Outcome | None = None
+        self._started_us = clock.now_us()
 
     async def history(self, room: RoomName) -> ClassHistory:
         """What a room opens with. Raises `RequestError` `storage_failed`."""
         self._write_out()
         await self._store.writes.flush()
         async with self._store.reading() as connection:
+            stood = self._going_on(room, await standing.standing_in(connection, room))
             return ClassHistory(
                 settings=_settings(await people.room_settings(connection, room)),
                 questions=tuple(map(_question, await classwork.questions_of(connection, room))),
@@ -119,7 +141,20 @@ class Lasting:
                     key: Thresholds(low, high)
                     for key, (low, high) in (await classwork.thresholds_of(connection, room)).items()
                 },
+                hands=tuple(HandRecord(each.identity, each.number, each.raised_ms) for each in stood.hands),
+                breakouts=tuple(Breakout(BreakoutId(number), name) for number, name in stood.breakouts),
+                places={who: BreakoutId(number) for who, number in stood.places.items()},
             )
+
+    def _going_on(self, room: RoomName, stood: StoredStanding) -> StoredStanding:
+        """What stood in a room when the server ended; nothing, for good, where its lesson is over."""
+        if not stood.last_ms:
+            return stood
+        since_start_s = (clock.now_us() - self._started_us) / 1_000_000
+        if since_start_s < RETURN_S and clock.wall_ms() - stood.last_ms < STALE_MS:
+            return stood
+        self._submit(room, standing.cleared(room))
+        return NOTHING_STOOD
 
     def act(self, wanted: Act, apply: Callable[[Act], Iterable[Effect]], answer: Answer) -> Json | None:
         """Do an act and return `ok`; None: `answer` is called when it is durable, or could not be stored.
@@ -146,8 +181,10 @@ class Lasting:
                 sketch = self._sketch(room)
                 sketch.cleared = True
                 sketch.strokes.clear()
-            case TurnTaken(identity, count):
-                self._sketch(room).turns[identity] = count
+            case _ if isinstance(change, Held):
+                # It holds for as long as the server runs, whatever the disk says.
+                held = self._outcome = _Outcome()
+                self._submit(room, _held_steps(room, change), lambda error: held.ended(None))
             case _:
                 self._outcome = _Outcome()
                 self._submit(room, _steps(room, change), self._outcome.ended)
@@ -230,6 +267,24 @@ def _steps(room: RoomName, change: Asked | RoomSettings) -> list[Step]:
             return classwork.thresholds_set(room, identity, series, wanted.low, wanted.high, now_ms)
 
 
+def _held_steps(room: RoomName, change: Held) -> list[Step]:
+    now_ms = clock.wall_ms()
+    match change:
+        case HandRaised(hand):
+            stored = StoredHand(identity=hand.identity, number=hand.number, raised_ms=hand.raised_at_ms)
+            return standing.raised(room, stored)
+        case HandLowered(identity):
+            return standing.lowered(room, identity)
+        case TurnTaken(identity, count):
+            return classwork.taken(room, {identity: count}, now_ms)
+        case BreakoutsOpened(breakouts):
+            return standing.divided(room, [(each.id, each.name) for each in breakouts], now_ms)
+        case BreakoutsClosed():
+            return standing.united(room)
+        case BreakoutPlaced(identities, breakout):
+            return standing.placed(room, identities, breakout, now_ms)
+
+
 def _sketch_steps(room: RoomName, sketch: _Sketch) -> list[Step]:
     now_ms = clock.wall_ms()
     gone = [id_ for id_, stroke in sketch.strokes.items() if stroke is None]
@@ -248,7 +303,7 @@ def _sketch_steps(room: RoomName, sketch: _Sketch) -> list[Step]:
         if stroke is not None
     ]
     cleared = classwork.cleared(room) if sketch.cleared else []
-    return [*cleared, *classwork.drawn(room, gone, there), *classwork.taken(room, sketch.turns, now_ms)]
+    return [*cleared, *classwork.drawn(room, gone, there)]
 
 
 def _settings(stored: people.StoredSettings | None) -> RoomSettings | None:

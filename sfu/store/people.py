@@ -64,9 +64,12 @@ _JOIN = insert(sessions)
 _LEAVE = (
     update(sessions)
     .where(sessions.c.id == bindparam("of_id"))
-    .values(left_ms=bindparam("at_ms"), reason=bindparam("why"))
+    .values(left_ms=bindparam("at_ms"), reason=bindparam("why"), recording=False)
 )
-_CRASH = update(sessions).where(sessions.c.reason.is_(None)).values(reason=bindparam("why"))
+_CRASH = update(sessions).where(sessions.c.reason.is_(None)).values(reason=bindparam("why"), recording=False)
+_RECORDING = (
+    update(sessions).where(sessions.c.id == bindparam("of_id")).values(recording=bindparam("new_recording"))
+)
 _RECORD = insert(audit)
 
 
@@ -98,7 +101,7 @@ def room_set(room: str, settings: StoredSettings, at_ms: int) -> list[Step]:
 
 
 def left(session: str, reason: str, at_ms: int) -> list[Step]:
-    """It has ended, and why."""
+    """It has ended, and why; so has what it recorded."""
     return [(_LEAVE, {"of_id": session, "at_ms": at_ms, "why": reason})]
 
 
@@ -108,6 +111,11 @@ def recorded(at_ms: int, room: str, identity: str, action: str, detail: Mapping[
     return [(_RECORD, row)]
 
 
+def recording(session: str, *, on: bool) -> list[Step]:
+    """It has begun to record, or ended it."""
+    return [(_RECORDING, {"of_id": session, "new_recording": on})]
+
+
 async def dead_sessions(connection: AsyncConnection) -> list[dict[str, Any]]:
     """Sessions that a killed server left open, oldest first. For its start, before anybody joins."""
     query = select(sessions).where(sessions.c.reason.is_(None)).order_by(sessions.c.joined_ms)
@@ -115,7 +123,10 @@ async def dead_sessions(connection: AsyncConnection) -> list[dict[str, Any]]:
 
 
 def crashed() -> list[Step]:
-    """All sessions without an end get the reason `crashed`; nobody knows how long they were."""
+    """All sessions without an end get the reason `crashed`; nobody knows how long they were.
+
+    None of them records any more.
+    """
     return [(_CRASH, {"why": "crashed"})]
 
 

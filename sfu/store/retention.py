@@ -9,7 +9,10 @@ from sfu.store import classwork
 from sfu.store.people import unused
 from sfu.store.tables import (
     audit,
+    breakout_places,
+    breakouts,
     files,
+    hands,
     messages,
     polls,
     questions,
@@ -32,6 +35,9 @@ _AGED = (
     polls.c.opened_ms,
     strokes.c.at_ms,
     turns.c.at_ms,
+    hands.c.raised_ms,
+    breakouts.c.opened_ms,
+    breakout_places.c.at_ms,
     thresholds.c.at_ms,
     telemetry.c.at_ms,
     audit.c.at_ms,

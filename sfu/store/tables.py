@@ -63,6 +63,8 @@ sessions = Table(
     Column("reason", String(32)),
     # Whether it was unseen by those who may not see hidden people.
     Column("hidden", Boolean, nullable=False, server_default=false()),
+    # Whether it has said that it records, and has not taken that back.
+    Column("recording", Boolean, nullable=False, server_default=false()),
     Index("ix_sessions_room_joined", "room", "joined_ms"),
 )
 
@@ -201,6 +203,38 @@ turns = Table(
     Column("identity", String(128), nullable=False, index=True),
     # How often it was called on.
     Column("count", Integer, nullable=False),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    PrimaryKeyConstraint("room", "identity"),
+)
+
+# Of open rooms, and of those that were open when a server ended: see `standing`.
+hands = Table(
+    "hands",
+    metadata,
+    Column("room", String(128), nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    # Its place in the order of raising.
+    Column("number", BigInteger, nullable=False),
+    Column("raised_ms", BigInteger, nullable=False, index=True),
+    PrimaryKeyConstraint("room", "identity"),
+)
+
+breakouts = Table(
+    "breakouts",
+    metadata,
+    Column("room", String(128), nullable=False),
+    Column("id", Integer, nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("opened_ms", BigInteger, nullable=False, index=True),
+    PrimaryKeyConstraint("room", "id"),
+)
+
+breakout_places = Table(
+    "breakout_places",
+    metadata,
+    Column("room", String(128), nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    Column("breakout", Integer, nullable=False),
     Column("at_ms", BigInteger, nullable=False, index=True),
     PrimaryKeyConstraint("room", "identity"),
 )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from guarded import SECRET, call, error, member, token
 from signalling import Clients, clients, until
-from test_access import SECRET, error, member
 from test_chat_live import keeping
 from test_class_signalling import ok
 from test_ownership import back, role
 
 from sfu.config import AuthConfig, RoomConfig
+from sfu.server import tokens
 
 
 def settings(joined: dict[str, Any]) -> tuple[str, bool, bool]:
@@ -45,7 +47,7 @@ async def _gone(those: Clients) -> None:
     await until(lambda: not those.server._conference.core.summaries())
 
 
-async def test_who_may_make_the_room_may_make_it_another_kind(tmp_path: Path) -> None:
+async def test_no_link_makes_a_room_that_has_been_another_kind(tmp_path: Path) -> None:
     config = keeping(tmp_path, room=RoomConfig(empty_s=0))
     async with clients(config) as those:
         ann = await those.join(template="consultation")
@@ -57,7 +59,33 @@ async def test_who_may_make_the_room_may_make_it_another_kind(tmp_path: Path) ->
         await ok(again, "leave")
         await _gone(those)
         another = await back(those, ann, template="classroom")
-        assert settings(another.joined) == ("classroom", False, False), "another kind begins anew"
+        assert settings(another.joined) == ("consultation", True, True), "whoever has which link"
+    async with clients(config) as those:
+        another = await back(those, ann, template="meeting")
+        assert settings(another.joined) == ("consultation", True, True), "nor after a restart"
+
+
+async def test_a_token_or_an_administrator_makes_a_room_another_kind(tmp_path: Path) -> None:
+    config = replace(keeping(tmp_path, room=RoomConfig(empty_s=0)), auth=AuthConfig(keys=(f"k:{SECRET}",)))
+    async with clients(config) as those:
+        first = await those.join(token=token("ann", role="owner"), template="webinar")
+        await ok(first, "leave")
+        await _gone(those)
+        linked = await those.join(token=token("ann", role="owner"), template="meeting")
+        assert settings(linked.joined) == ("webinar", False, False), "a link does not"
+        await ok(linked, "set_room", locked=True)
+        await ok(linked, "leave")
+        await _gone(those)
+        claimed = await those.join(
+            token=token("ann", role="owner", template="classroom"), template="consultation"
+        )
+        assert settings(claimed.joined) == ("classroom", False, False), "another kind begins anew"
+        await ok(claimed, "leave")
+        await _gone(those)
+        admin = tokens.mint_admin("k", SECRET, identity="ops", now_s=int(time.time()), ttl_s=60, jti="j")
+        body = {"name": "r", "template": "monitoring", "keep_s": 60}
+        assert (await call(those, "POST", "/rooms", admin, body))[0] == 201
+        assert settings((await member(those, "ann", role="owner")).joined)[0] == "monitoring"
 
 
 async def test_with_tokens_a_teacher_finds_the_room_as_it_was_left(tmp_path: Path) -> None:

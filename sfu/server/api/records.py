@@ -16,6 +16,8 @@ from sfu.store import people
 from sfu.store.store import Store
 
 LINES = s.integer(1, s.MAX_PAGE, default=100)
+_OUR_OWN = {"hidden", "recording"}
+"""What is written of a session for the server itself."""
 
 
 def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
@@ -116,7 +118,7 @@ async def _sessions(store: Store, call: Call) -> Json:
             hidden=call.caller.grants.see_hidden,
         )
     renamed = {"joined_ms": "joined_at_ms", "left_ms": "left_at_ms"}
-    told = [{name: value for name, value in row.items() if name != "hidden"} for row in rows]
+    told = [{name: value for name, value in row.items() if name not in _OUR_OWN} for row in rows]
     return {"sessions": [{renamed.get(name, name): value for name, value in row.items()} for row in told]}
 
 

@@ -36,15 +36,16 @@ def code(wrong: Any, *arguments: Any, **named: Any) -> str:
 
 def test_hands_keep_their_order_and_turns_are_counted() -> None:
     hands = Hands()
-    assert [hands.raise_(who, at) for at, who in enumerate((BEN, CID, BEN))] == [True, True, False]
+    raised = [hands.raise_(who, who[3:], at) for at, who in enumerate((BEN, CID, BEN))]
+    assert [hand and hand.number for hand in raised] == [1, 2, None]
     assert [hand.participant for hand in hands.view().queue] == [BEN, CID]
-    hands.call_on(BEN, "ben")
-    hands.call_on(ANN, "ann")
-    hands.raise_(BEN, 9)
+    hands.call_on("ben")
+    hands.call_on("ann")
+    hands.raise_(BEN, "ben", 9)
     assert [hand.participant for hand in hands.view().queue] == [CID, BEN]
     assert hands.view().answered == {"ben": 1, "ann": 1}
     assert hands.lower_all()
-    assert not hands.lower(BEN)
+    assert not hands.lower("ben")
 
 
 def test_a_hand_goes_down_with_its_owner() -> None:

@@ -11,7 +11,7 @@ from test_conference import World
 
 from sfu.ids import RoomName
 from sfu.room import acts, commands
-from sfu.room.model import ChatMessage
+from sfu.room.model import ChatMessage, Instant, SessionKey
 from sfu.room.permissions import GrantChanges, Grants
 from sfu.server import wire
 from sfu.server.events import Events, RoomEvent
@@ -126,6 +126,41 @@ async def test_a_recording_is_told_with_its_end() -> None:
         ("recording", True), ("recording", False), ("recording", True), ("recording", False),
         ("participant_left", None),
     ]  # fmt: skip
+
+
+async def test_a_recording_ends_with_the_server_however_that_ends() -> None:
+    world = World()
+    ann, _ = world.join("Ann")
+    world.conference.apply(acts.SetRecording(ann.id, True))
+    events = heard(world.conference.events)
+    world.conference.events.close()
+    ben = {"id": "PA_ben", "room": "s", "identity": "ben", "name": "Ben", "recording": True}
+    cid = {**ben, "id": "PA_cid", "identity": "cid", "name": "Cid", "recording": False}
+    world.conference.events.crashed([ben, cid])
+    told = [
+        (each.type, each.data.get("name"), each.data.get("on"), each.data.get("reason")) for each in events
+    ]
+    assert told == [
+        ("recording", "Ann", False, "shutdown"), ("participant_left", "Ann", None, "shutdown"),
+        ("room_ended", None, None, None),
+        ("recording", "Ben", False, "crashed"), ("participant_left", "Ben", None, "crashed"),
+        ("participant_left", "Cid", None, "crashed"), ("room_ended", None, None, None),
+    ]  # fmt: skip
+
+
+async def test_who_comes_back_with_its_hand_up_is_told_to_have_raised_it() -> None:
+    world = World()
+    ann, _ = world.join("Ann")
+    identity = world.conference.core.room(ROOM).participants[ann.id].identity
+    world.conference.apply(acts.RaiseHand(ann.id, True))
+    events = heard(world.conference.events)
+    join = commands.Join(session=SessionKey(9), room=ROOM, name="Ann", identity=identity)
+    for effect in world.conference.core.apply(join, Instant(1, 1)):
+        world.conference.events.effect(effect)
+    assert [(each.type, each.data.get("act")) for each in events] == [
+        ("participant_left", None), ("participant_joined", None), ("hand", "raise_hand"),
+    ]  # fmt: skip
+    assert events[2].data["participant"] == events[1].data["participant"] != ann.id
 
 
 async def test_a_message_is_told_when_it_is_durable_and_a_direct_one_without_its_text() -> None:

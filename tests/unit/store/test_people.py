@@ -11,9 +11,10 @@ from sfu.errors import RequestError
 from sfu.ids import RoomName
 from sfu.server import webhooks
 from sfu.server.events import RoomEvent
-from sfu.store import classwork, messages, outbox, people, retention, tables
+from sfu.store import classwork, messages, outbox, people, retention, standing, tables
 from sfu.store.messages import StoredMessage
 from sfu.store.outbox import Delivery
+from sfu.store.standing import StoredHand
 from sfu.store.store import Store
 from sfu.store.writes import Step
 
@@ -104,6 +105,8 @@ async def _a_life(store: Store) -> None:
             *classwork.drawn("r", (), (stroke("s1", "ann"), stroke("s2", "ben"))),
             *classwork.taken("r", {"ann": 2, "ben": 1}, 1),
             *classwork.thresholds_set("r", "ann", "heart_rate", 50, None, 1),
+            *standing.raised("r", StoredHand(identity="ann", number=1, raised_ms=1)),
+            *standing.placed("r", ["ann", "ben"], 1, 1),
             (
                 insert(tables.telemetry),
                 {
@@ -123,7 +126,7 @@ async def test_everything_of_a_person_can_be_taken_out(store: Store) -> None:
     assert counts == {
         "users": 1, "sessions": 1, "messages": 3, "reactions": 1, "read_positions": 1, "files": 2,
         "questions": 1, "question_votes": 2, "polls": 0, "ballots": 1, "strokes": 1, "turns": 1,
-        "telemetry": 1, "thresholds": 1, "audit": 2, "outbox": 2,
+        "hands": 1, "breakout_places": 1, "telemetry": 1, "thresholds": 1, "audit": 2, "outbox": 2,
     }  # fmt: skip
     assert {row["text"] for row in found["messages"]} == {
         "message 1",
