@@ -15,7 +15,6 @@ import sfu
 from sfu import clock
 from sfu.config import Config
 from sfu.errors import RequestError
-from sfu.extensions import Message
 from sfu.ids import ParticipantId, RoomName, SubscriptionKey
 from sfu.room import acts, commands, effects, following
 from sfu.room.class_events import AlarmChanged
@@ -27,6 +26,7 @@ from sfu.room.permissions import Grants, Role
 from sfu.room.registry import Rooms
 from sfu.server import act_requests, class_wire, joining, requests, settings, stats, tokens, wire
 from sfu.server.access import Access
+from sfu.server.asking import Asking
 from sfu.server.attendance import Attendance
 from sfu.server.chat import Answer, Chat
 from sfu.server.data_relay import DataRelay
@@ -62,10 +62,6 @@ _CLOSED_CODE: dict[LeaveReason, str] = {
 _TIMED = (commands.Disconnect, commands.Leave, acts.Remove, acts.DeclareSeries)
 """What may begin a time that ends by itself; the end of an alarm does as well."""
 
-AskFirst = Callable[[Message, int, Callable[[str], None], Callable[[RequestError], None]], bool]
-"""Whether somebody is asked about a chat message first; then the first callback follows with its text, of at
-least as many characters as the number says, or the second."""
-
 
 class Conference:
     """Made by `open`. What changes it is synchronous, so that requests never interleave."""
@@ -92,7 +88,7 @@ class Conference:
         self._session_keys = itertools.count(1)
         self.more_counts: dict[str, Callable[[], Json]] = {}
         """What others count, by the name that it has in `counts`."""
-        self.ask_first: AskFirst = lambda message, shortest, go_on, refuse: False
+        self.asking = Asking()
         self.media: Media
 
     @classmethod
@@ -301,34 +297,11 @@ class Conference:
         participant = self.core.participant(member.id)
         if participant is None:
             raise RequestError("not_found", "not a participant")
-        sent = request if isinstance(request, requests.Chat) else None
-        message = Message(
-            room=member.room,
-            participant=member.id,
-            identity=participant.identity,
-            name=participant.name,
-            text=request.text,
-            to=sent.to if sent else None,
-        )
 
-        def go_on(text: str) -> None:
-            self.chat.request(member.id, member.room, replace(request, text=text), answer)
+        def go_on(agreed: requests.Chat | requests.ChatEdit) -> None:
+            self.chat.request(member.id, member.room, agreed, answer)
 
-        return self.ask_first(message, 0 if sent and sent.file else 1, go_on, answer)
-
-    async def agreed(self, message: Message) -> str:
-        """The text that extensions make of a message. Raises `RequestError` where one refuses it."""
-        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-        def go_on(text: str) -> None:
-            if not done.done():
-                done.set_result(text)
-
-        def refuse(error: RequestError) -> None:
-            if not done.done():
-                done.set_exception(error)
-
-        return await done if self.ask_first(message, 1, go_on, refuse) else message.text
+        return self.asking.sent(member.room, participant, request, go_on, answer)
 
     def _revoke(self, member: Member, target: ParticipantId) -> None:
         """The room decides whether `target` may be removed; only then is its token spoilt."""

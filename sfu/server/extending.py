@@ -49,7 +49,7 @@ class Extensions:
         conference = self._conference
         conference.events.listen(self.told)
         conference.data.on_relayed = self.relayed
-        conference.ask_first = self.ask
+        conference.asking.first = self.ask
         conference.more_counts["extensions"] = self.counts
         for name in self._config.modules:
             try:

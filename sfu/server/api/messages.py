@@ -94,7 +94,7 @@ async def _send(conference: Conference, call: Call) -> Json:
         text=call.body["text"],
         to=None,
     )
-    text = await conference.agreed(message)
+    text = await conference.asking.agreed(message)
     if another:
         note(conference, call, call.room, "chat", subject=call.body.get("identity", call.caller.identity))
     return await _kept(conference, by_whom, SendChat(by or OPERATOR, text))
