@@ -427,8 +427,12 @@ class Policy:
         self._keyframes.want(publication, rid)
 
     def _pace_keyframes(self, now_us: int) -> None:
-        for publication, rid in self._keyframes.wishes():
-            count = self._count_keyframes(publication).get(rid, 0)
+        wishes = self._keyframes.wishes()
+        counts = {
+            publication: self._count_keyframes(publication) for publication in {key[0] for key in wishes}
+        }
+        for publication, rid in wishes:
+            count = counts[publication].get(rid, 0)
             if count > self._keyframe_counts.get((publication, rid), count):
                 self._keyframes.seen(publication, rid)
                 self._keyframe_counts.pop((publication, rid), None)
