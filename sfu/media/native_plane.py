@@ -140,12 +140,16 @@ class NativePlane:
         return PlaneCounters(*self._plane.counters())
 
 
+_BURST = partial(tuple.__new__, BurstResult)
+"""Of a tuple that the plane made: there are many."""
+
+
 def _layer_changed(subscription: SubscriptionKey, layer: tuple[int, int] | None) -> CurrentLayerChanged:
     return CurrentLayerChanged(subscription, Layer(*layer) if layer is not None else None)
 
 
 def _feedback(transport: TransportKey, results: list[tuple[int | None, ...]]) -> TransportFeedback:
-    return TransportFeedback(transport, tuple(map(BurstResult._make, results)))
+    return TransportFeedback(transport, tuple(map(_BURST, results)))
 
 
 def _remb(transport: TransportKey, bitrate_bps: int, subscriptions: list[SubscriptionKey]) -> RembReceived:

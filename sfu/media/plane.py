@@ -72,8 +72,7 @@ class SubscriptionConfig:
     cname: str
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Layer:
+class Layer(NamedTuple):
     """A step of quality: `spatial` 0 is the smallest picture, `temporal` 0 the lowest frame rate."""
 
     spatial: int

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sfu.errors import ParseError, ProtocolError, RequestError
 from sfu.ids import PublicationId, SubscriptionKey
 from sfu.media.decisions import Wish
-from sfu.media.plane import SubscriptionConfig
+from sfu.media.plane import Layer, SubscriptionConfig
 from sfu.room.model import Subscription
 from sfu.rtp.parameters import Kind
 from sfu.sdp.negotiate import RemoteParameters
@@ -199,7 +199,11 @@ class SubscribeLeg:
             stats = self._media.subscription_stats(entry.key)
             if stats is not None:
                 why = self._media.explain(entry.key)
-                result[publication] = asdict(stats) | (asdict(why) if why is not None else {})
+                fields = asdict(stats) | (asdict(why) if why is not None else {})
+                result[publication] = {
+                    name: value._asdict() if isinstance(value, Layer) else value
+                    for name, value in fields.items()
+                }
         return result
 
     def stats(self) -> Json | None:
