@@ -21,8 +21,8 @@ from sfu.media.plane import (
     TransportFeedback,
 )
 
-MOST_REPORTS = 32
-"""Of one transport at one poll: those of a second and a half, should policy be held up for so long."""
+MOST_REPORTS = 8
+"""Of one transport at one poll: those of 0.4 s, should policy be held up for so long."""
 
 
 class EventQueue:

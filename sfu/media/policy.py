@@ -34,6 +34,7 @@ from sfu.media.demand import Demand, KnownEncoding, needed
 from sfu.media.keyframes import KeyframeThrottle
 from sfu.media.plane import (
     AudioLevel,
+    BurstResult,
     EncodingStarted,
     EncodingStopped,
     KeyframeWanted,
@@ -248,8 +249,15 @@ class Policy:
             return faults
         self._unobserved = []
         notices: list[Notice] = []
+        reported: dict[TransportKey, list[BurstResult]] = {}
         for event in events:
-            self._observe(event, now_us)
+            if isinstance(event, TransportFeedback):
+                reported.setdefault(event.transport, []).extend(event.results)
+            else:
+                self._observe(event, now_us)
+        for transport, results in reported.items():
+            if (viewer := self._viewers.get(transport)) is not None:
+                viewer.on_feedback(results, now_us)
         self._pace_keyframes(now_us)
         speakers = self._speakers.tick(now_us)
         if speakers is not None:
@@ -403,10 +411,6 @@ class Policy:
             case AudioLevel():
                 if event.publication in self._publications:
                     self._speakers.observe(event.publication, event.level, now_us)
-            case TransportFeedback():
-                viewer = self._viewers.get(event.transport)
-                if viewer is not None:
-                    viewer.on_feedback(event.results, now_us)
             case RembReceived():
                 viewer = self._viewers.get(event.transport)
                 if viewer is not None:

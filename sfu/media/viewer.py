@@ -80,7 +80,7 @@ class Viewer:
             self.estimator.on_remb(bitrate_bps, now_us)
 
     def on_feedback(self, results: Sequence[BurstResult], now_us: int) -> None:
-        """Packets' fates as the viewer reports them."""
+        """Packets' fates as the viewer reports them, of all reports since the last tick."""
         if self._heard_us is None:
             self._heard_us = now_us
         self._timers_us = now_us

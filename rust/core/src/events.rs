@@ -12,8 +12,8 @@ use rustc_hash::FxHashMap;
 use crate::parameters::{Layer, PublicationKey, SubscriptionKey, TransportKey};
 use crate::twcc::BurstResult;
 
-/// Of one transport at one poll: those of a second and a half, should policy be held up for so long.
-const MOST_REPORTS: usize = 32;
+/// Of one transport at one poll: those of 0.4 s, should policy be held up for so long.
+const MOST_REPORTS: usize = 8;
 
 /// Plane to policy; `sfu/media/plane.py` says what each means.
 #[derive(Clone, Debug, PartialEq)]

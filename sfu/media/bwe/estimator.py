@@ -111,7 +111,7 @@ class Estimator:
         self._wanted_bps = max(bps, 0)
 
     def on_feedback(self, results: Sequence[BurstResult], now_us: int) -> None:
-        """One transport-wide feedback report, in order of sending. An empty one changes nothing."""
+        """Transport-wide feedback reports in the order in which they came. Empty ones change nothing."""
         if not results:
             return
         self._per_packet = True
@@ -184,6 +184,9 @@ class Estimator:
         acked, detector = self._acked, self._detector
         for sent_us, arrival_us, size_bytes, probe_cluster, packets, sent_span_us, arrival_span_us in results:
             late = seen_us is not None and sent_us < seen_us
+            last_sent_us = sent_us + sent_span_us
+            if not late:
+                seen_us = last_sent_us
             if probe_cluster and not (late and arrival_us is None):
                 self._probes.add(probe_cluster, sent_us, arrival_us, size_bytes)
             if arrival_us is None:
@@ -195,7 +198,6 @@ class Estimator:
                 lost -= packets
             else:
                 total += packets
-            last_sent_us = sent_us + sent_span_us
             if newest_us is None or last_sent_us > newest_us:
                 newest_us = last_sent_us
             delay_us = arrival_us - sent_us
@@ -206,8 +208,7 @@ class Estimator:
             # A probe fills the queue on purpose: the delay it makes is not the media's.
             if not probe_cluster:
                 detector.add(sent_us, arrival_us, sent_span_us, arrival_span_us)
-        last_us = results[-1].sent_us + results[-1].sent_span_us
-        self._newest_sent_us = last_us if seen_us is None else max(seen_us, last_us)
+        self._newest_sent_us = seen_us
         self._loss.add(lost, total, now_us)
         if least_delay_us is not None:
             self._queue.add(least_delay_us, now_us)

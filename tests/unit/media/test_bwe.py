@@ -305,6 +305,20 @@ def test_silence_counts_only_while_something_is_out() -> None:
     assert estimator.estimate_bps == after_one
 
 
+def test_what_comes_late_is_not_lost_though_both_are_told_at_once() -> None:
+    """After a pause several reports wait for the estimator."""
+    sent = range(0, 300_000, 10_000)
+    first = [BurstResult(each, None if each % 30_000 == 0 else each + 500, 1_000) for each in sent]
+    second = [BurstResult(each, 310_000, 1_000) for each in sent if each % 30_000 == 0]
+    estimator, lossy = Estimator(), Estimator()
+    estimator.on_feedback([*first, *second], S)
+    lossy.on_feedback(first, S)
+    for each in (estimator, lossy):
+        each.on_feedback([BurstResult(S, S + 500, 1_000)], 2 * S)
+    assert estimator.status.loss == 0
+    assert lossy.status.loss > 0.3
+
+
 results = st.builds(
     BurstResult,
     st.integers(0, 2**40),

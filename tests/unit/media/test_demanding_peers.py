@@ -49,8 +49,8 @@ def test_reports_of_one_viewer_are_told_up_to_a_number() -> None:
         stage.feedback(loud, TransportWideFeedback(1, loud.ssrc, number, 0, 0, ((number, 0),)))
     stage.feedback(quiet, TransportWideFeedback(1, quiet.ssrc, 0, 0, 0, ((0, 0),)))
     told = [event.transport for event in stage.plane.poll_events() if isinstance(event, TransportFeedback)]
-    assert told == [loud.transport] * 32 + [quiet.transport]
-    assert stage.plane.counters().dropped["event-queue-full"] == 100 - 32
+    assert told == [loud.transport] * 8 + [quiet.transport]
+    assert stage.plane.counters().dropped["event-queue-full"] == 100 - 8
 
 
 def test_a_publisher_that_begins_anew_with_each_packet_is_told_of_once() -> None:

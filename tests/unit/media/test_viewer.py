@@ -20,6 +20,7 @@ from sfu.media.plane import (
     TransportFeedback,
 )
 from sfu.media.policy import Policy
+from sfu.media.viewer import Viewer
 
 MS = 1000
 VIEWER = TransportKey(7)
@@ -107,6 +108,16 @@ def test_the_first_picture_is_the_smallest_and_waits_for_nothing() -> None:
     assert plane.targets == {VIEW: LOWEST}
     policy.tick(1_000_000)
     assert plane.targets[VIEW] is not None
+
+
+def test_reports_that_wait_for_policy_are_taken_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Sequence[BurstResult]] = []
+    monkeypatch.setattr(Viewer, "on_feedback", lambda viewer, results, now_us: taken.append(results))
+    plane, policy = made()
+    first, second, third = (BurstResult(each, each + 2, 3) for each in range(3))
+    plane.events += [TransportFeedback(VIEWER, (first, second)), TransportFeedback(VIEWER, (third,))]
+    policy.tick(1_000_000)
+    assert taken == [[first, second, third]]
 
 
 def test_without_feedback_nothing_is_limited() -> None:
