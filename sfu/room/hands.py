@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sfu.ids import ParticipantId
 
 RETURN_US = 5 * 60 * 1_000_000
-"""How long a hand of an earlier run of the server waits for its owner.
+"""How long a hand of an earlier run of the server waits for its owner, and a room for the first to be back.
 
 Pages are back within seconds, a rebooted laptop within minutes. Who comes later comes to another moment of
 the lesson, or to another lesson, where nobody remembers what the hand was about.

@@ -48,7 +48,7 @@ from sfu.room.class_records import (
     TurnTaken,
 )
 from sfu.room.effects import Effect
-from sfu.room.hands import HandRecord
+from sfu.room.hands import RETURN_US, HandRecord
 from sfu.room.model import BreakoutId
 from sfu.server import act_requests
 from sfu.server.wire import Json
@@ -62,12 +62,6 @@ log = logging.getLogger(__name__)
 
 WRITE_AFTER_S = 0.5
 """What is drawn may be lost by a crash for this long."""
-RETURN_S = 300.0
-"""A room that was open when the server ended goes on if somebody is back this soon after the start.
-
-Pages are back within seconds, a rebooted laptop within minutes. Where nobody is, the lesson is over: hands
-and breakout rooms have ended with it, as those of a room that has been empty do.
-"""
 STALE_MS = 12 * 3_600_000
 """Nothing was touched for so long: the server was away for a day at school, and the lesson is over."""
 
@@ -85,8 +79,6 @@ _ASKED = (
 """Acts that are answered when they are durable."""
 
 Answer = Callable[[Json | RequestError], None]
-
-NOTHING_STOOD = StoredStanding(places={})
 
 
 @dataclass(slots=True)
@@ -147,14 +139,18 @@ class Lasting:
             )
 
     def _going_on(self, room: RoomName, stood: StoredStanding) -> StoredStanding:
-        """What stood in a room when the server ended; nothing, for good, where its lesson is over."""
+        """What stood in a room when the server ended; nothing, for good, where its lesson is over.
+
+        It is where nobody was back soon after the start: hands and breakout rooms have ended with it, as
+        those of a room that has been empty do.
+        """
         if not stood.last_ms:
             return stood
-        since_start_s = (clock.now_us() - self._started_us) / 1_000_000
-        if since_start_s < RETURN_S and clock.wall_ms() - stood.last_ms < STALE_MS:
+        since_start_us = clock.now_us() - self._started_us
+        if since_start_us < RETURN_US and clock.wall_ms() - stood.last_ms < STALE_MS:
             return stood
         self._submit(room, standing.cleared(room))
-        return NOTHING_STOOD
+        return StoredStanding()
 
     def act(self, wanted: Act, apply: Callable[[Act], Iterable[Effect]], answer: Answer) -> Json | None:
         """Do an act and return `ok`; None: `answer` is called when it is durable, or could not be stored.

@@ -6,7 +6,7 @@ A room that ends takes it out, so what is here of a room that is not open was le
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import BindParameter, bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -33,7 +33,7 @@ class StoredStanding:
 
     hands: tuple[StoredHand, ...] = ()
     breakouts: tuple[tuple[int, str], ...] = ()
-    places: Mapping[str, int]
+    places: Mapping[str, int] = field(default_factory=dict)
     last_ms: int = 0
 
 

@@ -128,7 +128,7 @@ async def test_a_pass_says_whose_hand_it_is_and_a_stranger_has_none(tmp_path: Pa
         assert (hands(again), breakouts(again)) == ([], ([], None)), "as it was left"
 
 
-@pytest.mark.parametrize(("name", "value"), [("RETURN_S", 0.0), ("STALE_MS", 0)])
+@pytest.mark.parametrize(("name", "value"), [("RETURN_US", 0), ("STALE_MS", 0)])
 async def test_an_old_lesson_does_not_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: float
 ) -> None:

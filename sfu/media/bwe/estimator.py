@@ -200,8 +200,7 @@ class Estimator:
                 total += packets
             if newest_us is None or last_sent_us > newest_us:
                 newest_us = last_sent_us
-            delay_us = arrival_us - sent_us
-            delay_us += min(arrival_span_us - sent_span_us, 0)
+            delay_us = arrival_us - sent_us + min(arrival_span_us - sent_span_us, 0)
             if least_delay_us is None or delay_us < least_delay_us:
                 least_delay_us = delay_us
             acked.add(sent_us, arrival_us + arrival_span_us, size_bytes, packets)
