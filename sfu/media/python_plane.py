@@ -113,7 +113,7 @@ class PythonPlane:
         if known.keys == keys:
             return
         known.keys = keys
-        known.receiver = SrtpReceiver(keys, known.demux.routes)
+        known.receiver = SrtpReceiver(keys, known.demux.identities)
         known.out.open(keys)
         for subscription in known.subscriptions.values():
             subscription.connect()

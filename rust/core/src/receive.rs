@@ -42,8 +42,8 @@ impl Plane {
     fn receive_rtp(&mut self, id: usize, data: &mut [u8], now_us: i64, arrival_us: i64) -> Parsed<()> {
         let transport = &mut self.transports[id];
         let Some(receiver) = &mut transport.receiver else { return Ok(()) };
-        let routes = &transport.demux.routes;
-        let size = receiver.unprotect(data, |ssrc| routes.contains_key(&ssrc))?;
+        let demux = &transport.demux;
+        let size = receiver.unprotect(data, |ssrc| demux.is_known(ssrc))?;
         let data = &data[..size];
         let rtp = parse_packet(data)?;
         if let Some([high, low]) = rtp.extensions.get(data, transport.transport_cc) {

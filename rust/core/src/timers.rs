@@ -18,8 +18,8 @@ impl Plane {
     pub(crate) fn receive_rtcp_datagram(&mut self, id: usize, data: &mut [u8], now_us: i64) -> Parsed<()> {
         let transport = &mut self.transports[id];
         let Some(receiver) = &mut transport.receiver else { return Ok(()) };
-        let routes = &transport.demux.routes;
-        let size = receiver.unprotect_rtcp(data, |ssrc| routes.contains_key(&ssrc))?;
+        let demux = &transport.demux;
+        let size = receiver.unprotect_rtcp(data, |ssrc| demux.is_known(ssrc))?;
         for packet in parse_compound(&data[..size])? {
             self.receive_rtcp(id, packet, now_us);
         }

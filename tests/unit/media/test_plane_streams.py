@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import pytest
@@ -25,6 +26,7 @@ from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
 from sfu.media.plane import (
     Codec,
     CurrentLayerChanged,
+    Layer,
     SrtpProfile,
 )
 from sfu.media.python_plane import PythonPlane
@@ -193,3 +195,96 @@ def test_a_closed_publication_is_forgotten_and_its_viewers_told() -> None:
     stage.plane.set_target(viewer.key, None)
     stage.plane.request_keyframe(stage.publication, "", stage.now_us)
     stage.plane.close_subscription(SubscriptionKey(77))
+
+
+# --- a publication that is opened again --------------------------------------------------------
+
+
+def _reopen(stage: Stage, number: int, **changes: object) -> None:
+    """Close the publication and open its m-line as another one."""
+    stage.plane.close_publication(stage.publication)
+    stage.publication = PublicationKey(number)
+    stage.config = dataclasses.replace(stage.config, **changes)  # type: ignore[arg-type]
+    stage.plane.open_publication(stage.publication, stage.config)
+
+
+def _rids(stage: Stage) -> dict[str, int]:
+    return {each.rid: each.ssrc for each in stage.plane.publication_stats(stage.publication)}
+
+
+def test_streams_without_mid_and_rid_are_found_again_by_a_reopened_publication() -> None:
+    stage = Stage(rids=("h", "l"))
+    small = Camera(stage, ssrc=0x11, rid="l", width=320)
+    large = Camera(stage, ssrc=0x12, rid="h", width=1280)
+    for camera in (small, large):
+        camera.send(key=True)
+        camera.with_mid, camera.rid = False, ""
+        camera.send()
+    stage.plane.close_publication(stage.publication)
+    large.send()
+    assert stage.plane.counters().dropped == {"unknown-ssrc": 2}
+    _reopen(stage, 2)
+    viewer = stage.view()
+    stage.plane.set_target(viewer.key, Layer(1, 0))
+    for camera in (small, large):
+        camera.send(key=True)
+    assert _rids(stage) == {"h": 0x12, "l": 0x11}
+    assert len(viewer.media) > 0
+
+
+def test_retransmissions_are_found_again_by_a_reopened_publication() -> None:
+    stage = Stage()
+    tag = one_byte({SENT_IDS.mid: b"0"})
+    stage.publish(rtp(0x11, 1, 1, vp8_payload(1, key=True), extension=tag))
+    stage.publish(rtp(0x21, 1, 1, b"\0\1" + vp8_payload(1, key=True), payload_type=97, extension=tag))
+    stage.plane.open_publication(PublicationKey(9), dataclasses.replace(stage.config, mid="1"))
+    _reopen(stage, 2)
+    stage.publish(rtp(0x11, 2, 2, vp8_payload(2, key=True)))
+    stage.publish(rtp(0x11, 4, 4, vp8_payload(4)))
+    stage.publish(rtp(0x21, 2, 3, b"\0\3" + vp8_payload(3), payload_type=97))
+    (stats,) = stage.plane.publication_stats(stage.publication)
+    assert (stats.packets, stats.recovered, stats.lost) == (3, 1, 0)
+
+
+def test_an_identity_outlives_a_change_of_codec() -> None:
+    other = Codec(name="h264", payload_type=98, clock_rate=90_000)
+    stage = Stage(codecs=(VIDEO,))
+    stage.plane.open_publication(
+        PublicationKey(9), dataclasses.replace(stage.config, mid="1", codecs=(VIDEO, other))
+    )
+    camera = Camera(stage, ssrc=0x11)
+    camera.send(key=True)
+    _reopen(stage, 2, codecs=(other,))
+    stage.publish(rtp(0x11, camera.seq, 9, b"\x65\x88\x84", payload_type=98))
+    assert _rids(stage) == {"": 0x11}
+
+
+def test_a_stream_of_a_closed_m_line_is_not_taken_for_another_of_its_codec() -> None:
+    stage = Stage(mid="0")
+    camera = Camera(stage, ssrc=0x11)
+    camera.send(key=True)
+    camera.with_mid = False
+    _reopen(stage, 2, mid="1")
+    camera.send()
+    assert _rids(stage) == {}
+    # What it says of itself counts for more than what was known of it.
+    stage.publish(rtp(0x11, 200, 9, vp8_payload(9, key=True), extension=one_byte({SENT_IDS.mid: b"1"})))
+    assert _rids(stage) == {"": 0x11}
+
+
+def test_identities_are_bounded() -> None:
+    stage = Stage()
+    stray = 0x10000
+    for number in range(600):
+        _reopen(stage, 2 + number, mid=str(number))
+        camera = Camera(stage, ssrc=stray + number)
+        camera.send(key=True)
+    _reopen(stage, 1000, mid="599")
+    camera.with_mid = False
+    camera.send(key=True)
+    assert _rids(stage) == {"": stray + 599}
+    if isinstance(stage.plane, PythonPlane):
+        assert len(stage.plane._transports[stage.transport].demux.identities) < 300
+    # The first one is forgotten: it is taken for the only stream of its codec.
+    stage.publish(rtp(stray, 200, 9, vp8_payload(9, key=True)))
+    assert _rids(stage) == {"": stray}
