@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sqlite3
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from sfu.errors import ConfigError
@@ -75,6 +78,20 @@ def open_engines(url: URL, *, lasting: bool = True) -> Engines:
     except ModuleNotFoundError:
         raise ConfigError(["storage.url: PostgreSQL needs asyncpg: pip install 'pysfu[postgres]'"]) from None
     return Engines(engine, engine)
+
+
+@contextlib.asynccontextmanager
+async def outside_transaction(engine: AsyncEngine) -> AsyncIterator[Any]:
+    """Lend the driver's own connection to a SQLite file, for statements that work in no transaction.
+
+    Raises `SQLAlchemyError`.
+    """
+    async with engine.connect() as connection:
+        raw = await connection.get_raw_connection()
+        try:
+            yield raw.driver_connection
+        except sqlite3.Error as error:
+            raise OperationalError("outside a transaction", None, error) from error
 
 
 def _prepare_sqlite(engine: AsyncEngine, begin: str, **pragmas: str) -> None:

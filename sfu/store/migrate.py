@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from alembic import command
+from alembic.autogenerate import compare_metadata
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from sfu import clock
 from sfu.errors import ConfigError
+from sfu.store.snapshot import snapshot
+from sfu.store.tables import metadata
+
+log = logging.getLogger(__name__)
 
 
 def revisions() -> list[str]:
@@ -20,19 +27,102 @@ def revisions() -> list[str]:
     return [revision.revision for revision in reversed(list(script.walk_revisions()))]
 
 
+async def revision_of(engine: AsyncEngine) -> str | None:
+    """What revision the database is at; None where it has no tables of ours."""
+    async with engine.connect() as connection:
+        return await connection.run_sync(_current)
+
+
+async def bring_up_to_date(engine: AsyncEngine, url: URL) -> None:
+    """Upgrade the database to this version, and make sure that it has what this version needs.
+
+    A SQLite file is copied before. PostgreSQL changes a schema in one transaction, and its copies are the
+    administrator's. Raises `ConfigError`, `OSError` or `SQLAlchemyError`.
+    """
+    current, newest = await revision_of(engine), revisions()[-1]
+    check_known(current)
+    if current is None:
+        await migrate(engine)
+    elif current != newest:
+        log.info("the database is upgraded from revision %s to %s", current, newest)
+        began_us = clock.now_us()
+        if url.database and url.get_backend_name() == "sqlite":
+            kept = copy_path(Path(url.database), current)
+            await snapshot(engine, kept)
+            log.info("its copy from before is %s", kept)
+        await migrate(engine)
+        log.info("the database is upgraded: it took %.1f s", (clock.now_us() - began_us) / 1e6)
+    await check(engine)
+
+
+def copy_path(database: Path, revision: str) -> Path:
+    """Where an upgrade leaves the copy of a database that was at `revision`."""
+    return database.with_name(f"{database.name}.revision-{revision}")
+
+
 async def migrate(engine: AsyncEngine, revision: str = "head") -> None:
-    """Upgrade to `revision`, all or nothing. Raises `ConfigError`: a newer version has been here."""
+    """Upgrade to `revision`, all or nothing."""
     async with engine.begin() as connection:
         await connection.run_sync(_upgrade, revision)
+
+
+async def check(engine: AsyncEngine) -> None:
+    """Compare the schema with the tables of this version.
+
+    Raises `ConfigError` where the database is at another revision, or lacks what its revision has.
+    """
+    async with engine.connect() as connection:
+        await connection.run_sync(_check)
+
+
+def check_known(current: str | None) -> None:
+    """Raises `ConfigError` where this version does not know the revision."""
+    known = revisions()
+    if current is not None and current not in known:
+        raise ConfigError(
+            [
+                f"storage.url: the database was made by a newer version of pysfu (its schema is revision "
+                f"{current}, this version knows up to {known[-1]}): install that version, or restore a backup"
+            ]
+        )
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _check(connection: Connection) -> None:
+    current, newest = _current(connection), revisions()[-1]
+    check_known(current)
+    if current != newest:
+        raise ConfigError(
+            [
+                f"storage.url: the database was made by an older version of pysfu (its schema is revision "
+                f"{current}, this version works with {newest}): start the server once, which upgrades it"
+            ]
+        )
+    if lacking := list(_lacking(connection)):
+        raise ConfigError([f"storage.url: the database lacks {', '.join(lacking)}: restore a backup"])
+
+
+def _lacking(connection: Connection) -> list[str]:
+    """What the tables of this version have and the database does not; what it has besides is no fault."""
+    found: list[str] = []
+    for difference in compare_metadata(MigrationContext.configure(connection), metadata):
+        match difference:
+            case ("add_table", table):
+                found.append(f"the table {table.name}")
+            case ("add_column", _, table, column):
+                found.append(f"the column {table}.{column.name}")
+            case ("add_index", index):
+                found.append(f"the index {index.name}")
+    return found
 
 
 def _upgrade(connection: Connection, revision: str) -> None:
     config = _config()
     config.attributes["connection"] = connection
-    try:
-        command.upgrade(config, revision)
-    except CommandError as error:
-        raise ConfigError([f"storage.url: the database cannot be brought up to date: {error}"]) from error
+    command.upgrade(config, revision)
 
 
 def _config() -> Config:

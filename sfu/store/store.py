@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sfu.errors import ConfigError
 from sfu.store.alone import alone
 from sfu.store.engine import Engines, open_engines, parse_url, sqlite_url
-from sfu.store.migrate import migrate
+from sfu.store.migrate import bring_up_to_date
 from sfu.store.writes import MAX_WAITING, Writes, failures
 
 TEMPORARY = "temporary"
@@ -61,7 +61,7 @@ async def open_store(url: str, folder: Path | None, max_waiting: int = MAX_WAITI
         lost = asyncio.Event()
         try:
             await stack.enter_async_context(alone(parsed, engines, lost))
-            await migrate(engines.write)
+            await bring_up_to_date(engines.write, parsed)
         except (SQLAlchemyError, OSError) as error:
             # Its text may hold the URL, and that the password.
             raise ConfigError([f"storage.url: cannot be opened ({type(error).__name__})"]) from error
