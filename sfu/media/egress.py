@@ -201,7 +201,7 @@ class Subscription:
             if run.pictures is not None:
                 payload = run.payload(packet)
                 if payload is None:
-                    return
+                    return self.transport.drop("picture-too-old")
             if layer is not None and layer.last and not marker and layer.spatial == self._top_at(ext_seq):
                 # Of the higher layers, whose last packet bears it, nothing is sent.
                 marker = True
@@ -210,7 +210,7 @@ class Subscription:
             return
         out = sequence.map(ext_seq)
         if out is None:
-            return
+            return self.transport.drop("too-late")
         if payload_type is None:
             payload_type = next(iter(self._payload_types.values()), 0)
         key = (self._layout, run.frame_offset)

@@ -107,6 +107,10 @@ class EgressTransport:
         self.pacer.set_estimate(estimate_bps)
         self._resend_us_per_byte = 8_000_000 / (_RESEND_SHARE * estimate_bps)
 
+    def drop(self, reason: str) -> None:
+        """Count a packet that is not sent."""
+        self._counters.drop(reason)
+
     def earn(self, sent_bytes: int, now_us: int) -> None:
         """So much media was sent since this was called last: a share of it may be sent again."""
         earned = _RESEND_SHARE * sent_bytes + _RESEND_BYTES_PER_US * (now_us - self._earned_us)
@@ -117,13 +121,13 @@ class EgressTransport:
         """Whether a retransmission is within its share: then it is spent, else counted."""
         if not self._resend_us_per_byte:
             if self._resend_bytes < size_bytes:
-                self._counters.drop("rtx-share")
+                self.drop("rtx-share")
                 return False
             self._resend_bytes -= size_bytes
             return True
         free_us = max(self._resend_free_us, now_us)
         if free_us - now_us > _RESEND_BURST_US:
-            self._counters.drop("rtx-share")
+            self.drop("rtx-share")
             return False
         self._resend_free_us = free_us + size_bytes * self._resend_us_per_byte
         return True

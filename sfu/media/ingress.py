@@ -16,7 +16,7 @@ from sfu.rtp.extensions import Block, Carried, ExtensionLayout
 from sfu.rtp.packet import RtpPacket
 from sfu.rtp.payload import INSPECTORS, OPAQUE, PayloadInfo
 from sfu.rtp.red import primary
-from sfu.rtp.sequence import unwrap
+from sfu.rtp.sequence import PictureNumbers
 
 STALLED_US = 300_000
 """Silence after which an encoding is given up, once others have sent `_FRAMES_SHOWN` frames meanwhile."""
@@ -95,6 +95,7 @@ class Encoding:
         "_frame_us",
         "_keyframe_ts",
         "_keyframe_us",
+        "_pictures",
         "_rate_bytes",
         "_rate_since_us",
         "_seen_us",
@@ -112,7 +113,6 @@ class Encoding:
         "stats",
         "top_spatial",
         "top_temporal",
-        "unwrapped_picture_id",
     )
 
     def __init__(self, rid: str, ssrc: int, clock_rate: int, cache_packets: int) -> None:
@@ -123,7 +123,6 @@ class Encoding:
         self.cache: PacketCache[MediaPacket] = PacketCache(cache_packets)
         self.spatial = 0
         self.last_us = 0
-        self.unwrapped_picture_id = -1
         self.rates = [0] * MOST_TEMPORAL
         """Bits per second of each layer alone, the temporal layers of each spatial one together."""
         self.top_temporal = 0
@@ -136,6 +135,7 @@ class Encoding:
         """Where the newest keyframe begins, -1 before the first."""
         self._keyframe_ts = -1
         self._keyframe_us = 0
+        self._pictures = PictureNumbers()
         self._frame_us = (0,) * _FRAMES_SHOWN
         self._rate_bytes = [0] * MOST_TEMPORAL
         self._seen_us = [0]
@@ -175,11 +175,11 @@ class Encoding:
             packet.layer = self._described.of(carried.dependency_descriptor)
         elif codec.name == "red" and rtp.payload:
             packet.primary = primary(rtp.payload)
-        self._look_into(packet, ext_seq > highest, now_us)
+        self._look_into(packet, newest=ext_seq > highest, now_us=now_us)
         self.cache.put(ext_seq, packet)
         return packet
 
-    def _look_into(self, packet: MediaPacket, newest: bool, now_us: int) -> None:
+    def _look_into(self, packet: MediaPacket, *, newest: bool, now_us: int) -> None:
         info, stats = packet.info, self.stats
         layer = packet.layer
         if layer is None:
@@ -207,11 +207,9 @@ class Encoding:
             stats.width, stats.height = info.width, info.height
             stats.sizes = info.sizes or self._described.sizes
         if info.picture_id >= 0:
-            if self.unwrapped_picture_id < 0:
-                self.unwrapped_picture_id = info.picture_id + (1 << info.picture_id_bits)
-            number = unwrap(info.picture_id, self.unwrapped_picture_id, info.picture_id_bits)
-            packet.ext_picture_id = number
-            self.unwrapped_picture_id = max(number, self.unwrapped_picture_id)
+            packet.ext_picture_id = self._pictures.number(
+                info.picture_id, info.picture_id_bits, packet.ext_seq, packet.timestamp, newest=newest
+            )
 
     def _count(self, layer: PacketLayer, size: int, now_us: int) -> None:
         """A packet of a scalable stream; `now_us` is 0 for one that is of the past."""

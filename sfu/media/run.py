@@ -100,12 +100,12 @@ class Run:
         picture = self.pictures.map(packet.ext_picture_id)
         if picture is None:
             return None
-        if picture == packet.ext_picture_id and not self.tl0_offset:
+        info = packet.info
+        if not self.tl0_offset and not (picture - info.picture_id) & (1 << info.picture_id_bits) - 1:
             return packet.payload
         key = (picture, self.tl0_offset)
         payload = packet.payloads.get(key)
         if payload is None:
-            info = packet.info
             payload = rewrite(packet.payload, info, picture, info.tl0_pic_idx + self.tl0_offset)
             packet.payloads[key] = payload
         return payload

@@ -23,6 +23,52 @@ def unwrap(value: int, reference: int, bits: int = 16) -> int:
     return reference + difference(value, reference, bits)
 
 
+class PictureNumbers:
+    """Unwraps the picture ids of one stream into numbers that grow with its sequence numbers.
+
+    Senders' ids are not monotonic: they widen from 7 to 15 bits (Pion), and start anew where an encoder is
+    replaced. A picture that does not follow the newest one gets the number after it.
+    """
+
+    __slots__ = ("_bits", "_first_seq", "_former", "_id", "_newest", "_start_ts", "_timestamp")
+
+    def __init__(self) -> None:
+        self._id = self._bits = 0
+        self._newest = -1
+        self._timestamp = -1
+        self._first_seq = -1
+        self._start_ts = -1
+        """Sequence number and timestamp of the packet since which ids have been continuous."""
+        self._former = (0, 0, 0)
+        """Number, id and bits of the newest picture before that."""
+
+    def number(self, picture_id: int, bits: int, ext_seq: int, timestamp: int, *, newest: bool) -> int:
+        """The number of a packet's picture. `newest` says that no higher `ext_seq` has come."""
+        if self._newest < 0:
+            # Low bits stay as they are, and what is older stays positive.
+            self._newest = picture_id + 0x8000
+            self._first_seq, self._start_ts = ext_seq, timestamp
+        elif not newest and ext_seq < self._first_seq and timestamp != self._start_ts:
+            number, former_id, former_bits = self._former
+            return number + _behind(picture_id, former_id, min(bits, former_bits))
+        elif not newest:
+            return self._newest + _behind(picture_id, self._id, min(bits, self._bits))
+        else:
+            step = difference(picture_id, self._id, min(bits, self._bits))
+            if not 0 <= step <= _LONGEST_GAP or (step == 0 and timestamp != self._timestamp):
+                self._former = (self._newest, self._id, self._bits)
+                self._first_seq, self._start_ts = ext_seq, timestamp
+                step = 1
+            self._newest += step
+        self._id, self._bits, self._timestamp = picture_id, bits, timestamp
+        return self._newest
+
+
+def _behind(picture_id: int, newest_id: int, bits: int) -> int:
+    """The distance of a late picture, at most 0."""
+    return -((newest_id - picture_id) & ((1 << bits) - 1))
+
+
 def _first_out(span: tuple[int, int, int]) -> int:
     return span[0] + span[2]
 

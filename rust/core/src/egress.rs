@@ -270,14 +270,14 @@ impl Subscription {
             },
         };
         let (payload_type, content) = self.content(packet, index);
-        let Some(content) = content else { return };
+        let Some(content) = content else { return hub.counters.drop("picture-too-old") };
         let marker = self.marks(packet, &content, index);
         let run = &mut self.runs[index];
         let nothing = matches!(content, Content::Nothing);
         if nothing && run.sequence.drop(packet.ext_seq) {
             return;
         }
-        let Some(out) = run.sequence.map(packet.ext_seq) else { return };
+        let Some(out) = run.sequence.map(packet.ext_seq) else { return hub.counters.drop("too-late") };
         let main = self.config.payload_types.first().map_or(0, |(_, number)| *number);
         let payload_type = payload_type.unwrap_or(main);
         let header = Header {

@@ -14,7 +14,7 @@ use crate::parameters::{Codec, CodecName};
 use crate::payload::{OPAQUE, PayloadInfo, inspect};
 use crate::reception::{Reception, Refused};
 use crate::red;
-use crate::sequence::unwrap;
+use crate::sequence::PictureNumbers;
 use crate::vp9;
 
 /// Silence after which an encoding is given up, once others have sent `FRAMES_SHOWN` frames meanwhile.
@@ -136,7 +136,7 @@ pub struct Encoding {
     pub last_frame_number: i64,
     /// Where the newest keyframe begins, -1 before the first.
     pub keyframe_seq: i64,
-    unwrapped_picture_id: i64,
+    pictures: PictureNumbers,
     keyframe_ts: i64,
     keyframe_us: i64,
     frame_us: [i64; FRAMES_SHOWN],
@@ -181,7 +181,7 @@ impl Encoding {
             last_tl0: 0,
             last_frame_number: 0,
             keyframe_seq: -1,
-            unwrapped_picture_id: -1,
+            pictures: PictureNumbers::default(),
             keyframe_ts: -1,
             keyframe_us: 0,
             frame_us: [0; FRAMES_SHOWN],
@@ -309,12 +309,8 @@ impl Encoding {
             self.stats.sizes = if own.is_empty() { self.described.sizes() } else { own };
         }
         if info.picture_id >= 0 {
-            if self.unwrapped_picture_id < 0 {
-                self.unwrapped_picture_id = info.picture_id + (1 << info.picture_id_bits);
-            }
-            let number = unwrap(info.picture_id, self.unwrapped_picture_id, info.picture_id_bits);
-            packet.ext_picture_id = number;
-            self.unwrapped_picture_id = self.unwrapped_picture_id.max(number);
+            let (id, bits) = (info.picture_id, info.picture_id_bits);
+            packet.ext_picture_id = self.pictures.number(id, bits, packet.ext_seq, packet.timestamp, newest);
         }
     }
 

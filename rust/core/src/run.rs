@@ -145,9 +145,13 @@ impl Run {
         if packet.ext_picture_id < 0 {
             return Picture::AsItIs;
         }
+        let info = &packet.info;
+        let mask = (1i64 << info.picture_id_bits) - 1;
         match pictures.map(packet.ext_picture_id) {
             None => Picture::Unknown,
-            Some(picture) if picture == packet.ext_picture_id && self.tl0_offset == 0 => Picture::AsItIs,
+            Some(picture) if self.tl0_offset == 0 && (picture - info.picture_id) & mask == 0 => {
+                Picture::AsItIs
+            }
             Some(picture_id) => {
                 Picture::Other { picture_id, tl0_pic_idx: packet.info.tl0_pic_idx + self.tl0_offset }
             }

@@ -18,6 +18,62 @@ pub fn unwrap(value: i64, reference: i64, bits: u32) -> i64 {
     reference + difference(value, reference, bits)
 }
 
+/// Unwraps the picture ids of one stream into numbers that grow with its sequence numbers.
+///
+/// Senders' ids are not monotonic: they widen from 7 to 15 bits (Pion), and start anew where an encoder is
+/// replaced. A picture that does not follow the newest one gets the number after it.
+#[derive(Debug, Default)]
+pub struct PictureNumbers {
+    newest: Option<Picture>,
+    timestamp: u32,
+    /// Sequence number and timestamp of the packet since which ids have been continuous.
+    first_seq: i64,
+    start_ts: u32,
+    /// The newest picture before that.
+    former: Option<Picture>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Picture {
+    number: i64,
+    id: i64,
+    bits: u32,
+}
+
+impl Picture {
+    /// The number of a picture that came late.
+    fn before(self, id: i64, bits: u32) -> i64 {
+        self.number - ((self.id - id) & ((1i64 << bits.min(self.bits)) - 1))
+    }
+}
+
+impl PictureNumbers {
+    /// The number of a packet's picture. `newest` says that no higher `ext_seq` has come.
+    pub fn number(&mut self, id: i64, bits: u32, ext_seq: i64, timestamp: u32, newest: bool) -> i64 {
+        let Some(last) = self.newest else {
+            // Low bits stay as they are, and what is older stays positive.
+            return self.begin(Picture { number: id + 0x8000, id, bits }, ext_seq, timestamp);
+        };
+        if !newest {
+            let former = self.former.filter(|_| ext_seq < self.first_seq && timestamp != self.start_ts);
+            return former.unwrap_or(last).before(id, bits);
+        }
+        let step = difference(id, last.id, bits.min(last.bits));
+        if !(0..=LONGEST_GAP).contains(&step) || (step == 0 && timestamp != self.timestamp) {
+            return self.begin(Picture { number: last.number + 1, id, bits }, ext_seq, timestamp);
+        }
+        self.newest = Some(Picture { number: last.number + step, id, bits });
+        self.timestamp = timestamp;
+        last.number + step
+    }
+
+    fn begin(&mut self, picture: Picture, ext_seq: i64, timestamp: u32) -> i64 {
+        self.former = self.newest.replace(picture);
+        (self.first_seq, self.start_ts, self.timestamp) = (ext_seq, timestamp, timestamp);
+        picture.number
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Span {
     start: i64,

@@ -8,6 +8,7 @@ import pytest
 from plane_harness import (
     SENT_IDS,
     Stage,
+    Viewer,
     each_plane,  # noqa: F401 - every test runs on every plane
     one_byte,
     rtp,
@@ -77,3 +78,73 @@ def test_a_lost_picture_leaves_its_number_free(bits: int) -> None:
     seen = [picture_of("vp8", packet.payload) for packet in viewer.media]
     assert [(picture - seen[0]) % (1 << bits) for picture in seen] == order
     assert viewer.offsets() == order
+
+
+class Source:
+    """One VP8 stream whose picture ids go where a test sends them."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.number = 0
+
+    def packet(self, picture: int, bits: int = 15, *, key: bool = False, number: int = -1) -> bytes:
+        if number < 0:
+            number, self.number = self.number, self.number + 1
+        extension = one_byte({SENT_IDS.mid: b"0"})
+        payload = vp8_frame(picture, bits, key)
+        return rtp(1, number, 3000 * number, payload, marker=True, extension=extension)
+
+    def send(self, picture: int, bits: int = 15, *, key: bool = False, number: int = -1) -> None:
+        self.stage.publish(self.packet(picture, bits, key=key, number=number))
+
+
+def _seen(viewer: Viewer) -> list[int]:
+    ids = [picture_of("vp8", packet.payload) for packet in viewer.media]
+    return [(picture - ids[0]) % (1 << 15) for picture in ids]
+
+
+def test_picture_ids_that_widen_go_on() -> None:
+    stage = Stage(codecs=(CODECS["vp8"],))
+    viewer = stage.view()
+    source = Source(stage)
+    for picture in range(100, 300):
+        source.send(picture, 7 if picture < 128 else 15, key=picture == 100)
+    assert _seen(viewer) == list(range(200))
+
+
+@pytest.mark.parametrize("restart", [0, 90, 4000, 4990, 5030, 8700, 20_000, 32_000])
+@pytest.mark.parametrize("key", [True, False])
+def test_picture_ids_that_start_anew_go_on(restart: int, key: bool) -> None:
+    stage = Stage(codecs=(CODECS["vp8"],))
+    viewer = stage.view()
+    source = Source(stage)
+    for picture in range(5000, 5030):
+        source.send(picture, key=picture == 5000)
+    for picture in range(restart, restart + 30):
+        source.send(picture, key=key and picture == restart)
+    assert _seen(viewer) == list(range(60))
+    assert stage.plane.counters().dropped == {}
+
+
+def test_late_packets_of_before_and_after_a_restart_find_their_pictures() -> None:
+    stage = Stage(codecs=(CODECS["vp8"],))
+    viewer = stage.view()
+    source = Source(stage)
+    order = [0, 1, 2, 3, 5, 7, 8, 11, 6, 4, 10, 9]
+    for number in order:
+        picture = 5000 + number if number < 8 else 70 + number
+        source.send(picture, key=number in (0, 8), number=number)
+    assert _seen(viewer) == order
+    assert viewer.offsets() == order
+
+
+def test_packets_that_have_no_number_are_counted() -> None:
+    stage = Stage(codecs=(CODECS["vp8"],))
+    viewer = stage.view()
+    source = Source(stage)
+    source.number = 1
+    early = source.packet(4999, number=0)
+    source.send(5000, key=True)
+    stage.publish(early)
+    assert len(viewer.media) == 1
+    assert sum(stage.plane.counters().dropped.values()) == 1
