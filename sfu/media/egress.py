@@ -201,7 +201,8 @@ class Subscription:
             if run.pictures is not None:
                 payload = run.payload(packet)
                 if payload is None:
-                    return self.transport.drop("picture-too-old")
+                    self.transport.drop("picture-too-old")
+                    return
             if layer is not None and layer.last and not marker and layer.spatial == self._top_at(ext_seq):
                 # Of the higher layers, whose last packet bears it, nothing is sent.
                 marker = True
@@ -210,7 +211,8 @@ class Subscription:
             return
         out = sequence.map(ext_seq)
         if out is None:
-            return self.transport.drop("too-late")
+            self.transport.drop("too-late")
+            return
         if payload_type is None:
             payload_type = next(iter(self._payload_types.values()), 0)
         key = (self._layout, run.frame_offset)
