@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
+from sfu.forms import one_of
 from sfu.options import option
 
 ROLE_NAMES = ("owner", "presenter", "participant", "observer", "device")
@@ -21,6 +21,11 @@ _DEVICE = ("join", "publish", "data")
 _WATCH = ("join", "subscribe")
 _UNSEEN = (*_WATCH, "hidden")
 
+
+def _right(value: str) -> str:
+    return "" if value in RIGHT_WORDS else f"one of {', '.join(sorted(RIGHT_WORDS))}"
+
+
 _LOBBY = "whether who does not moderate waits to be let in"
 _ENTRY = "role of who brings none: owner, presenter, participant, observer or device"
 
@@ -34,72 +39,62 @@ class MeetingTemplate:
     `see_hidden` and `hidden`.
     """
 
-    owner: tuple[str, ...] = option(_OWNER, "rights of owners")
-    presenter: tuple[str, ...] = option(_ALL, "rights of presenters")
-    participant: tuple[str, ...] = option(_ALL, "rights of participants")
-    observer: tuple[str, ...] = option(_WATCH, "rights of observers")
-    device: tuple[str, ...] = option(_DEVICE, "rights of devices")
+    owner: tuple[str, ...] = option(_OWNER, "rights of owners", form=_right)
+    presenter: tuple[str, ...] = option(_ALL, "rights of presenters", form=_right)
+    participant: tuple[str, ...] = option(_ALL, "rights of participants", form=_right)
+    observer: tuple[str, ...] = option(_WATCH, "rights of observers", form=_right)
+    device: tuple[str, ...] = option(_DEVICE, "rights of devices", form=_right)
     lobby: bool = option(False, _LOBBY)
-    entry: str = option("participant", _ENTRY)
+    entry: str = option("participant", _ENTRY, form=one_of(*ROLE_NAMES))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassroomTemplate:
     """Rooms of the template `classroom`: the teacher owns, students take part."""
 
-    owner: tuple[str, ...] = option(_OWNER, "rights of teachers")
-    presenter: tuple[str, ...] = option(_ALL, "rights of presenters")
-    participant: tuple[str, ...] = option(_STUDENT, "rights of students")
-    observer: tuple[str, ...] = option(_UNSEEN, "rights of observers")
-    device: tuple[str, ...] = option(_DEVICE, "rights of devices")
+    owner: tuple[str, ...] = option(_OWNER, "rights of teachers", form=_right)
+    presenter: tuple[str, ...] = option(_ALL, "rights of presenters", form=_right)
+    participant: tuple[str, ...] = option(_STUDENT, "rights of students", form=_right)
+    observer: tuple[str, ...] = option(_UNSEEN, "rights of observers", form=_right)
+    device: tuple[str, ...] = option(_DEVICE, "rights of devices", form=_right)
     lobby: bool = option(False, _LOBBY)
-    entry: str = option("participant", _ENTRY)
+    entry: str = option("participant", _ENTRY, form=one_of(*ROLE_NAMES))
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebinarTemplate:
     """Rooms of the template `webinar`: few speak, many watch and write."""
 
-    owner: tuple[str, ...] = option(_OWNER, "rights of hosts")
-    presenter: tuple[str, ...] = option(_ALL, "rights of speakers")
-    participant: tuple[str, ...] = option((*_WATCH, "chat"), "rights of the audience")
-    observer: tuple[str, ...] = option(_UNSEEN, "rights of observers")
-    device: tuple[str, ...] = option(_DEVICE, "rights of devices")
+    owner: tuple[str, ...] = option(_OWNER, "rights of hosts", form=_right)
+    presenter: tuple[str, ...] = option(_ALL, "rights of speakers", form=_right)
+    participant: tuple[str, ...] = option((*_WATCH, "chat"), "rights of the audience", form=_right)
+    observer: tuple[str, ...] = option(_UNSEEN, "rights of observers", form=_right)
+    device: tuple[str, ...] = option(_DEVICE, "rights of devices", form=_right)
     lobby: bool = option(False, _LOBBY)
-    entry: str = option("participant", _ENTRY)
+    entry: str = option("participant", _ENTRY, form=one_of(*ROLE_NAMES))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConsultationTemplate:
     """Rooms of the template `consultation`: one is let in after another."""
 
-    owner: tuple[str, ...] = option(_OWNER, "rights of who consults")
-    presenter: tuple[str, ...] = option(_ALL, "rights of colleagues")
-    participant: tuple[str, ...] = option(_ALL, "rights of visitors")
-    observer: tuple[str, ...] = option(_WATCH, "rights of observers")
-    device: tuple[str, ...] = option(_DEVICE, "rights of devices")
+    owner: tuple[str, ...] = option(_OWNER, "rights of who consults", form=_right)
+    presenter: tuple[str, ...] = option(_ALL, "rights of colleagues", form=_right)
+    participant: tuple[str, ...] = option(_ALL, "rights of visitors", form=_right)
+    observer: tuple[str, ...] = option(_WATCH, "rights of observers", form=_right)
+    device: tuple[str, ...] = option(_DEVICE, "rights of devices", form=_right)
     lobby: bool = option(True, _LOBBY)
-    entry: str = option("participant", _ENTRY)
+    entry: str = option("participant", _ENTRY, form=one_of(*ROLE_NAMES))
 
 
 @dataclass(frozen=True, kw_only=True)
 class MonitoringTemplate:
     """Rooms of the template `monitoring`: devices send, people watch."""
 
-    owner: tuple[str, ...] = option(_OWNER, "rights of who runs the room")
-    presenter: tuple[str, ...] = option(_ALL, "rights of operators who speak")
-    participant: tuple[str, ...] = option((*_WATCH, "data", "chat"), "rights of operators")
-    observer: tuple[str, ...] = option(_UNSEEN, "rights of observers")
-    device: tuple[str, ...] = option(_DEVICE, "rights of devices")
+    owner: tuple[str, ...] = option(_OWNER, "rights of who runs the room", form=_right)
+    presenter: tuple[str, ...] = option(_ALL, "rights of operators who speak", form=_right)
+    participant: tuple[str, ...] = option((*_WATCH, "data", "chat"), "rights of operators", form=_right)
+    observer: tuple[str, ...] = option(_UNSEEN, "rights of observers", form=_right)
+    device: tuple[str, ...] = option(_DEVICE, "rights of devices", form=_right)
     lobby: bool = option(False, _LOBBY)
-    entry: str = option("participant", _ENTRY)
-
-
-def faults(name: str, template: object) -> Iterator[str]:
-    """What is wrong with one of the tables above, which is called `name`."""
-    for each in fields(template):  # type: ignore[arg-type]
-        if each.name in ROLE_NAMES:
-            for word in sorted(set(getattr(template, each.name)) - RIGHT_WORDS):
-                yield f"{name}.{each.name}: {word} is no right"
-    if getattr(template, "entry", "") not in ROLE_NAMES:
-        yield f"{name}.entry: one of {', '.join(ROLE_NAMES)}"
+    entry: str = option("participant", _ENTRY, form=one_of(*ROLE_NAMES))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from sfu import config
 from sfu.cli import options
+from sfu.loading.show import reference, show
 
 NAME = "config"
 HELP = "print the effective configuration as TOML, every key explained, secrets masked"
@@ -17,5 +17,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(args: argparse.Namespace) -> int:
-    print(config.reference() if args.reference else config.show(options.load(args)), end="")
+    print(reference() if args.reference else show(options.load(args)), end="")
     return 0

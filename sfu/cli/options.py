@@ -6,8 +6,9 @@ import argparse
 import os
 from pathlib import Path
 
-from sfu import config
+from sfu.config import Config
 from sfu.errors import ConfigError
+from sfu.loading import load as loading
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -27,17 +28,31 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load(args: argparse.Namespace) -> config.Config:
+def load(args: argparse.Namespace) -> Config:
     """The effective configuration of this process; raises `ConfigError`."""
-    path = args.config or os.environ.get("SFU_CONFIG", "")
-    try:
-        toml = Path(path).read_text() if path else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: {error}"]) from error
     overrides = {}
     for item in args.set:
         name, equals, value = item.partition("=")
         if not equals:
             raise ConfigError([f"--set {item}: expected SECTION.KEY=VALUE"])
         overrides[name] = value
-    return config.load(toml, os.environ, overrides)
+    return loading.load(_file(args.config), os.environ, overrides)
+
+
+def _file(given: str | None) -> str:
+    """The text of the configuration file, empty without one."""
+    path = os.environ.get("SFU_CONFIG") if given is None else given
+    if path is None:
+        return ""
+    if not path:
+        # A file that is not read opens what it protects.
+        raise ConfigError(
+            [f"{'SFU_CONFIG' if given is None else '--config'} is empty: name a file, or leave it out"]
+        )
+    try:
+        # Editors of Windows put a byte order mark before UTF-8.
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: not UTF-8, which TOML files are"]) from None
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror}"]) from error

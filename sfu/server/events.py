@@ -10,9 +10,10 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from sfu import clock
+from sfu.config import EventType
 from sfu.ids import ParticipantId, RoomName, random_text
 from sfu.room import acts, commands, effects
 from sfu.room.class_events import AlarmChanged, HandsChanged, RecordingChanged
@@ -22,21 +23,6 @@ from sfu.room.model import ChatMessage, LeaveReason
 from sfu.server import telemetry_wire, wire
 
 log = logging.getLogger(__name__)
-
-EventType = Literal[
-    "room_started",
-    "room_ended",
-    "participant_joined",
-    "participant_left",
-    "published",
-    "unpublished",
-    "message",
-    "hand",
-    "moderated",
-    "alarm",
-    "recording",
-]
-TYPES: tuple[str, ...] = get_args(EventType)
 
 _MODERATION: Mapping[type[Command], str] = {
     acts.SetRole: "set_role",

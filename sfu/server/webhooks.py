@@ -26,8 +26,8 @@ import aiohttp
 import sfu
 from sfu import clock
 from sfu.config import WebhooksConfig
-from sfu.errors import ConfigError, RequestError
-from sfu.server.events import TYPES, RoomEvent
+from sfu.errors import RequestError
+from sfu.server.events import RoomEvent
 from sfu.store import outbox
 from sfu.store.outbox import Delivery
 from sfu.store.store import Store
@@ -196,12 +196,7 @@ class Webhooks:
 
 @contextlib.asynccontextmanager
 async def open_webhooks(config: WebhooksConfig, store: Store) -> AsyncIterator[Webhooks]:
-    """Deliver while this is open. What is not delivered at the end waits for the next start.
-
-    Raises `ConfigError` for types of event that do not exist.
-    """
-    if unknown := set(config.events) - set(TYPES):
-        raise ConfigError([f"webhooks.events: there is no {', '.join(sorted(unknown))}"])
+    """Deliver while this is open. What is not delivered at the end waits for the next start."""
     timeout = aiohttp.ClientTimeout(total=config.timeout_s)
     async with aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as http:
         webhooks = Webhooks(config, store, http)

@@ -20,7 +20,6 @@ from server_process import start
 from signalling import Signal, clients, local_config, until
 
 from sfu.config import Config, WebhooksConfig
-from sfu.errors import ConfigError
 from sfu.server import webhooks
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 characters").decode()
@@ -222,10 +221,3 @@ async def test_a_killed_server_says_once_who_is_gone_and_what_has_ended(tmp_path
             ("room_started", None, None),
             ("participant_joined", "Cid", None),
         ]
-
-
-async def test_unknown_types_stop_the_start() -> None:
-    async with receiver() as there:
-        with pytest.raises(ConfigError, match="earthquake"):
-            async with clients(telling(there, events=("earthquake",))):
-                pass

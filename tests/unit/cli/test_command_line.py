@@ -60,6 +60,31 @@ def test_a_missing_file_is_a_configuration_error(capsys: pytest.CaptureFixture[s
     assert "/nowhere.toml" in capsys.readouterr().err
 
 
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "sfu.toml"
+    file.write_bytes(b"\xef\xbb\xbf[server]\nport = 8123\ndata_dir = '/srv/b\xc3\xbccher'\n")
+    assert main(["config", "--config", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert "port = 8123" in out
+    assert "/srv/bücher" in out
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "sfu.toml"
+    file.write_bytes("[server]".encode("utf-16"))
+    assert main(["config", "--config", str(file)]) == os.EX_CONFIG
+    assert "not UTF-8" in capsys.readouterr().err
+
+
+def test_an_empty_name_of_a_file_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["config", "--config", ""]) == os.EX_CONFIG
+    monkeypatch.setenv("SFU_CONFIG", "")
+    assert main(["config"]) == os.EX_CONFIG
+    assert capsys.readouterr().err.count("is empty") == 2
+
+
 def test_token_needs_a_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["token", "--room", "r", "--identity", "ann"]) == os.EX_CONFIG
     assert "auth.keys" in capsys.readouterr().err

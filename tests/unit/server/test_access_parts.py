@@ -10,9 +10,10 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sfu import config, templates
+from sfu import templates
 from sfu.config import Config
 from sfu.errors import ConfigError, RequestError
+from sfu.loading.load import load
 from sfu.room.permissions import RIGHTS, ROLES, SOURCES, Grants, parse_changes, parse_words
 from sfu.server import csv_cells, jwks, lockout, revocations, settings
 from sfu.server.lockout import Lockout
@@ -142,7 +143,7 @@ def test_the_configuration_knows_the_roles_and_rights_of_the_room() -> None:
 )
 def test_wrong_templates_and_doors_are_refused(key: str, value: str) -> None:
     with pytest.raises(ConfigError, match=key.replace(".", r"\.")):
-        config.load("", {}, {key: value})
+        load("", {}, {key: value})
 
 
 def test_rights_as_words_and_as_changes() -> None:
