@@ -49,6 +49,7 @@ class Server:
         self._stopping = False
         self._runner: web.AppRunner | None = None
         self._door: Door | None = None
+        self._uploads: Uploads | None = None
         self._api: list[web.RouteDef] = []
         self._storage = contextlib.AsyncExitStack()
         self._lost = asyncio.Event()
@@ -80,6 +81,8 @@ class Server:
             conference.events.listen(Audit(storage.store).listen)
             server = cls(config, conference, timing or Timing())
             uploads = Uploads(storage, config.storage, random.SystemRandom())
+            server._uploads = uploads
+            conference.more_counts["thumbnails"] = uploads.thumbnails.counts
             files = Files(storage, uploads)
             server._api = api.routes(config, conference, storage.store, files, server._address)
             try:
@@ -122,6 +125,8 @@ class Server:
         log.info("stopping: %s", reason)
         self._stopping = True
         self._conference.going_away()
+        if self._uploads is not None:
+            self._uploads.close()
         if self._sessions:
             _, late = await asyncio.wait(set(self._sessions), timeout=STOP_DEADLINE_S)
             for task in late:

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import logging
 import re
 import unicodedata
-from pathlib import Path
-
-from PIL import Image, ImageOps
-
-log = logging.getLogger(__name__)
 
 SNIFFED_BYTES = 4096
 """The beginning of a file that decides on its type."""
 MAX_NAME_BYTES = 200
-MAX_PIXELS = 40_000_000
-"""Larger pictures get no thumbnail."""
-MAX_DECODED = 16_000_000
-"""Nor do those of which more pixels have to be decoded: four bytes each, twice while it is made smaller."""
-THUMBNAIL = (480, 480)
 
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -74,30 +63,3 @@ def safe_name(name: str) -> str:
     if not name or _RESERVED.match(name):
         return f"file_{name}".strip("_") or "file"
     return name
-
-
-def make_thumbnail(source: Path, target: Path) -> tuple[int, int] | None:
-    """Write a small JPEG of the picture in `source`; its size in pixels, None where it is no picture of use.
-
-    Decodes: run it in a thread.
-    """
-    try:
-        with Image.open(source, formats=("PNG", "JPEG", "GIF", "WEBP")) as picture:
-            size = picture.size
-            if size[0] * size[1] > MAX_PIXELS:
-                return size
-            # A JPEG is decoded smaller at once, unless it is progressive: that one is held whole.
-            if "progressive" not in picture.info:
-                picture.draft("RGB", THUMBNAIL)
-            if picture.width * picture.height > MAX_DECODED:
-                return size
-            # Smaller first: turning it copies it.
-            picture.thumbnail(THUMBNAIL)
-            ImageOps.exif_transpose(picture).convert("RGB").save(target, "JPEG", quality=82)
-            return size
-    except Exception as error:
-        # Pillow raises whatever comes of reading nonsense, from the metadata too: struct.error, TypeError.
-        if not isinstance(error, (OSError, ValueError, SyntaxError, Image.DecompressionBombError)):
-            log.info("no thumbnail: %s", type(error).__name__)
-        target.unlink(missing_ok=True)
-        return None

@@ -12,8 +12,9 @@ from pathlib import Path
 from sfu.config import StorageConfig
 from sfu.errors import RequestError
 from sfu.ids import random_text
-from sfu.server.file_types import SNIFFED_BYTES, make_thumbnail, safe_name, sniff
+from sfu.server.file_types import SNIFFED_BYTES, safe_name, sniff
 from sfu.server.storage import Storage
+from sfu.server.thumbnails import Thumbnails
 from sfu.store import files
 from sfu.store.files import StoredFile
 
@@ -49,10 +50,14 @@ class Uploads:
         self._rng = rng
         self._uploads: dict[str, Upload] = {}
         self._entering = asyncio.Lock()
-        self._decoding = asyncio.Lock()
+        self.thumbnails = Thumbnails()
         self._folder = storage.store.folder / "uploads"
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
+
+    def close(self) -> None:
+        """The server stops: no picture is waited for."""
+        self.thumbnails.close()
 
     async def begin(self, room: str, identity: str, name: str, size: int, now_us: int) -> Upload:
         """Raises `RequestError` `too_large`, `quota_exceeded`, `rate_limited` or `storage_failed`."""
@@ -121,7 +126,9 @@ class Uploads:
                 return None
             small = upload.path.with_suffix(".jpg")
             kind, sha256 = await asyncio.to_thread(_look, upload.path)
-            size = await self._thumbnail(upload.path, small) if kind.startswith("image/") else None
+            size = None
+            if kind.startswith("image/"):
+                size = await self.thumbnails.make(upload.identity, upload.path, small)
             file = StoredFile(
                 id=upload.id,
                 room=upload.room,
@@ -141,11 +148,6 @@ class Uploads:
                 if not upload.path.exists():
                     del self._uploads[upload.id]
             return file
-
-    async def _thumbnail(self, source: Path, target: Path) -> tuple[int, int] | None:
-        """One at a time: a small file may be a large picture, and its memory is that of the calls."""
-        async with self._decoding:
-            return await asyncio.to_thread(make_thumbnail, source, target)
 
     def _give_up(self, now_us: int) -> None:
         for upload in list(self._uploads.values()):

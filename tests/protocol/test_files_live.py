@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import io
 import os
-import threading
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from PIL import Image
 from signalling import Clients, Signal, clients, local_config
 
 from sfu.config import Config, ServerConfig, StorageConfig
-from sfu.server import uploads
+from sfu.server import thumbnails, uploads
 from sfu.server.contents import Folder
 from sfu.store import files
 from sfu.store.writes import Writes
@@ -336,28 +335,24 @@ async def test_an_upload_that_is_whole_by_now_is_deleted_as_a_file(
     assert _contents(tmp_path) == []
 
 
-async def test_one_picture_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with clients() as those:
-        senders = [Sender(those, await those.join(name=name)) for name in ("Ann", "Ben", "Cat")]
-        decoding, most = 0, 0
-        original = uploads.make_thumbnail
-        together = threading.Barrier(2)
-
-        def counted(source: Path, target: Path) -> tuple[int, int] | None:
-            nonlocal decoding, most
-            decoding += 1
-            most = max(most, decoding)
-            # Whoever can come beside this one does.
-            with contextlib.suppress(threading.BrokenBarrierError):
-                together.wait(0.2)
-            try:
-                return original(source, target)
-            finally:
-                decoding -= 1
-
-        monkeypatch.setattr(uploads, "make_thumbnail", counted)
-        await asyncio.gather(*(each.upload("a.png", picture()) for each in senders))
-        assert most == 1
+async def test_the_stop_of_the_server_does_not_wait_for_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is kept, without a thumbnail, and the upload answered."""
+    begun = tmp_path / "begun"
+    program = f"import time; open({str(begun)!r}, 'w').close(); time.sleep(600)"
+    monkeypatch.setattr(thumbnails, "_COMMAND", (sys.executable, "-c", program))
+    monkeypatch.setattr(thumbnails, "MAX_S", 600.0)
+    async with clients(keeping(tmp_path / "data")) as those:
+        sender = Sender(those, await those.join())
+        uploading = asyncio.create_task(sender.upload("a.png", picture()))
+        async with asyncio.timeout(30):
+            while not await asyncio.to_thread(begun.exists):
+                await asyncio.sleep(0.01)
+        stopping = asyncio.create_task(those.server.stop("of the test"))
+        assert (await uploading)["width"] is None
+        await stopping
+    assert len(_contents(tmp_path / "data")) == 1
 
 
 async def test_uploads_that_begin_at_once_share_the_quota(
