@@ -18,7 +18,6 @@ from aiortc import RTCCertificate
 from sfu import clock
 from sfu.config import RtcConfig
 from sfu.errors import ParseError
-from sfu.hosts import host_key
 from sfu.ids import TransportKey
 from sfu.media.plane import Routes
 from sfu.transport import addresses, stun, timestamps
@@ -27,7 +26,7 @@ from sfu.transport.ice import Credentials, IceAgent
 from sfu.transport.lifted import LiftedPaths
 from sfu.transport.path import Path
 from sfu.transport.peer import PeerTransport, TransportObserver, new_credentials
-from sfu.transport.tcp import TcpPath
+from sfu.transport.tcp import TcpPath, make_place
 from sfu.transport.udp import UdpPath, overrun_count, set_buffer, tell_shortfall
 
 log = logging.getLogger(__name__)
@@ -41,9 +40,6 @@ DATAGRAM_BYTES = 2048
 WATCH_S = 1.0
 BIND_TRIES = 8
 """For a port number the system picks: free for UDP over IPv4, it may be taken for IPv6 or TCP."""
-MAX_TCP_CONNECTIONS = 2000
-MAX_UNPROVEN_TCP_PER_HOST = 64
-"""Connections of one address that have passed no check yet; a whole office may share an address."""
 
 OnPacket = Callable[[TransportKey, bytes, int, int], None]
 
@@ -68,7 +64,7 @@ class TransportPort:
         self._keys = itertools.count(1)
         self._sockets: list[socket.socket] = []
         self._tcp_servers: list[asyncio.Server] = []
-        self._tcp_paths: set[TcpPath] = set()
+        self._tcp_paths: dict[TcpPath, None] = {}
         self._candidates: tuple[str, ...] = ()
         self._peers: dict[TransportKey, PeerTransport] = {}
         self._taps: dict[TransportKey, Callable[[bytes], None]] = {}
@@ -462,16 +458,13 @@ class TransportPort:
         self._candidates = addresses.candidates(hosts, self.port, tcp=self._config.tcp)
 
     def _tcp_opened(self, path: TcpPath) -> bool:
-        host = host_key(path.host)
-        unproven = sum(1 for each in self._tcp_paths if not each.proven and host_key(each.host) == host)
-        if len(self._tcp_paths) >= MAX_TCP_CONNECTIONS or unproven >= MAX_UNPROVEN_TCP_PER_HOST:
-            self.counters["tcp-refused"] += 1
+        if not make_place(self._tcp_paths, path.host, self.counters):
             return False
-        self._tcp_paths.add(path)
+        self._tcp_paths[path] = None
         return True
 
     def _tcp_closed(self, path: TcpPath) -> None:
-        self._tcp_paths.discard(path)
+        self._tcp_paths.pop(path, None)
         peer = self._by_address.pop(path, None)
         if peer is not None:
             peer.agent.forget(path)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
+
+from sfu.hosts import host_key
 
 FRAME_HEADER = 2
 MAX_FRAME_BYTES = 2048
@@ -12,6 +15,9 @@ MAX_BUFFERED_BYTES = 1_048_576
 """Half a second of 16 Mbps; beyond it packets are dropped as a full queue would."""
 PROOF_TIMEOUT_S = 5.0
 """A connection that has not passed a connectivity check by then is closed."""
+MAX_CONNECTIONS = 2000
+MAX_UNPROVEN_PER_HOST = 64
+"""Connections of one address that have passed no check yet; a whole office may share an address."""
 
 
 class TcpPath(asyncio.Protocol):
@@ -91,3 +97,24 @@ class TcpPath(asyncio.Protocol):
         if not self.proven:
             self._drop("tcp-unproven")
             self.close()
+
+
+def make_place(paths: dict[TcpPath, None], host: str, counters: Counter[str]) -> bool:
+    """Let the oldest connection without a check give way where a new one of `host` is too many.
+
+    `paths` are the connections, oldest first. Returns whether there is a place for the new one.
+    """
+    unproven = [each for each in paths if not each.proven]
+    key = host_key(host)
+    of_host = [each for each in unproven if host_key(each.host) == key]
+    if len(of_host) < MAX_UNPROVEN_PER_HOST:
+        if len(paths) < MAX_CONNECTIONS:
+            return True
+        of_host = unproven
+    if not of_host:
+        counters["tcp-refused"] += 1
+        return False
+    counters["tcp-gave-way"] += 1
+    del paths[of_host[0]]
+    of_host[0].close()
+    return True

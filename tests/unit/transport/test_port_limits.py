@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -185,25 +186,26 @@ async def test_a_frame_that_no_peer_sends_ends_the_connection() -> None:
 async def test_unproven_connections_of_one_address_are_limited_proven_ones_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(port_module, "MAX_UNPROVEN_TCP_PER_HOST", 2)
+    monkeypatch.setattr(tcp, "MAX_UNPROVEN_PER_HOST", 2)
     async with open_port() as port, contextlib.AsyncExitStack() as stack:
         for _ in range(4):
             reader, writer = await stack.enter_async_context(connection(port))
             writer.write(framed(a_check(started(port))))
             await asyncio.wait_for(reader.readexactly(2), 5)
-        for _ in range(2):
-            await stack.enter_async_context(connection(port))
+        silent = [await stack.enter_async_context(connection(port)) for _ in range(2)]
         await until(lambda: len(port._tcp_paths) == 6)
-        reader, _ = await stack.enter_async_context(connection(port))
+        reader, writer = await stack.enter_async_context(connection(port))
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-            await asyncio.wait_for(reader.readexactly(1), 5)
-        assert port.counters["tcp-refused"] == 1
+            await asyncio.wait_for(silent[0][0].readexactly(1), 5)
+        assert port.counters["tcp-gave-way"] == 1
+        writer.write(framed(a_check(started(port))))
+        await asyncio.wait_for(reader.readexactly(2), 5)
 
 
 async def test_unproven_connections_are_counted_for_a_64_of_ipv6(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(port_module, "MAX_UNPROVEN_TCP_PER_HOST", 2)
+    monkeypatch.setattr(tcp, "MAX_UNPROVEN_PER_HOST", 2)
     async with open_port() as port:
 
         def opens(host: str) -> bool:
@@ -211,8 +213,31 @@ async def test_unproven_connections_are_counted_for_a_64_of_ipv6(
             path.host = host
             return port._tcp_opened(path)
 
-        assert [opens(f"2001:db8::{number}") for number in range(3)] == [True, True, False]
+        assert [opens(f"2001:db8::{number}") for number in range(3)] == [True] * 3
+        assert port.counters["tcp-gave-way"] == 1
         assert opens("2001:db8:0:1::1")
+        assert port.counters["tcp-gave-way"] == 1
+
+
+async def test_where_all_connections_have_passed_a_check_no_more_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tcp, "MAX_CONNECTIONS", 2)
+    paths: dict[tcp.TcpPath, None] = {}
+    counters: Counter[str] = Counter()
+
+    def come(host: str, *, proven: bool) -> bool:
+        path = tcp.TcpPath(lambda *_: None, lambda _: True, lambda _: None, lambda _: None)
+        path.host, path.proven = host, proven
+        if there := tcp.make_place(paths, host, counters):
+            paths[path] = None
+        return there
+
+    assert [come(f"192.0.2.{number}", proven=number == 1) for number in range(3)] == [True] * 3
+    assert [path.host for path in paths] == ["192.0.2.1", "192.0.2.2"], "the one without a check gave way"
+    assert come("192.0.2.3", proven=True)
+    assert not come("192.0.2.4", proven=False)
+    assert counters == {"tcp-gave-way": 2, "tcp-refused": 1}
 
 
 async def test_a_tcp_peer_that_does_not_read_misses_packets(monkeypatch: pytest.MonkeyPatch) -> None:
