@@ -234,7 +234,7 @@ class AuthConfig:
         guards=True,
     )
     max_failures: int = option(
-        20, "bad tokens from one address before it is locked out", least=1, most=1_000_000
+        20, "bad tokens from one address before more of them are locked out", least=1, most=1_000_000
     )
     lockout_s: float = option(
         60.0, "seconds after which an address's bad tokens are forgotten", above=0, most=2_592_000
@@ -317,15 +317,28 @@ class LimitsConfig:
         most=10_000_000,
     )
     api_per_s: float = option(
-        20.0, "HTTP API requests a second from one address, sustained", above=0, most=1_000_000
+        20.0,
+        "HTTP API requests a second of one caller, and of all at one address without a token, sustained",
+        above=0,
+        most=1_000_000,
     )
-    api_burst: int = option(200, "HTTP API requests from one address at once", least=1, most=1_000_000)
+    api_burst: int = option(
+        200,
+        "HTTP API requests of one caller, and of all others at one address, at once",
+        least=1,
+        most=1_000_000,
+    )
     sessions_per_address: int = option(
-        100, "signalling sessions at once from one address (IPv6: one /64)", least=1, most=1_000_000
+        100,
+        "signalling sessions at once from one address (IPv6: one /64) that have not joined, and without "
+        "auth.keys of all; the oldest that has not joined gives way",
+        least=1,
+        most=1_000_000,
     )
     connections_per_address: int = option(
         1000,
-        "connections to the web server at once from one address; all have three quarters of 'ulimit -n'",
+        "connections to the web server at once from one address over which nobody has joined; the oldest "
+        "idle one gives way. All have three quarters of 'ulimit -n'",
         least=1,
         most=1_000_000,
     )

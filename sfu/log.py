@@ -10,9 +10,11 @@ import json
 import logging
 import sys
 
+from sfu import clock
 from sfu.config import LogConfig
 
 EVERY_S = 60.0
+EVERY_US = 60_000_000
 CONTEXT = ("room", "participant", "transport")
 
 _addresses_in_full = False
@@ -64,6 +66,23 @@ class _NowAndThen:
             return False
         self._passed_s = record.created
         return True
+
+
+class Seldom:
+    """Logs each message once a minute at most, whatever its details are: for what strangers can cause.
+
+    Messages are the program's own, so that there are few of them.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._said_us: dict[str, int] = {}
+
+    def warning(self, message: str, *details: object) -> None:
+        now_us = clock.now_us()
+        if now_us - self._said_us.get(message, -EVERY_US) >= EVERY_US:
+            self._said_us[message] = now_us
+            self._logger.warning(message, *details)
 
 
 def configure(config: LogConfig) -> None:

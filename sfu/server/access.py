@@ -1,4 +1,4 @@
-"""Every door asks here: tokens of every kind, revocations, and the lock-out of those who guess."""
+"""Verify tokens of every kind for every door, check revocations, and count failures by address."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from sfu import clock
 from sfu.config import AuthConfig
 from sfu.errors import RequestError
-from sfu.log import peer_address
+from sfu.log import Seldom, peer_address
 from sfu.server import tokens
 from sfu.server.jwks import KeySet
 from sfu.server.lockout import Lockout
@@ -26,15 +26,16 @@ class Access:
         self._issuer = auth.jwks_issuer
         self._audience = auth.jwks_audience
         self._lockout = Lockout(auth.max_failures, round(auth.lockout_s * 1_000_000))
+        self._seldom = Seldom(log)
         self.revocations = Revocations(auth.revoked, auth.revoked_file)
         self.guarded = bool(self._keys) or self._key_set is not None
 
     async def claims(self, token: str, address: str, *, may_be_old: bool = False) -> Claims:
         """What the token says that a client at `address` brings; `may_be_old` takes one that has expired.
 
-        Raises `RequestError` `locked_out`, `bad_token`, `token_expired`, `token_revoked`, `keys_unavailable`.
+        A good token counts whatever others have brought from the same address. Raises `RequestError`
+        `bad_token`, `locked_out` (another bad one), `token_expired`, `token_revoked`, `keys_unavailable`.
         """
-        self._lockout.check(address, clock.now_us())
         try:
             return await self._verified(token, may_be_old=may_be_old)
         except RequestError as error:
@@ -48,14 +49,10 @@ class Access:
         if self._key_set is not None:
             await self._key_set.close()
 
-    def check(self, address: str) -> None:
-        """Raises `RequestError` `locked_out`."""
-        self._lockout.check(address, clock.now_us())
-
     def failed(self, address: str) -> None:
-        """Another secret than a token was wrong."""
+        """Count a credential that was wrong. Raises `RequestError` `locked_out` where there were too many."""
         if self._lockout.failed(address, clock.now_us()):
-            log.warning("locked out for bad tokens: %s", peer_address(address))
+            self._seldom.warning("locked out for bad tokens: %s", peer_address(address))
 
     async def _verified(self, token: str, *, may_be_old: bool) -> Claims:
         if not token:

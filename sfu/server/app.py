@@ -7,13 +7,12 @@ import contextlib
 import logging
 import random
 import ssl
-from collections import Counter
 
 from aiohttp import web
 
 from sfu.config import Config
 from sfu.hosts import host_key
-from sfu.log import peer_address
+from sfu.log import Seldom, peer_address
 from sfu.room.commands import Expire
 from sfu.room.state import Judge, accept_all
 from sfu.server import cors, descriptors, pages
@@ -22,9 +21,10 @@ from sfu.server.api.endpoint import json_errors
 from sfu.server.api.files import Files
 from sfu.server.audit import Audit
 from sfu.server.conference import Conference
-from sfu.server.door import IDLE_S, Door, notice_requests
+from sfu.server.door import IDLE_S, Door, connection_of, notice_requests
 from sfu.server.extending import Extensions
 from sfu.server.listen import listen
+from sfu.server.newcomers import Newcomer, Newcomers
 from sfu.server.session import CLOSE_TIMEOUT_S, Session, Timing
 from sfu.server.storage import open_storage
 from sfu.server.uploads import Uploads
@@ -45,7 +45,8 @@ class Server:
         self._conference = conference
         self._timing = timing
         self._sessions: set[asyncio.Task[None]] = set()
-        self._per_host: Counter[str] = Counter()
+        self._newcomers = Newcomers(config.limits.sessions_per_address, guarded=conference.access.guarded)
+        self._seldom = Seldom(log)
         self._stopping = False
         self._runner: web.AppRunner | None = None
         self._door: Door | None = None
@@ -183,27 +184,34 @@ class Server:
             raise web.HTTPForbidden(text="this page may not connect: see server.allowed_origins")
         limits = self._config.limits
         address = self._address(request)
-        host = host_key(address)
-        if self._per_host[host] >= limits.sessions_per_address:
-            log.warning("too many sessions from %s", peer_address(address))
+        connection = connection_of(request)
+        newcomer = Newcomer(
+            host_key(address), connection.give_way if connection is not None else lambda: None
+        )
+        if not self._newcomers.enter(newcomer):
+            self._seldom.warning("too many sessions from %s", peer_address(address))
             raise web.HTTPTooManyRequests
+
+        def joined() -> None:
+            self._newcomers.joined(newcomer)
+            if connection is not None:
+                connection.joined()
+
         socket = web.WebSocketResponse(
             timeout=CLOSE_TIMEOUT_S, max_msg_size=limits.message_bytes, compress=True, heartbeat=None
         )
         task = asyncio.current_task()
         assert task is not None
-        self._per_host[host] += 1
         self._sessions.add(task)
         try:
             await socket.prepare(request)
             key = self._conference.new_session_key()
-            session = Session(key, socket, request.transport, self._conference, limits, self._timing, address)
+            transport = request.transport
+            session = Session(key, socket, transport, self._conference, limits, self._timing, address, joined)
             await session.run()
         finally:
             self._sessions.discard(task)
-            self._per_host[host] -= 1
-            if not self._per_host[host]:
-                del self._per_host[host]
+            self._newcomers.left(newcomer)
         return socket
 
     def _address(self, request: web.Request) -> str:

@@ -1,25 +1,25 @@
-"""Connections to the web server: how many there may be, and how long one may say nothing of use.
+"""Accept connections to the web server: bound their number, and how long one may be without a request.
 
-Who connects needs nobody's leave, so a connection must cost little: each host has its share, all together
-leave descriptors for everything else, and one that does not finish the head of a request in time is dropped.
+A connection needs no permission, so it must cost little: each host has its share, all together leave
+descriptors for everything else, and one that does not finish the head of a request in time is dropped. Where
+there are too many the oldest that has shown least gives way to the new one (`connections.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import socket
 import ssl
-from collections import Counter
-from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from sfu import clock
 from sfu.hosts import host_key
-from sfu.log import peer_address
+from sfu.log import Seldom, peer_address
+from sfu.server.connections import Connections, Rank
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,6 @@ IDLE_S = 75.0
 ACCEPTED_AT_ONCE = 128
 PAUSE_S = 0.5
 """Without a descriptor for one more connection, accepting is tried again after this long."""
-SAY_EVERY_US = 60_000_000
-"""What strangers cause is logged at most this often."""
 
 _NOTHING_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -42,28 +40,57 @@ class Connection(asyncio.Protocol):
     The next ones have `IDLE_S`, which the HTTP protocol sees to.
     """
 
-    def __init__(self, inner: asyncio.Protocol, ended: Callable[[], None]) -> None:
-        self.made = False
+    def __init__(self, inner: asyncio.Protocol, host: str, table: Connections) -> None:
+        self.host = host
         self._inner = inner
-        self._ended = ended
+        self._table = table
+        self._opening: asyncio.Task[None] | None = None
+        self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
+
+    def opened_by(self, opening: asyncio.Task[None]) -> None:
+        """Until the connection is made (TLS takes its time) it is this task."""
+        self._opening = opening
+
+    def give_way(self) -> None:
+        """End at once, for a newer connection."""
+        if self._transport is not None:
+            self._transport.abort()
+        elif self._opening is not None:
+            self._opening.cancel()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self.made = True
+        self._transport = transport
         self._deadline = asyncio.get_running_loop().call_later(HEAD_S, transport.abort)
         self._inner.connection_made(transport)
 
     def requested(self) -> None:
         """The head of a request is here."""
+        self._in_time()
+        self._table.rank(self, Rank.ASKING)
+
+    def known(self) -> None:
+        """The request that is under way has brought a good credential."""
+        self._table.rank(self, Rank.KNOWN)
+
+    def joined(self) -> None:
+        """Somebody has joined over the connection, which stays as long as they do."""
+        self._table.hold(self)
+
+    def answered(self) -> None:
+        """No request is under way any more."""
+        self._table.rank(self, Rank.IDLE)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._in_time()
+        self._table.remove(self)
+        self._inner.connection_lost(exc)
+
+    def _in_time(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.requested()
-        self._ended()
-        self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self._inner.data_received(data)
@@ -78,14 +105,30 @@ class Connection(asyncio.Protocol):
         self._inner.resume_writing()
 
 
-@web.middleware
-async def notice_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Tell the connection that its request has come."""
+def connection_of(request: web.Request) -> Connection | None:
+    """The connection that a request came over; None where it is gone."""
     transport = request.transport
     connection = transport.get_protocol() if transport is not None else None
-    if isinstance(connection, Connection):
-        connection.requested()
-    return await handler(request)
+    return connection if isinstance(connection, Connection) else None
+
+
+@web.middleware
+async def notice_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Tell the connection that its request has come, and that it is answered."""
+    connection = connection_of(request)
+    if connection is None:
+        return await handler(request)
+    connection.requested()
+    try:
+        response = await handler(request)
+        # A client that is gone by now is aiohttp's affair, which finds it out as well.
+        with contextlib.suppress(ConnectionError):
+            # Before the connection counts as idle: a download is no less a request than what asked for it.
+            await response.prepare(request)
+            await response.write_eof()
+        return response
+    finally:
+        connection.answered()
 
 
 class Door:
@@ -93,13 +136,11 @@ class Door:
 
     def __init__(self, runner: web.AppRunner, *, most: int, most_per_host: int) -> None:
         self._runner = runner
-        self._most = most
+        self._seldom = Seldom(log)
         # One host does not fill the house.
-        self._most_per_host = min(most_per_host, max(1, most // 2)) if most_per_host else most
-        self._hosts: Counter[str] = Counter()
+        self.connections = Connections(most, min(most_per_host, max(1, most // 2)) if most_per_host else most)
         self._sockets: list[socket.socket] = []
         self._opening: set[asyncio.Task[None]] = set()
-        self._said_us: dict[str, int] = {}
 
     def listen(self, sockets: list[socket.socket], ssl_context: ssl.SSLContext | None) -> None:
         """Accept on listening sockets from now on; they are the door's."""
@@ -131,7 +172,7 @@ class Door:
             except OSError as error:
                 if error.errno not in _NOTHING_LEFT:
                     raise
-                self._say("no descriptor is left for a connection: raise the limit (ulimit -n)")
+                self._seldom.warning("no descriptor is left for a connection: raise the limit (ulimit -n)")
                 loop = asyncio.get_running_loop()
                 loop.remove_reader(listening.fileno())
                 loop.call_later(PAUSE_S, self._watch, listening, ssl_context)
@@ -140,45 +181,38 @@ class Door:
             self._admit(accepted, host_key(address[0]), ssl_context)
 
     def _admit(self, accepted: socket.socket, host: str, ssl_context: ssl.SSLContext | None) -> None:
-        if self._hosts.total() >= self._most:
-            self._say("too many connections: new ones are refused")
-        elif self._hosts[host] >= self._most_per_host:
-            self._say("too many connections from %s", peer_address(host))
-        else:
-            self._hosts[host] += 1
-            task = asyncio.create_task(self._open(accepted, host, ssl_context))
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+        before = len(self.connections)
+        if not self.connections.make_place(host):
+            self._seldom.warning("too many connections: new ones are refused")
+            accepted.close()
             return
-        accepted.close()
+        if len(self.connections) < before:
+            self._seldom.warning(
+                "too many connections: the oldest give way, the last time to one from %s", peer_address(host)
+            )
+        server = self._runner.server
+        assert server is not None
+        connection = Connection(server(), host, self.connections)
+        self.connections.add(connection)
+        task = asyncio.create_task(self._open(accepted, connection, ssl_context))
+        connection.opened_by(task)
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        # One that is cancelled before it has begun closes nothing.
+        task.add_done_callback(lambda done: accepted.close() if done.cancelled() else None)
 
-    async def _open(self, accepted: socket.socket, host: str, ssl_context: ssl.SSLContext | None) -> None:
-        made: list[Connection] = []
-
-        def make() -> Connection:
-            server = self._runner.server
-            assert server is not None
-            made.append(Connection(server(), lambda: self._left(host)))
-            return made[0]
-
+    async def _open(
+        self, accepted: socket.socket, connection: Connection, ssl_context: ssl.SSLContext | None
+    ) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                make, accepted, ssl=ssl_context, ssl_handshake_timeout=HEAD_S if ssl_context else None
+                lambda: connection,
+                accepted,
+                ssl=ssl_context,
+                ssl_handshake_timeout=HEAD_S if ssl_context else None,
             )
         except BaseException as error:
-            if not made or not made[0].made:
-                self._left(host)
+            self.connections.remove(connection)
             accepted.close()
             if not isinstance(error, (OSError, asyncio.CancelledError)):
                 raise
-
-    def _left(self, host: str) -> None:
-        self._hosts[host] -= 1
-        if not self._hosts[host]:
-            del self._hosts[host]
-
-    def _say(self, message: str, *details: str) -> None:
-        now_us = clock.now_us()
-        if now_us - self._said_us.get(message, -SAY_EVERY_US) >= SAY_EVERY_US:
-            self._said_us[message] = now_us
-            log.warning(message, *details)

@@ -1,4 +1,8 @@
-"""Who brings bad tokens again and again is not listened to for a while."""
+"""Count bad credentials by address.
+
+A credential is verified before anybody looks here: a good one counts whatever else has come from its
+address, which a whole school or company may share.
+"""
 
 from __future__ import annotations
 
@@ -12,29 +16,27 @@ MAX_ADDRESSES = 10_000
 
 
 class Lockout:
-    """Counts failures by host."""
+    """Counts failures by host; a host with too many of them gets `locked_out` for its bad credentials."""
 
     def __init__(self, max_failures: int, window_us: int) -> None:
         self._max_failures = max_failures
         self._window_us = window_us
         self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
-    def check(self, address: str, now_us: int) -> None:
-        """Raises `RequestError` `locked_out`."""
-        count, since_us = self._failures.get(host_key(address), (0, now_us))
-        if count >= self._max_failures and now_us - since_us < self._window_us:
-            raise RequestError("locked_out", "too many bad tokens from your address: try again later")
-
     def failed(self, address: str, now_us: int) -> bool:
-        """Count a failure; whether it is the one that locks the address out."""
+        """Count a failure. Returns whether it is the last one that is allowed.
+
+        Raises `RequestError` `locked_out` where there were too many before; it is not counted then.
+        """
         key = host_key(address)
-        count, since_us = self._failures.pop(key, (0, now_us))
+        count, since_us = self._failures.get(key, (0, now_us))
         if now_us - since_us >= self._window_us:
             count = 0
-        if count + 1 <= self._max_failures:
-            # The time runs from the last failure that counted.
-            since_us = now_us
-        self._failures[key] = (count + 1, since_us)
+        if count >= self._max_failures:
+            raise RequestError("locked_out", "too many bad tokens from your address: try again later")
+        # The time runs from the last failure that counted.
+        self._failures[key] = (count + 1, now_us)
+        self._failures.move_to_end(key)
         if len(self._failures) > MAX_ADDRESSES:
             self._failures.popitem(last=False)
         return count + 1 == self._max_failures

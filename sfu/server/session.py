@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import WSMessage, WSMsgType, web
@@ -66,8 +67,10 @@ class Session:
         limits: LimitsConfig,
         timing: Timing,
         address: str,
+        joined: Callable[[], None],
     ) -> None:
         self.key = key
+        self._joined = joined
         self._address = address
         self._socket = socket
         self._transport = transport
@@ -278,6 +281,7 @@ class Session:
         self._member, answer = await self._conference.join(self, request, claims)
         if self._member is None:
             self._waits_for = RoomName(request.room)
+        self._joined()
         self._reply(request_id, answer | {"ping_interval_s": self._timing.ping_interval_s})
 
     def _over_rate(self) -> RequestError | ProtocolError | None:

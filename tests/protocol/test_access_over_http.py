@@ -35,7 +35,8 @@ async def test_what_is_counted_for_an_address_is_counted_for_a_whole_64_of_ipv6(
 
     async with clients(config) as those:
         for number in (1, 2):
-            await those.open(headers=at(f"2001:db8:1:1::{number}"))
+            who = await those.open(headers=at(f"2001:db8:1:1::{number}"))
+            assert (await who.join())["type"] == "joined"
         with pytest.raises(aiohttp.WSServerHandshakeError, match="429"):
             await those.open(headers=at("2001:db8:1:1::3"))
         await those.open(headers=at("2001:db8:1:2::1"))

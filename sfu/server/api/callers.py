@@ -17,10 +17,11 @@ from sfu.room.model import Participant
 from sfu.room.permissions import Grants, Role
 from sfu.server import tokens
 from sfu.server.conference import Conference
+from sfu.server.door import connection_of
 from sfu.server.rates import TokenBucket
 
-MAX_HOSTS = 10_000
-"""Hosts whose rate is known; the one that called longest ago is forgotten first."""
+MAX_CALLERS = 10_000
+"""Callers whose rate is known; the one that called longest ago is forgotten first."""
 
 
 _INSIDE = frozenset({"inside", "follow", "chat"})
@@ -61,14 +62,26 @@ class Callers:
         self._access = conference.access
         self._limits = limits
         self._address = address
-        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._buckets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
 
     async def find(self, request: web.Request, needs: str, room: str | None) -> Caller:
-        """Who asks, if it may. Raises `RequestError`: an error of a token, or `not_allowed`."""
-        self._check_rate(host_key(self._address(request)))
+        """Find the caller, and check that it may. Raises `RequestError`.
+
+        The code is one of a token's, `not_allowed` or `rate_limited`. Each caller with a good credential has
+        a rate of its own; all others at an address share one, so that they hold up nobody else behind it.
+        """
+        host = host_key(self._address(request))
         if needs == "nothing" or (needs == "server" and not self._access.guarded):
+            self._check_rate(host)
             return Caller()
-        caller = await self._caller(request, RoomName(room) if room is not None else None)
+        try:
+            caller = await self._caller(request, RoomName(room) if room is not None else None)
+        except RequestError:
+            self._check_rate(host)
+            raise
+        self._check_rate(host, caller.identity)
+        if (connection := connection_of(request)) is not None:
+            connection.known()
         if needs == "admin" and not caller.admin:
             raise RequestError("not_allowed", "for administrators only")
         if needs == "moderate" and not caller.grants.may_moderate:
@@ -104,7 +117,6 @@ class Callers:
         )
 
     def _participant(self, room: RoomName, credential: str, address: str) -> Caller:
-        self._access.check(address)
         participant, _, secret = credential.partition(":")
         member = self._conference.authenticate(room, ParticipantId(participant), secret)
         if member is None:
@@ -112,13 +124,14 @@ class Callers:
             raise RequestError("bad_token", "no such participant here, or another secret")
         return _as_it_is(member, room)
 
-    def _check_rate(self, host: str) -> None:
+    def _check_rate(self, host: str, identity: str = "") -> None:
         now_us = clock.now_us()
-        bucket = self._buckets.pop(host, None)
+        key = host, identity
+        bucket = self._buckets.pop(key, None)
         if bucket is None:
             bucket = TokenBucket(self._limits.api_per_s, self._limits.api_burst, now_us)
-        self._buckets[host] = bucket
-        if len(self._buckets) > MAX_HOSTS:
+        self._buckets[key] = bucket
+        if len(self._buckets) > MAX_CALLERS:
             self._buckets.popitem(last=False)
         if not bucket.take(1, now_us):
             raise RequestError("rate_limited", "too many requests a second")

@@ -23,8 +23,9 @@ SECOND = 1_000_000
 
 
 def locked(lock: Lockout, address: str, now_us: int) -> bool:
+    """Whether a failure is answered so."""
     try:
-        lock.check(address, now_us)
+        lock.failed(address, now_us)
     except RequestError as error:
         return error.code == "locked_out"
     return False
@@ -35,7 +36,6 @@ def test_an_address_is_locked_out_for_a_while() -> None:
     assert [lock.failed("192.0.2.1", at * SECOND) for at in range(3)] == [False, False, True]
     assert locked(lock, "192.0.2.1", 3 * SECOND)
     assert not locked(lock, "192.0.2.2", 3 * SECOND)
-    lock.failed("192.0.2.1", 50 * SECOND)
     assert locked(lock, "192.0.2.1", 61 * SECOND)
     assert not locked(lock, "192.0.2.1", 63 * SECOND), "more tries while locked out do not prolong it"
 
@@ -61,7 +61,7 @@ def test_the_table_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     lock = Lockout(1, SECOND)
     for host in (1, 2, 3):
         lock.failed(f"192.0.2.{host}", 0)
-    assert [locked(lock, f"192.0.2.{host}", 0) for host in (1, 2, 3)] == [False, True, True]
+    assert [locked(lock, f"192.0.2.{host}", 0) for host in (3, 2, 1)] == [True, True, False]
 
 
 def test_revocations_come_from_everywhere_and_stay(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import logging
 import resource
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from sfu import hosts
 from sfu.config import ServerConfig
@@ -25,7 +26,10 @@ from sfu.server.listen import listen
 
 @contextlib.asynccontextmanager
 async def opened(
-    most: int = 100, most_per_host: int = 100, context: ssl.SSLContext | None = None
+    most: int = 100,
+    most_per_host: int = 100,
+    context: ssl.SSLContext | None = None,
+    more: Mapping[str, Handler] | None = None,
 ) -> AsyncIterator[tuple[Door, int]]:
     """A web server behind a door, and its port."""
 
@@ -42,6 +46,8 @@ async def opened(
     app = web.Application(middlewares=[door.notice_requests])
     app.router.add_get("/", hello)
     app.router.add_get("/talk", talk)
+    for path, handler in (more or {}).items():
+        app.router.add_get(path, handler)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     made = Door(runner, most=most, most_per_host=most_per_host)
@@ -76,6 +82,11 @@ class Line:
         except ConnectionError:
             return False
 
+    async def read(self, most: int) -> bytes:
+        data = await asyncio.wait_for(self._reader.read(most), 5)
+        assert data, "the connection has ended"
+        return data
+
     async def dropped(self) -> bool:
         """Whether the server ends it before it has said anything."""
         try:
@@ -99,30 +110,47 @@ async def lines(port: int, count: int) -> AsyncIterator[list[Line]]:
             await each.close()
 
 
-async def test_one_host_has_its_share(caplog: pytest.LogCaptureFixture) -> None:
-    async with opened(most_per_host=2) as (_, port):
-        async with lines(port, 2) as (one, other):
-            assert await one.ask()
-            assert await other.ask()
-            async with lines(port, 3) as more:
-                assert [await each.ask() for each in more] == [False] * 3
-        async with asyncio.timeout(5):
-            while True:
-                async with lines(port, 1) as (again,):
-                    if await again.ask():
-                        break
-    assert caplog.text.count("too many connections from 127.0.x.x") == 1, "not for each of them"
+async def test_of_one_host_the_oldest_idle_connection_gives_way(caplog: pytest.LogCaptureFixture) -> None:
+    async with opened(most_per_host=2) as (made, port), lines(port, 2) as (one, other):
+        assert await one.ask()
+        assert await other.ask()
+        async with lines(port, 2) as more:
+            assert [await each.ask() for each in more] == [True] * 2
+            assert await one.dropped()
+            assert await other.dropped()
+            assert len(made.connections) == 2
+    assert caplog.text.count("the oldest give way") == 1, "not for each of them"
 
 
 async def test_all_together_leave_descriptors() -> None:
-    async with opened(most=4, most_per_host=100) as (_, port), lines(port, 2) as mine:
+    async with opened(most=4, most_per_host=100) as (made, port), lines(port, 2) as mine:
         assert [await each.ask() for each in mine] == [True] * 2
         async with lines(port, 1) as (third,):
-            assert not await third.ask(), "one host does not fill the house"
-    async with opened(most=3, most_per_host=0) as (_, port), lines(port, 3) as proxied:
+            assert await third.ask()
+            assert len(made.connections) == 2, "one host does not fill the house"
+    async with opened(most=3, most_per_host=0) as (made, port), lines(port, 3) as proxied:
         assert [await each.ask() for each in proxied] == [True] * 3
         async with lines(port, 1) as (fourth,):
-            assert not await fourth.ask()
+            assert await fourth.ask()
+            assert len(made.connections) == 3
+
+
+async def test_a_download_under_way_is_not_idle(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(bytes(32 * 1024 * 1024))
+
+    async def download(request: web.Request) -> web.FileResponse:
+        return web.FileResponse(large)
+
+    async with opened(most_per_host=2, more={"/large": download}) as (_, port), lines(port, 1) as (slow,):
+        slow.write("GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await slow.read(100)
+        for _ in range(3):
+            async with lines(port, 1) as (quick,):
+                assert await quick.ask()
+        got = 100
+        while got < 32 * 1024 * 1024:
+            got += len(await slow.read(1024 * 1024))
 
 
 @pytest.mark.parametrize("said", ["", "GET / HTTP/1.1\r\nHost: x\r\nX-A: "])
@@ -138,7 +166,7 @@ async def test_who_does_not_finish_a_request_is_dropped(monkeypatch: pytest.Monk
         assert await slow.dropped(), "and so has the time of the other, which has asked"
         await talking.send_str("still here")
         assert await talking.receive_str(timeout=5) == "still here"
-        assert made._hosts.total() == 1
+        assert len(made.connections) == 1
 
 
 async def test_a_connection_that_has_asked_once_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +189,7 @@ async def test_who_does_not_finish_tls_is_dropped(monkeypatch: pytest.MonkeyPatc
             assert await answer.text() == "hello"
         assert await slow.dropped()
         async with asyncio.timeout(5):
-            while made._hosts.total():
+            while len(made.connections):
                 await asyncio.sleep(0.005)
 
 
