@@ -18,8 +18,11 @@ from sfu.errors import ConfigError
 
 READERS = 4
 """Connections that answer queries beside the one that writes."""
-BUSY_MS = 10_000
-"""How long SQLite waits for a lock of another program (a backup) before it gives up."""
+BUSY_MS = 1_000
+"""How long SQLite itself waits for a lock of another program (a backup); nothing ends that wait.
+
+Writes wait longer, by trying again (`Writes`).
+"""
 
 
 # At DEBUG it would log every statement with its values, which are what people say.

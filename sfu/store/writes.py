@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Executable
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from sfu.errors import RequestError
+from sfu.store.faults import away_reason, is_away, is_whole
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -33,8 +36,12 @@ MAX_WAITING = 10_000
 """Writes that may wait: some seconds of a busy server. Then senders are refused until it has drained."""
 MAX_BATCH = 1_000
 """Writes in one transaction: bounds how long the first of them waits."""
-RETRIES_S = (0.2, 1.0, 3.0)
-"""Pauses before trying again while the database is away (it restarts); then the writes have failed."""
+AWAY_S = 15.0
+"""How long a database may be away (it restarts, or another program holds it); then the writes have failed."""
+RETRY_S = (0.2, 1.0, 3.0)
+"""Pauses before trying again while it is away; the last one again and again."""
+LAST_S = 2.0
+"""How long one that is away is waited for when the server stops: less than what stops servers waits."""
 
 
 @dataclass(slots=True)
@@ -73,6 +80,9 @@ class Writes:
         self._under_way = 0
         self._wake = asyncio.Event()
         self._closing = False
+        self._hurry = asyncio.Event()
+        self._until_s = math.inf
+        self._away: Exception | None = None
         self._lost = lost or asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
@@ -122,19 +132,35 @@ class Writes:
 
     async def transact(self, work: Work[T]) -> T:
         """Run `work` in a transaction of its own: all or nothing. Raises `RequestError` `storage_failed`."""
-        with failures():
+
+        begun = False
+
+        async def once() -> T:
+            nonlocal begun
             async with self._engine.begin() as connection:
+                begun = True
                 result = await work(connection)
                 self._check_allowed()
                 return result
+
+        with failures():
+            # What has begun may have done something that is not to be done twice.
+            return await self._patiently(once, lambda: not begun)
 
     def _check_allowed(self) -> None:
         """Last before a commit. Raises `RequestError` `storage_failed`."""
         if self._lost.is_set():
             raise storage_failed()
 
+    def hurry(self) -> None:
+        """The server stops: what a database that is away does not take within `LAST_S` from now on fails."""
+        if not self._hurry.is_set():
+            self._until_s = asyncio.get_running_loop().time() + LAST_S
+            self._hurry.set()
+
     async def close(self) -> None:
         """Commit what waits, and end."""
+        self.hurry()
         self._closing = True
         self._wake.set()
         await self._task
@@ -152,7 +178,7 @@ class Writes:
 
     async def _commit(self, batch: list[_Write]) -> None:
         error = await self._try(batch)
-        if error is None or len(batch) == 1:
+        if error is None or len(batch) == 1 or is_whole(error):
             for write in batch:
                 _tell(write, error)
             return
@@ -161,24 +187,58 @@ class Writes:
             _tell(write, await self._try([write]))
 
     async def _try(self, batch: list[_Write]) -> Exception | None:
-        for pause_s in (*RETRIES_S, None):
+        async def once() -> None:
+            async with self._engine.begin() as connection:
+                await _execute(connection, batch)
+                self._check_allowed()
+
+        try:
+            await self._patiently(once)
+        except RequestError as error:
+            return error
+        except (SQLAlchemyError, OSError) as error:
+            log.error("%d writes failed: %s", len(batch), type(error).__name__)
+            return error
+        return None
+
+    async def _patiently(
+        self, once: Callable[[], Awaitable[T]], may_repeat: Callable[[], bool] = lambda: True
+    ) -> T:
+        """Do `once`, and again while the database is away. Raises what it raises in the end."""
+        loop = asyncio.get_running_loop()
+        give_up_s = loop.time() + AWAY_S
+        pauses_s = itertools.chain(RETRY_S, itertools.repeat(RETRY_S[-1]))
+        while True:
+            if self._away is not None and loop.time() >= self._until_s:
+                raise self._away
             try:
-                async with self._engine.begin() as connection:
-                    await _execute(connection, batch)
-                    self._check_allowed()
-                return None
-            except RequestError as error:
-                return error
+                result = await once()
             except (SQLAlchemyError, OSError) as error:
-                away = isinstance(error, OSError) or (
-                    isinstance(error, DBAPIError) and error.connection_invalidated
-                )
-                if not away or pause_s is None:
-                    log.error("a write failed: %s", type(error).__name__)
-                    return error
-                log.warning("the database is away: %s", type(error).__name__)
-                await asyncio.sleep(pause_s)
-        raise AssertionError("the last pause is None")
+                self._note(error)
+                if self._away is None or not may_repeat() or loop.time() >= min(give_up_s, self._until_s):
+                    raise
+            else:
+                self._note(None)
+                return result
+            await self._pause(next(pauses_s))
+
+    def _note(self, error: Exception | None) -> None:
+        """Keep in mind whether the database is away, and say when that changes."""
+        away = error if error is not None and is_away(error) else None
+        if away is not None and self._away is None:
+            log.warning("the database is away: %s", away_reason(away))
+        elif away is None and self._away is not None:
+            log.warning("the database is back")
+        self._away = away
+
+    async def _pause(self, pause_s: float) -> None:
+        """Sleep; who stops the server does not wait for the end of a pause."""
+        left_s = self._until_s - asyncio.get_running_loop().time()
+        if self._hurry.is_set():
+            await asyncio.sleep(max(0.0, min(pause_s, left_s)))
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), pause_s)
 
 
 async def _execute(connection: AsyncConnection, batch: list[_Write]) -> None:

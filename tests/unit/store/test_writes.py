@@ -1,13 +1,16 @@
 import asyncio
-from collections.abc import Callable
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError, OperationalError
 from stored import message
 
 from sfu.errors import RequestError
-from sfu.store import messages
+from sfu.store import engine, faults, messages, writes
 from sfu.store.store import Store, open_store
 from sfu.store.tables import messages as table
 
@@ -111,3 +114,121 @@ async def test_an_exception_in_what_follows_stops_nothing(
     await store.writes.flush()
     assert told == [None]
     assert "what follows a write failed" in caplog.text
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[sqlite3.Connection]:
+    """The SQLite database as a backup program holds it."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield other
+
+
+@pytest.fixture
+def tries(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the batches that are tried; nothing waits long."""
+    seen: list[int] = []
+    execute = writes._execute
+
+    async def counted(connection: object, batch: list[object]) -> None:
+        seen.append(len(batch))
+        await execute(connection, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(writes, "_execute", counted)
+    monkeypatch.setattr(writes, "RETRY_S", (0.01,))
+    monkeypatch.setattr(engine, "BUSY_MS", 0)
+    return seen
+
+
+async def test_a_held_database_is_waited_for(
+    tmp_path: Path, tries: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[RequestError | None] = []
+    async with open_store("", tmp_path) as store:
+        with held(tmp_path / "sfu.db") as other:
+            for number in range(1, 21):
+                write(store, number, told.append)
+            while "another program holds it" not in caplog.text:
+                await asyncio.sleep(0.01)
+            assert told == []
+            other.execute("ROLLBACK")
+            await store.writes.flush()
+        assert told == [None] * 20
+        assert tries[0] == 20, "all of them at once"
+        assert await store.writes.transact(_nothing) == "done"
+    assert caplog.text.count("the database is away") == caplog.text.count("the database is back") == 1
+
+
+async def test_a_database_that_stays_held_fails_a_batch_as_one(
+    tmp_path: Path, tries: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(writes, "AWAY_S", 0.05)
+    told: list[RequestError | None] = []
+    async with open_store("", tmp_path) as store:
+        with held(tmp_path / "sfu.db"):
+            for number in range(1, 21):
+                write(store, number, told.append)
+            await store.writes.flush()
+            assert [error.code if error else "" for error in told] == ["storage_failed"] * 20
+            with pytest.raises(RequestError, match="storage_failed"):
+                await store.writes.transact(_nothing)
+        write(store, 21, told.append)
+        await store.writes.flush()
+        assert told[-1] is None
+    assert caplog.text.count("writes failed") == 1, "one line for all of them"
+
+
+async def test_a_held_database_does_not_keep_the_server_from_stopping(
+    tmp_path: Path, tries: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writes, "LAST_S", 0.0)
+    monkeypatch.setattr(writes, "RETRY_S", (3600.0,))
+    monkeypatch.setattr(writes, "MAX_BATCH", 1)
+    told: list[RequestError | None] = []
+    async with open_store("", tmp_path) as store:
+        with held(tmp_path / "sfu.db"):
+            for number in range(1, 21):
+                write(store, number, told.append)
+            while store.writes._away is None:
+                await asyncio.sleep(0)
+            await store.writes.close()
+    assert [error.code if error else "" for error in told] == ["storage_failed"] * 20
+
+
+async def _nothing(connection: object) -> str:
+    return "done"
+
+
+async def test_what_is_wrong_with_one_write_is_not_tried_again(store: Store, tries: list[int]) -> None:
+    for number in (1, 1):
+        write(store, number)
+    await store.writes.flush()
+    assert tries == [3, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("code", "away", "whole"),
+    [
+        (sqlite3.SQLITE_BUSY, True, True),
+        (sqlite3.SQLITE_BUSY | 2 << 8, True, True),
+        (sqlite3.SQLITE_FULL, False, True),
+        (sqlite3.SQLITE_IOERR, False, True),
+        (sqlite3.SQLITE_CONSTRAINT, False, False),
+    ],
+)
+def test_faults_of_sqlite(code: int, away: bool, whole: bool) -> None:
+    cause = sqlite3.OperationalError("of the test")
+    cause.sqlite_errorcode = code
+    error = OperationalError("statement", None, cause)
+    assert (faults.is_away(error), faults.is_whole(error)) == (away, whole)
+
+
+@pytest.mark.parametrize(
+    ("state", "away", "whole"),
+    [("57P01", True, True), ("40001", True, True), ("53100", False, True), ("23505", False, False)],
+)
+def test_faults_of_postgresql(state: str, away: bool, whole: bool) -> None:
+    cause = Exception("of the test")
+    cause.sqlstate = state  # type: ignore[attr-defined]
+    error = DBAPIError("statement", None, cause)
+    assert (faults.is_away(error), faults.is_whole(error)) == (away, whole)
