@@ -56,12 +56,16 @@ Notice = PublicationSized | SubscriptionState | Speakers | LayersWanted | PlaneF
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a subscriber asks for: a picture of at least this size in pixels (0: any), or none at all."""
+    """What a subscriber asks for: a picture of at least this size in pixels (0: any), or none at all.
+
+    One that is `silent` takes what is sent for others: the publisher is asked for nothing on its behalf.
+    """
 
     priority: int = DEFAULT_PRIORITY
     width: int = 0
     height: int = 0
     paused: bool = False
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

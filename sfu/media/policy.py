@@ -344,7 +344,7 @@ class Policy:
         for key in publication.subscriptions:
             subscription = self._subscriptions[key]
             wish = subscription.wish
-            if wish.paused or subscription.left_out:
+            if wish.paused or wish.silent or subscription.left_out:
                 continue
             if not wish.width and not wish.height and now_us - subscription.since_us < _UNSIZED_US:
                 publication.newcomers = True

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, RoomName
-from sfu.room import commands, effects
+from sfu.room import commands, effects, visibility
 from sfu.room.effects import Announce, ChatToStore, Effect
 from sfu.room.model import ChatChange, ChatHistory, ChatMessage, ChatNews, Instant, Participant
 
@@ -126,7 +126,7 @@ class Chat:
     def send(self, by: Participant, command: commands.SendChat, now: Instant) -> list[Effect]:
         """Raises `RequestError` `not_allowed` or `not_found` (whom it is for)."""
         _may_chat(by)
-        to, to_identity = self._recipient(command)
+        to, to_identity = self._recipient(by, command)
         number = self.log.next_number()
         message = ChatMessage(
             id=number,
@@ -209,8 +209,8 @@ class Chat:
             return {}
         return {
             each.identity: each.chat_read
-            for each in self._participants.values()
-            if each is not by and each.chat_read and not each.grants.hidden
+            for each in visibility.known_to_all(self._participants.values())
+            if each is not by and each.chat_read
         }
 
     def _readers(self, by: Participant) -> tuple[ParticipantId, ...]:
@@ -219,12 +219,12 @@ class Chat:
         return tuple(each.id for each in others if each is not by and each.grants.follows)
 
     def _tells_seen(self) -> bool:
-        return len(self._participants) <= SEEN_BY_PEOPLE
+        return len(visibility.known_to_all(self._participants.values())) <= SEEN_BY_PEOPLE
 
     def typing(self, by: Participant, command: commands.TypeChat, now: Instant) -> list[Effect]:
         """Raises `RequestError` `not_allowed` or `not_found`. Too often is passed over."""
         _may_chat(by)
-        to = None if command.to is None else self._participant(command.to)
+        to = None if command.to is None else visibility.found(by, self._participants, command.to)
         if now.us < by.typing_told_us + TYPING_EVERY_US:
             return []
         by.typing_told_us = now.us
@@ -269,36 +269,35 @@ class Chat:
             raise RequestError("not_found", f"no message {number}")
         return message
 
-    def present(self, recipient: str) -> bool:
-        """Whether a participant, or an identity, is here."""
-        return self._here(recipient) is not None
+    def present(self, viewer: ParticipantId, recipient: str) -> bool:
+        """Whether a participant, or an identity, is here as far as the viewer may know."""
+        by = self._participants.get(viewer)
+        return by is not None and self._here(by, recipient) is not None
 
-    def _here(self, recipient: str) -> Participant | None:
-        found = self._participants.get(ParticipantId(recipient))
-        return found or next((p for p in self._participants.values() if p.identity == recipient), None)
+    def _here(self, by: Participant, recipient: str) -> Participant | None:
+        known = visibility.known_to(by, self._participants.values())
+        by_id = next((each for each in known if each.id == recipient), None)
+        return by_id or next((each for each in known if each.identity == recipient), None)
 
-    def _recipient(self, command: commands.SendChat) -> tuple[ParticipantId | None, str | None]:
+    def _recipient(
+        self, by: Participant, command: commands.SendChat
+    ) -> tuple[ParticipantId | None, str | None]:
         """Participant and identity. Who is away is named by its identity in both places."""
         if command.to is None:
             return None, None
-        found = self._here(command.to)
+        found = self._here(by, command.to)
         if found is not None:
             return found.id, found.identity
         if not command.known:
             raise RequestError("not_found", f"no participant {command.to}")
         return ParticipantId(command.to), command.to
 
-    def _participant(self, participant: ParticipantId) -> Participant:
-        found = self._participants.get(participant)
-        if found is None:
-            raise RequestError("not_found", f"no participant {participant}")
-        return found
-
     def _mentions(self, text: str) -> tuple[str, ...]:
         """Identities of people who are here, or spoke lately, that the text names as `@identity`."""
         if "@" not in text:
             return ()
-        known = {each.identity for each in self._participants.values()} | self.log.authors()
+        here = visibility.known_to_all(self._participants.values())
+        known = {each.identity for each in here} | self.log.authors()
         return tuple(sorted(identity for identity in known if _names(text, identity)))[:MAX_MENTIONS]
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sfu.ids import ParticipantId
-from sfu.room import effects
+from sfu.room import effects, visibility
 from sfu.room.class_events import HandsChanged, PollChanged, QuestionChanged, SeriesDeclared
 from sfu.room.effects import Announce, Effect
 from sfu.room.model import ChatNews, Participant, ParticipantView
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from sfu.room.room import Room
 
 NOTHING_SAID = ChatNews(messages=(), after=None, last=0, more=False)
-
-
-def visible(participant: Participant, grants: Grants, viewer: ParticipantId | None) -> bool:
-    """Whether `viewer`, with these rights, may know of a participant."""
-    return grants.see_hidden or not participant.grants.hidden or participant.id == viewer
 
 
 def seen(view: ParticipantView, grants: Grants) -> ParticipantView:
@@ -76,8 +71,8 @@ def met(room: Room, participant: Participant) -> list[Effect]:
 def caught_up(room: Room, participant: Participant) -> list[Effect]:
     """What it has to know that may follow the room from now on. The chat is there to be asked for."""
     events: list[effects.Event] = [HandsChanged(room.hands.view())]
-    for other in room.participants.values():
-        if other is not participant and (participant.grants.see_hidden or not other.grants.hidden):
+    for other in visibility.known_to(participant, room.participants.values()):
+        if other is not participant:
             events += [effects.PublicationAdded(each) for each in other.publications.values()]
     events += [QuestionChanged(each) for each in room.questions.views(participant.identity)]
     events += [PollChanged(room.polls[poll].view(participant.identity)) for poll in room.polls.ids()]

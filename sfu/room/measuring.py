@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sfu.errors import RequestError
-from sfu.room import acts
+from sfu.room import acts, visibility
 from sfu.room.alarms import Thresholds
 from sfu.room.class_events import AlarmChanged, SamplesTaken, SeriesDeclared
 from sfu.room.class_records import ThresholdsSet
@@ -29,17 +29,15 @@ def measure(room: Room, member: Participant, act: acts.TelemetryAct, now: Instan
             return done + room.tell_alarms(alarms)
         case acts.SetThresholds():
             _may_decide(member)
-            return _set_thresholds(room, act, now)
+            return _set_thresholds(room, member, act, now)
         case acts.AcknowledgeAlarm():
             _may_decide(member)
             alarm = room.telemetry.acknowledge(act.target, act.series, now.wall_ms)
             return room.tell(AlarmChanged(alarm, member.id), act.target)
 
 
-def _set_thresholds(room: Room, act: acts.SetThresholds, now: Instant) -> list[Effect]:
-    target = room.participants.get(act.target)
-    if target is None:
-        raise RequestError("not_found", f"no participant {act.target}")
+def _set_thresholds(room: Room, member: Participant, act: acts.SetThresholds, now: Instant) -> list[Effect]:
+    target = visibility.found(member, room.participants, act.target)
     wanted = Thresholds(act.low, act.high)
     series, alarms = room.telemetry.set_thresholds(target.id, target.identity, act.series, wanted, now)
     kept = ClassToStore(room.name, ThresholdsSet(target.identity, act.series, wanted))

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId
-from sfu.room import acts, effects, following, views
+from sfu.room import acts, effects, following, visibility
 from sfu.room.class_events import Broadcasted, LobbyChanged, Spotlight
 from sfu.room.class_records import BreakoutPlaced, BreakoutsClosed, BreakoutsOpened
 from sfu.room.effects import Announce, Effect
@@ -33,36 +33,30 @@ def moderate(room: Room, member: Participant, act: acts.Moderation, now: Instant
         case acts.SetRoom():
             return _set_room(room, act)
         case acts.SetSpotlight():
-            return _set_spotlight(room, act)
+            return _set_spotlight(room, member, act)
         case acts.Admit():
             done: list[Effect] = []
-            for waiting in room.lobby.ids() if act.waiting is None else (act.waiting,):
-                done += room.admit(waiting, now)
+            for waiting in room.lobby.ids(member.grants) if act.waiting is None else (act.waiting,):
+                done += room.admit(room.lobby.find(waiting, member.grants).id, now)
             return done
         case acts.Deny():
-            denied = room.lobby.take(act.waiting)
-            return [effects.WaitingEnded(denied.join.session, "denied"), *room.tell_lobby()]
+            denied = room.lobby.take(room.lobby.find(act.waiting, member.grants).id)
+            ended = effects.WaitingEnded(denied.join.session, "denied")
+            return [ended, *room.tell_lobby(hidden=denied.hidden)]
         case acts.OpenBreakouts():
             room.breakouts.open(act.names)
             return [*keep(room, BreakoutsOpened(room.breakouts.groups)), *room.tell_room()]
         case acts.AssignBreakout():
-            return _assign(room, act)
+            return _assign(room, member, act)
         case acts.CloseBreakouts():
             return _call_back(room)
         case acts.Broadcast():
             return room.tell(Broadcasted(member.id, member.name, act.text))
 
 
-def _target(room: Room, target: ParticipantId) -> Participant:
-    found = room.participants.get(target)
-    if found is None:
-        raise RequestError("not_found", f"no participant {target}")
-    return found
-
-
 def _subordinate(room: Room, member: Participant, target: ParticipantId) -> Participant:
     """The target, whom only an owner may touch where it is an owner."""
-    found = _target(room, target)
+    found = visibility.found(member, room.participants, target)
     if found.role == "owner" and member.role != "owner":
         raise RequestError("not_allowed", "only an owner may do this to an owner")
     return found
@@ -121,14 +115,15 @@ def _enforce(room: Room, target: Participant, role: Role, grants: Grants) -> lis
     if grants.subscribe and not before.subscribe:
         done += room.subscribe_by_itself(target)
     if grants.see_hidden != before.see_hidden:
-        for hidden in views.hidden(room):
-            event: effects.Event = effects.ParticipantJoined(hidden)
+        for hidden in visibility.beside(room.participants.values(), hidden=True):
+            event: effects.Event = effects.ParticipantJoined(hidden.view())
             if not grants.see_hidden:
                 event = effects.ParticipantLeft(hidden.id, "left")
-            if hidden.id != target.id:
+            if hidden is not target:
                 done.append(Announce((target.id,), event))
-    if grants.may_moderate and not before.may_moderate:
-        done.append(Announce((target.id,), LobbyChanged(room.lobby.views())))
+    lobby_changed = room.lobby.ids(grants) != room.lobby.ids(before)
+    if grants.may_moderate and (lobby_changed or not before.may_moderate):
+        done.append(Announce((target.id,), LobbyChanged(room.lobby.views(grants))))
     return done
 
 
@@ -174,10 +169,10 @@ def _silence(room: Room, *, on: bool) -> list[Effect]:
     return done
 
 
-def _set_spotlight(room: Room, act: acts.SetSpotlight) -> list[Effect]:
+def _set_spotlight(room: Room, member: Participant, act: acts.SetSpotlight) -> list[Effect]:
     spotlight = None
     if act.target is not None:
-        target = _target(room, act.target)
+        target = visibility.found(member, room.participants, act.target)
         if target.grants.hidden:
             raise RequestError("not_found", f"no participant {act.target}")
         if act.publication is not None and act.publication not in target.publications:
@@ -189,10 +184,12 @@ def _set_spotlight(room: Room, act: acts.SetSpotlight) -> list[Effect]:
     return room.tell_room()
 
 
-def _assign(room: Room, act: acts.AssignBreakout) -> list[Effect]:
+def _assign(room: Room, member: Participant, act: acts.AssignBreakout) -> list[Effect]:
     room.breakouts.check(act.breakout)
-    targets = [_target(room, target) for target in dict.fromkeys(act.targets)]
-    moved = tuple(target.identity for target in targets if target.breakout != act.breakout)
+    wanted = dict.fromkeys(act.targets)
+    targets = [visibility.found(member, room.participants, target) for target in wanted]
+    elsewhere = [each for each in targets if each.breakout != act.breakout]
+    moved = tuple(each.identity for each in visibility.known_to_all(elsewhere))
     done = keep(room, BreakoutPlaced(moved, act.breakout)) if moved else []
     for target in targets:
         done += room.move(target, act.breakout)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationId, RoomName
-from sfu.room import acts, commands, standing
+from sfu.room import acts, commands, renewal, standing, visibility
 from sfu.room.class_records import ClassHistory
 from sfu.room.classroom import act
 from sfu.room.commands import Command
@@ -25,7 +25,7 @@ from sfu.room.effects import (
 )
 from sfu.room.expiry import expire
 from sfu.room.model import ChatHistory, Instant, Limits, Participant, Publication, RoomSummary, Wants
-from sfu.room.permissions import MEETING, Source, Template
+from sfu.room.permissions import MEETING, Grants, Source, Template
 from sfu.room.room import Room
 from sfu.room.state import Judge, accept_all
 from sfu.room.state_changes import change_state
@@ -70,8 +70,11 @@ class Rooms:
             if deadline is None or deadline > now.us:
                 continue
             done += room.expire(now)
-            if not room.participants and (due := room.deadline_us()) is not None and due <= now.us:
-                done += self._end_room(room)
+            if room.empty_since_us is None or not room.over_when_empty:
+                continue
+            if (due := room.deadline_us()) is not None and due <= now.us:
+                needed = room.participants or len(room.lobby)
+                done += renewal.ended(room) if needed else self._end_room(room)
         self._index(done)
         return done
 
@@ -93,10 +96,15 @@ class Rooms:
         """The room of that name, None where it is not open."""
         return self._rooms.get(name)
 
-    def room(self, room: RoomName) -> Room:
-        """Raises `RequestError` `not_found`."""
+    def is_known(self, name: RoomName) -> bool:
+        """Whether the room is open to others than hidden people: what the store has of it is here, then."""
+        room = self._rooms.get(name)
+        return room is not None and not room.quiet
+
+    def room(self, room: RoomName, grants: Grants | None = None) -> Room:
+        """Raises `RequestError` `not_found`, also where somebody with these `grants` may not know of it."""
         found = self._rooms.get(room)
-        if found is None:
+        if found is None or (found.quiet and grants is not None and not grants.see_hidden):
             raise RequestError("not_found", "no such room")
         return found
 
@@ -108,15 +116,16 @@ class Rooms:
         room, member = self._membership(participant)
         return room.refusal(member, source, kind, beside)
 
-    def summaries(self) -> list[RoomSummary]:
-        """Every room with its counts, by name."""
+    def summaries(self, grants: Grants | None = None) -> list[RoomSummary]:
+        """Every room with its counts, by name; with `grants` those that somebody with these may know of."""
         return [
             RoomSummary(
                 name,
-                sum(not p.grants.hidden for p in room.participants.values()),
+                len(visibility.known_to_all(room.participants.values())),
                 sum(len(p.publications) for p in room.participants.values()),
             )
             for name, room in sorted(self._rooms.items())
+            if grants is None or grants.see_hidden or not room.quiet
         ]
 
     def _apply(self, command: Command, now: Instant) -> list[Effect]:
@@ -177,27 +186,35 @@ class Rooms:
                 return act(room, member, command, now)
 
     def _join(self, command: commands.Join, now: Instant) -> list[Effect]:
-        room = self._rooms.get(command.room)
-        if room is not None:
-            return room.join(command, now)
-        unneeded = self._unneeded()
+        older = self._rooms.get(command.room)
+        if older is not None and not older.quiet:
+            return older.join(command, now)
         # Whoever comes first has some link; what the room is, its own people know it by.
         wish = command.template if command.work.settings is None else None
         room = self._made(
             command.room, command.appointed or wish, self._limits, now, command.chat, command.work
         )
+        room.quiet = room.hides(command)
+        if older is not None and room.quiet:
+            return older.join(command, now)
+        unneeded = self._unneeded(quiet=room.quiet)
+        if older is not None:
+            renewal.adopt(room, older)
         done = room.join(command, now)
-        return [*self._end_room(unneeded), *self._opened(room, command.work), *done]
+        return [*self._end_room(unneeded), *self._opened(room, older, command.work), *done]
 
-    def _unneeded(self) -> Room | None:
+    def _unneeded(self, *, quiet: bool) -> Room | None:
         """The room that makes place for another: the one empty for longest that nobody asked to keep open.
 
-        None: there is place. Raises `RequestError` `too_many_rooms`.
+        None: there is place. Rooms of hidden people alone are `quiet`, and take no place from others. Raises
+        `RequestError` `too_many_rooms`.
         """
-        if len(self._rooms) < self._limits.max_rooms:
+        if sum(room.quiet == quiet for room in self._rooms.values()) < self._limits.max_rooms:
             return None
         empty = {
-            room: since for room in self._rooms.values() if (since := room.unneeded_since_us) is not None
+            room: since
+            for room in self._rooms.values()
+            if room.quiet == quiet and (since := room.unneeded_since_us) is not None
         }
         if not empty:
             raise RequestError("too_many_rooms", "the server has no place for another room")
@@ -212,18 +229,21 @@ class Rooms:
     def template(self, name: RoomName, wish: str | None) -> Template:
         """The kind of the room if it is open, else of one that `wish` opens."""
         room = self._rooms.get(name)
-        if room is not None:
+        if room is not None and not room.quiet:
             return room.template
         return self._templates.get(wish or self._template, MEETING)
 
     def _open(self, command: commands.OpenRoom, now: Instant) -> list[Effect]:
-        if command.room in self._rooms:
+        older = self._rooms.get(command.room)
+        if older is not None and not older.quiet:
             raise RequestError("bad_state", "the room is open")
-        unneeded = self._unneeded()
+        unneeded = self._unneeded(quiet=False)
         limits = replace(self._limits, empty_us=max(command.empty_us, self._limits.empty_us))
         room = self._made(command.room, command.template, limits, now, command.chat, command.work)
         room.kept = command.empty_us > 0
-        return [*self._end_room(unneeded), *self._opened(room, command.work)]
+        if older is not None:
+            renewal.adopt(room, older)
+        return [*self._end_room(unneeded), *self._opened(room, older, command.work)]
 
     def _made(
         self,
@@ -242,22 +262,28 @@ class Rooms:
             room.locked, room.lobby.on, room.silence.on = before.locked, before.lobby, before.silenced
         return room
 
-    def _opened(self, room: Room, work: ClassHistory) -> list[Effect]:
+    def _opened(self, room: Room, older: Room | None, work: ClassHistory) -> list[Effect]:
+        """`older` is the one in whose place it is, in which hidden people were alone."""
         self._rooms[room.name] = room
         settings = room.settings()
-        kept: list[Effect] = [ClassToStore(room.name, settings)] if settings != work.settings else []
-        return [RoomOpened(room.name), *kept]
+        kept: list[Effect] = []
+        if settings != work.settings and not room.quiet:
+            kept.append(ClassToStore(room.name, settings))
+        if older is None:
+            return [RoomOpened(room.name), *kept]
+        self._room_of |= dict.fromkeys(older.participants, room)
+        return [*kept, *renewal.told(room, older)]
 
     def _close(self, room: Room, now: Instant) -> list[Effect]:
         done: list[Effect] = []
-        for waiting in room.lobby.ids():
+        for waiting in room.lobby.everybody():
             done.append(WaitingEnded(room.lobby.take(waiting).join.session, "denied"))
         for participant in list(room.participants.values()):
             done += room.leave(participant, "removed", now)
         return done + self._end_room(room)
 
     def _operate(self, command: commands.Operate, now: Instant) -> list[Effect]:
-        room, wanted = self.room(command.room), command.command
+        room, wanted = self.room(command.room, command.grants), command.command
         operator = Participant(
             id=commands.OPERATOR,
             identity=command.identity,

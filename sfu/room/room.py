@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationId, RoomName, participant_id, publication_id, random_text
-from sfu.room import commands, effects, following, standing, views
+from sfu.room import commands, effects, following, standing, views, visibility
 from sfu.room.alarms import Alarm
 from sfu.room.attendance import Attendance, Visit
 from sfu.room.board import Board
@@ -67,6 +67,9 @@ class Room:
         self.template = template
         self.participants: dict[ParticipantId, Participant] = {}
         self.empty_since_us: int | None = now.us
+        """Since when nobody is here whom everybody may know of; None while somebody is."""
+        self.quiet = False
+        """Whether it is over, or has not begun, for all who know of no hidden participant."""
         self.kept = False
         """Whether somebody wants it open although nobody is here."""
         self.locked = False
@@ -119,46 +122,60 @@ class Room:
         older = [p for p in self.participants.values() if p.identity == command.identity]
         if self.locked and not older and not grants.may_moderate:
             raise RequestError("room_locked", "the room is locked")
-        if len(self.participants) - len(older) >= self._limits.max_participants:
-            raise RequestError("room_full", "the room has no place left")
+        self._check_place(grants.hidden, older)
         if self.lobby.on and not older and not grants.may_moderate:
-            return self._wait(command, now)
-        done: list[Effect] = []
-        for participant in older:
-            done += self.leave(participant, "replaced", now)
-        return done + self._enter(command, role, grants, now)
+            return self._wait(command, now, hidden=grants.hidden)
+        return self._replace(older, grants, now) + self._enter(command, role, grants, now)
 
     def admit(self, waiting: str, now: Instant) -> list[Effect]:
         """Let somebody in who waits. Raises `RequestError` `not_found`, `room_full`."""
-        if len(self.participants) >= self._limits.max_participants:
-            raise RequestError("room_full", "the room has no place left")
-        command = self.lobby.take(waiting).join
+        command = self.lobby.find(waiting).join
         role, grants = self._rights(command)
+        self._check_place(grants.hidden, [])
+        taken = self.lobby.take(waiting)
+        older = [p for p in self.participants.values() if p.identity == command.identity]
+        done = self._replace(older, grants, now)
+        return done + self._enter(command, role, grants, now) + self.tell_lobby(hidden=taken.hidden)
+
+    def _check_place(self, hidden: bool, older: list[Participant]) -> None:
+        """Whether there is place for one more, who replaces the older ones."""
+        beside = [each for each in self.participants.values() if each not in older]
+        if len(visibility.beside(beside, hidden=hidden)) >= self._limits.max_participants:
+            raise RequestError("room_full", "the room has no place left")
+
+    def _replace(self, older: list[Participant], grants: Grants, now: Instant) -> list[Effect]:
+        """The same identity joins anew. To others who comes hidden has left: it has not come again."""
         done: list[Effect] = []
-        for participant in [p for p in self.participants.values() if p.identity == command.identity]:
-            done += self.leave(participant, "replaced", now)
-        return done + self._enter(command, role, grants, now) + self.tell_lobby()
+        for participant in older:
+            gone = grants.hidden and not participant.grants.hidden
+            done += self.leave(participant, "replaced", now, told="left" if gone else None)
+        return done
 
     def stop_waiting(self, session: SessionKey, now: Instant) -> list[Effect]:
         """A session is gone. Nothing happens if it does not wait."""
         waiting = self.lobby.of_session(session)
         if waiting is None:
             return []
-        self.lobby.take(waiting)
-        if not self.participants:
-            self.empty_since_us = now.us
-        return self.tell_lobby()
+        taken = self.lobby.take(waiting)
+        self._note_empty(now, hidden=taken.hidden)
+        return self.tell_lobby(hidden=taken.hidden)
 
-    def _wait(self, command: commands.Join, now: Instant) -> list[Effect]:
-        done: list[Effect] = []
-        if older := self.lobby.of_identity(command.identity):
-            done.append(effects.WaitingEnded(self.lobby.take(older).join.session, "replaced"))
-        if len(self.lobby) >= self._limits.max_participants:
+    def _wait(self, command: commands.Join, now: Instant, *, hidden: bool) -> list[Effect]:
+        older = self.lobby.of_identity(command.identity)
+        if older is None and self.lobby.count(hidden=hidden) >= self._limits.max_participants:
             raise RequestError("room_full", "the lobby has no place left")
-        waiting = Waiting("WA_" + random_text(self._rng, 12), command, now.wall_ms)
+        before = self.lobby.take(older) if older is not None else None
+        waiting = Waiting("WA_" + random_text(self._rng, 12), command, now.wall_ms, hidden)
         self.lobby.add(waiting)
+        done: list[Effect] = []
+        if before is not None:
+            done.append(effects.WaitingEnded(before.join.session, "replaced"))
         done.append(effects.WaitingBegun(command.session, self.name, waiting.id))
-        return done + self.tell_lobby()
+        return done + self.tell_lobby(hidden=hidden and (before is None or before.hidden))
+
+    def hides(self, command: commands.Join) -> bool:
+        """Whether who joins with this will be hidden."""
+        return self._rights(command)[1].hidden
 
     def _rights(self, command: commands.Join) -> tuple[Role, Grants]:
         role: Role = command.role or self.template.entry
@@ -176,7 +193,8 @@ class Room:
             return known
         if command.formerly is not None:
             return command.formerly == "owner"
-        makers = (p for p in self.participants.values() if p.role not in {"device", "observer"})
+        people = visibility.known_to_all(self.participants.values())
+        makers = (p for p in people if p.role not in {"device", "observer"})
         return not self.owners and not any(makers)
 
     def _enter(self, command: commands.Join, role: Role, grants: Grants, now: Instant) -> list[Effect]:
@@ -192,19 +210,20 @@ class Room:
             joined_at_ms=now.wall_ms,
             secret=random_text(self._rng, SECRET_CHARACTERS),
             session=command.session,
-            breakout=self.breakouts.entered(command.identity or ""),
+            breakout=None if grants.hidden else self.breakouts.entered(command.identity or ""),
             chat_read=command.chat_read,
         )
         self.participants[participant.id] = participant
         if role == "owner":
             self.owners[participant.identity] = True
-        self.empty_since_us = None
+        returned: list[Effect] = []
         if not grants.hidden:
+            self.empty_since_us = None
             visit = Visit(
                 identity=participant.identity, name=participant.name, role=role, joined_at_ms=now.wall_ms
             )
             self.attendance.joined(participant.id, visit)
-        returned = standing.returned(self, participant, now)
+            returned = standing.returned(self, participant, now)
         done: list[Effect] = [views.welcome(self, participant, command.chat_after, resumed=False)]
         done += self._tell_others(participant, effects.ParticipantJoined(participant.view()))
         return done + returned + self.subscribe_by_itself(participant)
@@ -238,7 +257,15 @@ class Room:
         participant.expires_us = now.us + self._limits.grace_us
         return following.updated(participant, self._others(participant))
 
-    def leave(self, participant: Participant, reason: LeaveReason, now: Instant) -> list[Effect]:
+    def leave(
+        self,
+        participant: Participant,
+        reason: LeaveReason,
+        now: Instant,
+        *,
+        told: LeaveReason | None = None,
+    ) -> list[Effect]:
+        """Its membership ends. `told` is the reason that others hear, where that is another."""
         done: list[Effect] = self.stop_recording(participant)
         done += self.tell_alarms(self.telemetry.forget(participant.id, reason, now.wall_ms))
         for publication in list(participant.publications):
@@ -248,16 +275,23 @@ class Room:
             done.append(effects.SubscriptionClosed(participant.id, publication, asked=False))
         del self.participants[participant.id]
         self.silence.taken.discard(participant.id)
-        if not self.participants:
-            self.empty_since_us = now.us
-        self.attendance.left(participant.id, now.wall_ms, reason)
+        self._note_empty(now, hidden=participant.grants.hidden)
+        self.attendance.left(participant.id, now.wall_ms, told or reason)
         done.append(effects.ParticipantClosed(participant.id, participant.session, reason))
-        done += self._tell_others(participant, effects.ParticipantLeft(participant.id, reason))
-        done += standing.left(self, participant, reason)
+        done += self._tell_others(participant, effects.ParticipantLeft(participant.id, told or reason))
+        if not participant.grants.hidden:
+            done += standing.left(self, participant, told or reason)
         if self.spotlight is not None and self.spotlight.participant == participant.id:
             self.spotlight = None
             done += self.tell_room()
         return done
+
+    def _note_empty(self, now: Instant, *, hidden: bool) -> None:
+        """Somebody is gone. Hidden people keep a room open for themselves only."""
+        if hidden and not self.quiet:
+            return
+        if not visibility.known_to_all(self.participants.values()):
+            self.empty_since_us = now.us
 
     def stop_recording(self, participant: Participant) -> list[Effect]:
         """It does not record any more, if it did."""
@@ -277,16 +311,24 @@ class Room:
     @property
     def unneeded_since_us(self) -> int | None:
         """Since when nobody is here, nobody waits and nobody wants it kept; None while somebody does."""
-        return None if self.kept or len(self.lobby) else self.empty_since_us
+        needed = self.kept or self.participants or len(self.lobby)
+        return None if needed else self.empty_since_us
 
     def deadline_us(self) -> int | None:
         """When `expire`, or the room's own end, is due; None: nothing is waited for."""
-        pending = [self.hands.deadline_us()]
+        pending = [self.hands.deadline_us(), *(p.expires_us for p in self.participants.values())]
         if self.empty_since_us is None:
-            pending += [p.expires_us for p in self.participants.values()] + [self.telemetry.deadline_us()]
-        elif not len(self.lobby):
+            pending.append(self.telemetry.deadline_us())
+        elif self.over_when_empty:
             pending.append(self.empty_since_us + self._limits.empty_us)
         return min((each for each in pending if each is not None), default=None)
+
+    @property
+    def over_when_empty(self) -> bool:
+        """Whether it ends when it has been empty for long enough, be it for all but hidden people."""
+        if self.quiet:
+            return not self.participants and not len(self.lobby)
+        return not self.lobby.count(hidden=False)
 
     # --- publications --------------------------------------------------------------------------
 
@@ -428,10 +470,17 @@ class Room:
     def moderators(self) -> tuple[ParticipantId, ...]:
         return tuple(p.id for p in self.participants.values() if p.grants.may_moderate)
 
-    def tell_lobby(self) -> list[Effect]:
-        """Who moderates hears who waits."""
-        moderators = self.moderators()
-        return [Announce(moderators, LobbyChanged(self.lobby.views()))] if moderators else []
+    def tell_lobby(self, *, hidden: bool) -> list[Effect]:
+        """Who moderates hears who waits. Where the one that came or went is `hidden`: who may know of it."""
+        groups: dict[bool, list[Participant]] = {True: [], False: []}
+        for each in self.participants.values():
+            if each.grants.may_moderate and (each.grants.see_hidden or not hidden):
+                groups[each.grants.see_hidden].append(each)
+        return [
+            Announce(tuple(each.id for each in told), LobbyChanged(self.lobby.views(told[0].grants)))
+            for told in groups.values()
+            if told
+        ]
 
     def tell_of(self, participant: Participant) -> list[Effect]:
         """All who see the participant, and it itself, hear how it is now."""
@@ -439,11 +488,10 @@ class Room:
 
     def _others(self, participant: Participant) -> list[Participant]:
         """Who else may know of the participant."""
-        hidden = participant.grants.hidden
         return [
             other
             for other in self.participants.values()
-            if other is not participant and (not hidden or other.grants.see_hidden)
+            if other is not participant and visibility.sees(other.grants, participant)
         ]
 
     def watchers(self, participant: Participant) -> tuple[ParticipantId, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sfu.ids import ParticipantId
-from sfu.room import following
+from sfu.room import following, visibility
 from sfu.room.class_events import ClassView, RoomView
 from sfu.room.effects import Welcome
 from sfu.room.hands import HandsView
@@ -45,7 +45,7 @@ def class_view(room: Room, participant: Participant) -> ClassView:
             poll.view(participant.identity, waiting_for(room, poll.id) if moderates else None)
             for poll in polls
         ),
-        waiting=room.lobby.views() if moderates else None,
+        waiting=room.lobby.views(participant.grants) if moderates else None,
         strokes=len(room.board.strokes),
         telemetry=following.measured(room, participant),
     )
@@ -56,10 +56,9 @@ def waiting_for(room: Room, poll: int) -> tuple[ParticipantId, ...]:
     ballots = room.polls[poll].ballots
     return tuple(
         participant.id
-        for participant in room.participants.values()
+        for participant in visibility.known_to_all(room.participants.values())
         if participant.identity not in ballots
         and participant.role in {"participant", "presenter"}
-        and not participant.grants.hidden
         and participant.grants.may_chat
         and not participant.grants.moderate
     )
@@ -67,11 +66,10 @@ def waiting_for(room: Room, poll: int) -> tuple[ParticipantId, ...]:
 
 def others(room: Room, participant: Participant) -> tuple[ParticipantView, ...]:
     """Everybody else whom the participant may see."""
-    sees_hidden = participant.grants.see_hidden
     return tuple(
         following.seen(other.view(), participant.grants)
-        for other in room.participants.values()
-        if other is not participant and (sees_hidden or not other.grants.hidden)
+        for other in visibility.known_to(participant, room.participants.values())
+        if other is not participant
     )
 
 
@@ -93,8 +91,3 @@ def welcome(room: Room, participant: Participant, chat_after: int | None, *, res
         chat_read=participant.chat_read,
         chat_seen=room.chat.seen(participant) if follows else {},
     )
-
-
-def hidden(room: Room) -> tuple[ParticipantView, ...]:
-    """Who is here unseen."""
-    return tuple(each.view() for each in room.participants.values() if each.grants.hidden)

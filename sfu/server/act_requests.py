@@ -19,7 +19,6 @@ from sfu.room.permissions import ROLES, SOURCES, Source, parse_changes
 from sfu.room.state import StatePatched
 from sfu.server import validation as v
 from sfu.server.validation import Message
-from sfu.server.wire import Json
 
 MAX_ID = 64
 MAX_TARGETS = 1000
@@ -237,7 +236,7 @@ def _change_state(message: Message, **wanted: Any) -> InRoom:
     return InRoom(partial(acts.ChangeState, key=key, if_version=if_version, **wanted))
 
 
-def answer(done: Iterable[Effect]) -> Json:
+def answer(done: Iterable[Effect]) -> dict[str, Any]:
     """What answers an act that was done; a change of the shared state tells its version."""
     for effect in done:
         if isinstance(effect, Announce) and isinstance(effect.event, StatePatched):

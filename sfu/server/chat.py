@@ -58,7 +58,7 @@ class Chat:
         """
         lock = self._opening.setdefault(room, asyncio.Lock())
         async with lock:
-            if self._rooms.open_room(room) is not None:
+            if self._rooms.is_known(room):
                 yield ChatHistory()
                 return
             await self._store.writes.flush()
@@ -86,8 +86,8 @@ class Chat:
             case requests.Chat():
                 send = commands.SendChat(participant, request.text, request.to, request.file)
                 opened = self._rooms.open_room(room)
-                away = send.to is not None and opened is not None and not opened.chat.present(send.to)
-                if send.file is None and not away:
+                known = opened is None or send.to is None or opened.chat.present(participant, send.to)
+                if send.file is None and known:
                     self.keep(send, answer)
                 else:
                     self._later(participant, self._check_and_send(room, send, answer), answer)

@@ -16,7 +16,7 @@ from sfu import clock
 from sfu.config import Config
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, RoomName, SubscriptionKey
-from sfu.room import acts, commands, effects, following
+from sfu.room import acts, commands, effects, visibility
 from sfu.room.class_events import AlarmChanged
 from sfu.room.class_records import ClassHistory
 from sfu.room.commands import Command
@@ -170,7 +170,7 @@ class Conference:
     async def _opening(self, room: RoomName) -> AsyncIterator[tuple[ChatHistory, ClassHistory]]:
         """What the store has of a room that is not open yet. Raises `RequestError` `storage_failed`."""
         async with self.chat.opening(room) as chat:
-            opened = self.core.open_room(room) is not None
+            opened = self.core.is_known(room)
             yield chat, ClassHistory() if opened else await self._lasting.history(room)
 
     def _enter(
@@ -306,7 +306,10 @@ class Conference:
     def _revoke(self, member: Member, target: ParticipantId) -> None:
         """The room decides whether `target` may be removed; only then is its token spoilt."""
         found = self._members.get(target)
-        if found is not None and found.room == member.room and member.grants.may_moderate and not found.jti:
+        participant = self.core.participant(target)
+        known = participant is not None and visibility.sees(member.grants, participant, member.id)
+        beside = found is not None and known and found.room == member.room
+        if found and beside and member.grants.may_moderate and not found.jti:
             raise RequestError("bad_state", "its token has no id and cannot be revoked")
         self.apply(acts.Remove(member.id, target))
         assert found is not None
@@ -353,11 +356,11 @@ class Conference:
 
         Raises `RequestError` `not_found`.
         """
-        people = self.core.room(room).participants.values()
+        people = self.core.room(room, grants).participants.values()
         return [
             {"participant": each.id, "name": each.name, **self._stats_of(self._members[each.id])}
             for each in people
-            if following.visible(each, grants, viewer)
+            if visibility.sees(grants, each, viewer)
         ]
 
     def claimed(self, claims: Claims) -> tuple[Role, Grants]:
@@ -369,7 +372,8 @@ class Conference:
         template = self.core.template(name, claims.template)
         role = claims.role or template.entry
         grants = claims.grants.applied(template.roles[role])
-        if (room := self.core.open_room(name)) is None:
+        room = self.core.open_room(name)
+        if room is None or room.quiet:
             return role, grants
         now, left = room.changed.applied(claims.identity, role, grants)
         return (now if role == "owner" else role), grants.within(left)

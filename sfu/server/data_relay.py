@@ -16,6 +16,7 @@ from sfu import clock
 from sfu.config import LimitsConfig
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId
+from sfu.room import visibility
 from sfu.room.registry import Rooms
 from sfu.server import data
 from sfu.server.data import DataLimits, DataMessage
@@ -82,7 +83,7 @@ class DataRelay:
             message = data.unpack(packed)
             topic = message.topic
             member.data.limits.check(len(packed), allowed=member.grants.may_send_data, now_us=now_us)
-            receivers = self._receivers(member, message)
+            receivers, unknown = self._receivers(member, message)
             if label == "reliable" and not all(each.data.outbox.takes(len(packed)) for each in receivers):
                 raise RequestError("slow_receiver", "a receiver does not keep up")
         except RequestError as error:
@@ -96,6 +97,12 @@ class DataRelay:
             receiver.put_data(label, topic, stamped, now_us)
             if label == "reliable" and receiver.data.outbox.behind_since_us is not None:
                 self._stop(member, receiver)
+        for receiver in unknown:
+            # Nobody is stopped for one of whom it may not know: what is too much is lost.
+            if label == "reliable" and not receiver.data.outbox.takes(len(packed)):
+                self._cut_off(receiver)
+            if receiver.data.wants(topic):
+                receiver.put_data(label, topic, stamped, now_us)
 
     def ready(self, member: Member, label: str) -> None:
         """A channel has opened, or takes more."""
@@ -133,18 +140,24 @@ class DataRelay:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _receivers(self, member: Member, message: DataMessage) -> list[Member]:
+    def _receivers(self, member: Member, message: DataMessage) -> tuple[list[Member], list[Member]]:
+        """Those of whom the sender may know, and those of whom it may not."""
         room = self._rooms.room_of(member.id)
         if room is None:
-            return []
-        return [
-            self._members[other.id]
-            for other in room.participants.values()
-            if other.id != member.id
-            and message.is_for(other.id, other.role)
-            and room.together(member.id, other.id)
-            and self._members[other.id].data.wants(message.topic)
-        ]
+            return [], []
+        sender = room.participants[member.id]
+        known: list[Member] = []
+        unknown: list[Member] = []
+        for other in room.participants.values():
+            if (
+                other.id != member.id
+                and message.is_for(other.id, other.role)
+                and room.together(member.id, other.id)
+                and self._members[other.id].data.wants(message.topic)
+            ):
+                seen = visibility.sees(sender.grants, other)
+                (known if seen else unknown).append(self._members[other.id])
+        return known, unknown
 
     # --- back-pressure -------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ class Member:
         self.channel: Channel | None = None
         self.data = DataEnd(config.limits)
         self.publish = PublishLeg(participant, media, self, self.send, apply, refusal)
-        self.subscribe = SubscribeLeg(media, self, self.send, self._broke_protocol)
+        self.subscribe = SubscribeLeg(media, self, self.send, self._broke_protocol, hidden=grants.hidden)
         self._config = config
         self._media = media
         self._owner = owner

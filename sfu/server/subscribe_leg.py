@@ -38,18 +38,26 @@ class _Entry:
     muted: bool
     config: SubscriptionConfig | None = None
     paused: str = ""
+    silent: bool = False
     told: tuple[str, str] = ("", "")
 
     def wish(self) -> Wish:
         wanted = self.subscription
-        return Wish(priority=wanted.priority, width=wanted.width, height=wanted.height, paused=wanted.paused)
+        return Wish(
+            priority=wanted.priority,
+            width=wanted.width,
+            height=wanted.height,
+            paused=wanted.paused,
+            silent=self.silent,
+        )
 
 
 class SubscribeLeg:
     """Negotiation of one subscribe transport, which is made by the first subscription.
 
     `send` takes a message for the client; while the client has no session, `attached` is False and
-    nothing is offered. `fail` ends the participant for breaking the protocol.
+    nothing is offered. `fail` ends the participant for breaking the protocol. Of a `hidden` participant no
+    publisher is to hear: it takes what is sent for others.
     """
 
     def __init__(
@@ -58,7 +66,10 @@ class SubscribeLeg:
         observer: RoomObserver,
         send: Callable[[Json], None],
         fail: Callable[[ProtocolError], None],
+        *,
+        hidden: bool = False,
     ) -> None:
+        self._hidden = hidden
         self.transport: PeerTransport | None = None
         self._media = media
         self._observer = observer
@@ -87,6 +98,7 @@ class SubscribeLeg:
             rtx_ssrc=self._new_ssrc() if kind == "video" else None,
             muted=muted,
             paused="client" if subscription.paused else "",
+            silent=self._hidden,
         )
         self._entries[subscription.publication] = entry
         self._change()

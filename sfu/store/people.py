@@ -168,8 +168,9 @@ async def first_room_ms(connection: AsyncConnection) -> int | None:
 
 
 async def was_in(connection: AsyncConnection, room: str, identity: str) -> bool:
-    """Whether `identity` has ever been in the room, as far as is remembered."""
-    query = select(literal(1)).where(sessions.c.room == room, sessions.c.identity == identity).limit(1)
+    """Whether `identity` has ever been in the room, as far as is remembered, for others to see."""
+    mine = (sessions.c.room == room, sessions.c.identity == identity, ~sessions.c.hidden)
+    query = select(literal(1)).where(*mine).limit(1)
     return await connection.scalar(query) is not None
 
 

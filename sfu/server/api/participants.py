@@ -7,7 +7,7 @@ from typing import Any
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId
-from sfu.room import following
+from sfu.room import following, visibility
 from sfu.server import class_wire, wire
 from sfu.server.api import schemas as s
 from sfu.server.api.acting import act
@@ -105,12 +105,12 @@ def endpoints(conference: Conference) -> list[Endpoint]:
 
 
 def _seen(conference: Conference, call: Call) -> dict[str, Json]:
-    room = conference.core.room(call.room)
     grants = call.caller.grants
+    room = conference.core.room(call.room, grants)
     return {
         each.id: wire.participant(following.seen(each.view(), grants))
         for each in room.participants.values()
-        if following.visible(each, grants, call.caller.participant)
+        if visibility.sees(grants, each, call.caller.participant)
     }
 
 
@@ -166,8 +166,8 @@ async def _mute_all(conference: Conference, call: Call) -> Json:
 
 
 async def _lobby(conference: Conference, call: Call) -> Json:
-    lobby = conference.core.room(call.room).lobby
-    return {"waiting": class_wire.lobby(lobby.views())}
+    grants = call.caller.grants
+    return {"waiting": class_wire.lobby(conference.core.room(call.room, grants).lobby.views(grants))}
 
 
 async def _admit(conference: Conference, call: Call) -> Json:

@@ -99,7 +99,7 @@ async def _stats(conference: Conference, call: Call) -> Json:
 
 
 async def _attendance(conference: Conference, call: Call) -> web.Response:
-    visits = conference.core.room(call.room).attendance.visits()
+    visits = conference.core.room(call.room, call.caller.grants).attendance.visits()
     return web.Response(
         text="\ufeff" + attendance_report.to_csv(visits, clock.wall_ms()),
         content_type="text/csv",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from sfu.ids import RoomName
-from sfu.room import commands, views
+from sfu.room import commands, views, visibility
 from sfu.room.room import Room
 from sfu.server import class_wire
 from sfu.server.api import schemas as s
@@ -119,13 +119,13 @@ def view(room: Room) -> Json:
 
 
 def summary(room: Room) -> Json:
-    """What everybody may know of a room, who could join it."""
+    """What may be known of a room by who could join it."""
     return {
         "name": room.name,
         "template": room.template.name,
         "locked": room.locked,
         "lobby": room.lobby.on,
-        "participants": sum(not each.grants.hidden for each in room.participants.values()),
+        "participants": len(visibility.known_to_all(room.participants.values())),
         "publications": sum(len(each.publications) for each in room.participants.values()),
     }
 
@@ -134,7 +134,7 @@ async def _list(conference: Conference, call: Call) -> Json:
     after = call.query.get("after", "")
     names = [
         each.name
-        for each in conference.core.summaries()
+        for each in conference.core.summaries(call.caller.grants)
         if each.name > after and call.caller.room in {None, each.name}
     ]
     return {"rooms": [summary(conference.core.room(name)) for name in names[: call.query["limit"]]]}
@@ -152,7 +152,7 @@ async def _open(conference: Conference, call: Call) -> Json:
 
 
 async def _get(conference: Conference, call: Call) -> Json:
-    return view(conference.core.room(call.room))
+    return view(conference.core.room(call.room, call.caller.grants))
 
 
 async def _set(conference: Conference, call: Call) -> Json:
@@ -166,7 +166,9 @@ async def _set(conference: Conference, call: Call) -> Json:
 
 async def _close(conference: Conference, call: Call) -> Json:
     only_owner(call, "close a room")
-    removed = len(conference.core.room(call.room).participants)
+    grants = call.caller.grants
+    people = conference.core.room(call.room, grants).participants.values()
+    removed = sum(visibility.sees(grants, each, call.caller.participant) for each in people)
     note(conference, call, call.room, "close_room")
     conference.apply(commands.CloseRoom(call.room))
     return {"removed": removed}

@@ -123,7 +123,7 @@ async def _set_thresholds(conference: Conference, store: Store, call: Call) -> J
     await store.writes.flush()
     participant = ParticipantId(call.part("participant"))
     return telemetry_wire.series(
-        conference.core.room(call.room).telemetry.series(participant, call.part("series"))
+        conference.core.room(call.room, call.caller.grants).telemetry.series(participant, call.part("series"))
     )
 
 

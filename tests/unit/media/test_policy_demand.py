@@ -98,6 +98,16 @@ def test_audio_is_never_stopped(plane: RecordingPlane, policy: Policy) -> None:
     assert [notice.publication for notice in stopped] == [CAMERA]
 
 
+def test_who_is_hidden_takes_what_is_sent_and_asks_a_publisher_for_nothing(policy: Policy) -> None:
+    hidden = Wish(width=1280, height=720, silent=True)
+    policy.add_subscription(VIEW, CAMERA, hidden)
+    assert wanted(run(policy, 10_000)) == [(50, "")]
+    policy.add_subscription(THUMBNAIL, CAMERA, SMALL)
+    assert wanted(run(policy, 11_000, start_ms=10_000)) == [(100, "q")]
+    policy.remove_subscription(VIEW)
+    assert wanted(run(policy, 15_000, start_ms=11_000)) == []
+
+
 # --- a large room ------------------------------------------------------------------------------
 
 VIEWER = TransportKey(7)

@@ -104,6 +104,21 @@ async def test_breakout_rooms_are_apart(talk: Talk) -> None:
     assert [len(talk.wire(m).sent) for m in (ann, ben, cat)] == [0, 0, 1]
 
 
+async def test_nobody_is_stopped_for_one_that_is_hidden(talk: Talk) -> None:
+    """It is told what it loses; its sender learns nothing of it."""
+    (ann, _), (eve, channel) = talk.join("Ann"), talk.join("Eve")
+    there = talk.conference.core.participant(eve.id)
+    owner = talk.conference.core.participant(ann.id)
+    assert there is not None
+    assert owner is not None
+    there.grants, owner.grants = Grants(hidden=True), Grants()
+    talk.wire(eve).full = True
+    talk.fill(ann, FULL_BYTES + HIGH_BYTES)
+    assert talk.wire(ann).flow() == []
+    assert talk.wire(ann).sent == []
+    assert "data_cut_off" in [each["type"] for each in channel.messages]
+
+
 @pytest.mark.parametrize(
     ("grants", "message", "code"),
     [
