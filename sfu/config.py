@@ -464,7 +464,11 @@ class ExtensionsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LogConfig:
-    """Logging to standard error."""
+    """Logging to standard error.
+
+    What one place of the code says is bounded, because strangers can cause it: 300 lines at once and then one
+    a second, ten tracebacks at once and then one a minute. How many were held back is told once a minute.
+    """
 
     level: str = option("info", "debug, info, warning or error", form=_level)
     json: bool = option(False, "one JSON object a line")

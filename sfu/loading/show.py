@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from typing import Any
@@ -38,7 +39,7 @@ def reference() -> str:
         table, _, name = item.name.partition(".")
         if table != section:
             section = table
-            intro = (section_class(table).__doc__ or "").strip()
+            intro = inspect.cleandoc(section_class(table).__doc__ or "")
             lines += ["", f"## `[{table}]`", "", intro, "", "| key | default | meaning |", "|---|---|---|"]
         lines.append(f"| `{name}` | `{_toml_value(item.default)}` | {item.meaning} |")
     return "\n".join(lines).strip() + "\n"

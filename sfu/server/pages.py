@@ -67,13 +67,18 @@ class Pages:
         return self._serve(self._root / "reference" / "index.html")
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
-        path = (self._root / request.match_info["path"]).resolve()
-        if not path.is_relative_to(self._root):
+        try:
+            path = (self._root / request.match_info["path"]).resolve()
+            there = path.is_relative_to(self._root) and path.is_file()
+        except (OSError, ValueError):
+            # A name that no file can have: too long, or with a NUL in it.
+            there = False
+        if not there:
             raise web.HTTPNotFound
         return self._serve(path)
 
     def _serve(self, path: Path) -> web.StreamResponse:
-        if path.suffix not in TYPES or not path.is_file():
+        if path.suffix not in TYPES:
             raise web.HTTPNotFound
         # aiohttp adds the ETag and answers 304; no-cache makes browsers ask, so that a page never mixes
         # modules of two versions.

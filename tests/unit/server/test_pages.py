@@ -56,6 +56,11 @@ async def test_modules_have_their_type_and_are_asked_for_again(client: Client) -
         "/static/sdk",
         "/static/..%2fsecret.js",
         "/static/%2fetc%2fpasswd",
+        "/static/%00.css",
+        "/static/" + "a" * 300 + ".css",
+        "/static/" + "a/" * 2000 + "x.css",
+        "/static/sdk/room.js/x.js",
+        "/static/%ff%fe.js",
     ],
 )
 async def test_nothing_else_is_served(client: Client, path: str) -> None:
