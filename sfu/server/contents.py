@@ -19,6 +19,7 @@ from aiohttp import web
 
 from sfu.config import StorageConfig
 from sfu.errors import ConfigError, RequestError
+from sfu.server.door import FileResponse
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class Folder:
         path = self._path(sha256, small=small)
         if not path.is_file():
             raise RequestError("not_found", "no such content")
-        response = web.FileResponse(path, headers=dict(headers))
+        response = FileResponse(path, headers=dict(headers))
         response.content_type = headers["Content-Type"]
         return response
 

@@ -15,6 +15,7 @@ import socket
 import ssl
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.typedefs import Handler
 
 from sfu.hosts import host_key
@@ -129,6 +130,13 @@ async def notice_requests(request: web.Request, handler: Handler) -> web.StreamR
         return response
     finally:
         connection.answered()
+
+
+class FileResponse(web.FileResponse):
+    """A file as an answer that is sent once: `notice_requests` prepares it, and aiohttp again after it."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        return None if self.prepared else await super().prepare(request)
 
 
 class Door:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from sfu.server.door import FileResponse
+
 TYPES = {
     ".js": "text/javascript",
     ".mjs": "text/javascript",
@@ -82,7 +84,7 @@ class Pages:
             raise web.HTTPNotFound
         # aiohttp adds the ETag and answers 304; no-cache makes browsers ask, so that a page never mixes
         # modules of two versions.
-        response = web.FileResponse(path, headers={"Cache-Control": "no-cache"})
+        response = FileResponse(path, headers={"Cache-Control": "no-cache"})
         response.content_type = TYPES[path.suffix]
         return response
 
