@@ -109,15 +109,18 @@ class Explanation:
 
 
 def wished_layer(layers: Sequence[SizedLayer], width: int, height: int) -> Layer:
-    """The cap for a picture of this size: the smallest layer that covers it, else no cap.
+    """The cap for a picture of this size: the best layer of the smallest size that covers it, else no cap.
 
     `layers` are those that flow, lowest first. Layers of unknown size cover nothing.
     """
+    cover: SizedLayer | None = None
     if width or height:
         for sized in layers:
+            if cover is not None and (sized.width, sized.height) != (cover.width, cover.height):
+                break
             if sized.width and sized.width >= width and sized.height >= height:
-                return Layer(sized.layer.spatial, HIGHEST.temporal)
-    return HIGHEST
+                cover = sized
+    return HIGHEST if cover is None else Layer(cover.layer.spatial, HIGHEST.temporal)
 
 
 def size_of(stats: EncodingStats, spatial: int, lowest: int, highest: int) -> tuple[int, int]:

@@ -23,18 +23,21 @@ class KnownEncoding:
 def needed(encodings: Sequence[KnownEncoding], sizes: Iterable[tuple[int, int]]) -> frozenset[str]:
     """The rids of what viewers with pictures of these `sizes` (width, height; 0, 0: any) need.
 
-    A viewer needs the smallest encoding that covers its picture, and every smaller one, to fall back on when
-    its network narrows. What was never seen may be what it needs. Empty without viewers.
+    A viewer needs every encoding of the smallest size that covers its picture, and every smaller one, to fall
+    back on when its network narrows. What was never seen may be what it needs. Empty without viewers.
     """
     rids: set[str] = set()
     by_area = sorted((each for each in encodings if each.width), key=lambda each: each.width * each.height)
     unseen = [each.rid for each in encodings if not each.width]
     for width, height in set(sizes):
         rids.update(unseen)
+        covered = 0
         for each in by_area:
+            if covered and each.width * each.height > covered:
+                break
             rids.add(each.rid)
             if (width or height) and each.width >= width and each.height >= height:
-                break
+                covered = each.width * each.height
     return frozenset(rids)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from itertools import pairwise
+from typing import Protocol
 
 from sfu.errors import ParseError
 from sfu.ids import PublicationKey
@@ -19,7 +20,8 @@ from sfu.rtp.red import primary
 from sfu.rtp.sequence import PictureNumbers
 
 STALLED_US = 300_000
-"""Silence after which an encoding is given up, once others have sent `_FRAMES_SHOWN` frames meanwhile."""
+"""Silence after which an encoding is given up, once others have sent `_FRAMES_SHOWN` frames meanwhile. One
+that sends few frames a second, as small ones of screens do, is given twice its longest recent interval."""
 SILENT_US = 5_000_000
 """Silence after which an encoding has stopped whatever others do: a still screen sends seldom."""
 _RECOVERY_US = 1_500_000
@@ -31,6 +33,13 @@ With an older one browsers would play the past for a while before they catch up.
 _REPLAY_PACKETS = 100
 """And with no more than this: a burst that a slow path still takes at once."""
 _RATE_US = 500_000
+_SHORTEST_FRAME_US = 5_000
+"""Packets that come closer together are of one picture."""
+_WORTH_FADES = 128
+"""A part of `worth_bps` that goes every `_RATE_US`: half of it in some 45 s, for keyframes of a still picture
+must not count for more than what an encoding sends when the picture moves."""
+_BETTER_PERCENT = 150
+"""Of encodings of one size, one is better that sends this much of what the other sends."""
 NOTHING_CARRIED = Carried()
 
 
@@ -92,9 +101,11 @@ class Encoding:
 
     __slots__ = (
         "_described",
+        "_frame_gap_us",
         "_frame_us",
         "_keyframe_ts",
         "_keyframe_us",
+        "_layer_gap_us",
         "_pictures",
         "_rate_bytes",
         "_rate_since_us",
@@ -113,6 +124,7 @@ class Encoding:
         "stats",
         "top_spatial",
         "top_temporal",
+        "worth_bps",
     )
 
     def __init__(self, rid: str, ssrc: int, clock_rate: int, cache_packets: int) -> None:
@@ -128,6 +140,8 @@ class Encoding:
         self.top_temporal = 0
         self.top_spatial = 0
         """The highest layer that flows, of those in this one stream."""
+        self.worth_bps = 0
+        """The most it has lately sent: its quality beside encodings of the same picture size."""
         self.last_ts = 0
         self.last_tl0 = 0
         self.last_frame_number = 0
@@ -137,8 +151,10 @@ class Encoding:
         self._keyframe_us = 0
         self._pictures = PictureNumbers()
         self._frame_us = (0,) * _FRAMES_SHOWN
+        self._frame_gap_us = 0
         self._rate_bytes = [0] * MOST_TEMPORAL
         self._seen_us = [0]
+        self._layer_gap_us = [0]
         self._described = DescribedLayers()
         self._rate_since_us = -1
 
@@ -189,6 +205,7 @@ class Encoding:
         if newest:
             if packet.timestamp != self.last_ts or not stats.frames:
                 self.last_ts = packet.timestamp
+                self._frame_gap_us = _longest_gap(self._frame_gap_us, now_us - self._frame_us[-1])
                 self._frame_us = (*self._frame_us[1:], now_us)
                 stats.frames += 1
             if info.tl0_pic_idx >= 0:
@@ -217,12 +234,16 @@ class Encoding:
         seen_us = self._seen_us
         while spatial >= len(seen_us):
             seen_us.append(0)
+            self._layer_gap_us.append(0)
             self._rate_bytes += [0] * MOST_TEMPORAL
             self.rates += [0] * MOST_TEMPORAL
         self._rate_bytes[spatial * MOST_TEMPORAL + temporal] += size
         if temporal > self.top_temporal:
             self.top_temporal = temporal
         if now_us:
+            gap_us = now_us - seen_us[spatial]
+            if gap_us >= _SHORTEST_FRAME_US:
+                self._layer_gap_us[spatial] = _longest_gap(self._layer_gap_us[spatial], gap_us)
             seen_us[spatial] = now_us
             if spatial > self.top_spatial:
                 self.top_spatial = spatial
@@ -231,7 +252,8 @@ class Encoding:
         """Find out which spatial layers of this stream come no more."""
         while self.top_spatial:
             seen_us = self._seen_us[self.top_spatial]
-            if now_us - seen_us < STALLED_US or self._frame_us[0] <= seen_us:
+            gap_us = self._layer_gap_us[self.top_spatial]
+            if now_us - seen_us < _patience_us(gap_us) or self._frame_us[0] <= seen_us:
                 return
             self.top_spatial -= 1
 
@@ -245,7 +267,8 @@ class Encoding:
         """Whether it sends no more: silent while others show frames, or silent for long."""
         silent_us = now_us - self.last_us
         recovering = self.last_us - self._keyframe_us < _RECOVERY_US
-        if silent_us < (_RECOVERY_US if recovering else STALLED_US):
+        patience_us = _patience_us(self._frame_gap_us)
+        if silent_us < (max(_RECOVERY_US, patience_us) if recovering else patience_us):
             return False
         return silent_us >= SILENT_US or any(other._frame_us[0] > self.last_us for other in others)
 
@@ -277,6 +300,9 @@ class Encoding:
             self.rates[temporal] = (rate + 3 * before) // 4 if rate and before else rate
             self._rate_bytes[temporal] = 0
         self.stats.bitrate_bps = sum(self.rates)
+        if self.stats.active:
+            faded_bps = self.worth_bps - self.worth_bps // _WORTH_FADES
+            self.worth_bps = max(self.stats.bitrate_bps, faded_bps)
 
     def snapshot(self) -> EncodingStats:
         """Its counters, brought up to date."""
@@ -286,6 +312,16 @@ class Encoding:
         stats.duplicates = reception.duplicates
         stats.jitter_ms = reception.jitter * 1000 / self.clock_rate
         return stats
+
+
+def _longest_gap(before_us: int, gap_us: int) -> int:
+    """The longest recent interval of frames. One longer than `SILENT_US` was a pause."""
+    return max(gap_us if gap_us < SILENT_US else 0, before_us * 3 // 4)
+
+
+def _patience_us(gap_us: int) -> int:
+    """The silence to bear from what sends at such intervals."""
+    return min(max(STALLED_US, 2 * gap_us), SILENT_US)
 
 
 def _inspect(codec: Codec, payload: bytes) -> PayloadInfo:
@@ -314,6 +350,8 @@ class Publication:
         self.flowing: tuple[Encoding, ...] = ()
         """Encodings that flow, smallest picture first."""
         self._tops: tuple[int, ...] = ()
+        self._places: dict[str, int] = {}
+        """Of rids, worst first, where pictures have one size: as announced until rates tell more."""
         self.muted = False
         self.loudest = 127
         self.audio_packets = 0
@@ -327,7 +365,8 @@ class Publication:
         self.rtx_codecs = {
             codec.rtx_payload_type: codec for codec in config.codecs if codec.rtx_payload_type is not None
         }
-        self._positions = {rid: position for position, rid in enumerate(config.rids)}
+        if self._places.keys() != set(config.rids):
+            self._places = {rid: place for place, rid in enumerate(config.rids)}
 
     def announced(self) -> list[tuple[str, EncodingSsrcs]]:
         """Announced SSRCs by rid; the rids of simulcast without any are made up.
@@ -342,11 +381,14 @@ class Publication:
         return [(str(index), ssrcs) for index, ssrcs in enumerate(config.ssrcs)]
 
     def rank(self) -> bool:
-        """Order the encodings, each with its spatial layers, by picture size. Returns whether that changed.
+        """Order the encodings, each with its spatial layers, by picture size, then by what they send.
 
+        Returns whether that changed.
         One that does not flow just now keeps its place: what subscribers are capped to stays what it was.
         """
         ranked = sorted(self.encodings.values(), key=self._quality)
+        for lower, upper in pairwise(ranked):
+            self._compare(lower, upper)
         flowing = tuple(encoding for encoding in ranked if encoding.stats.active)
         tops = tuple([encoding.top_spatial for encoding in ranked])
         changed = flowing != self.flowing or tops != self._tops
@@ -361,7 +403,14 @@ class Publication:
 
     def _quality(self, encoding: Encoding) -> tuple[int, int, str]:
         stats = encoding.stats
-        return stats.width * stats.height, self._positions.get(stats.rid, 0), stats.rid
+        return stats.width * stats.height, self._places.get(stats.rid, 0), stats.rid
+
+    def _compare(self, lower: Encoding, upper: Encoding) -> None:
+        """Exchange the places of two encodings of one size where rates say so, from the next `rank` on."""
+        ours, theirs, places = lower.stats, upper.stats, self._places
+        same = ours.width * ours.height == theirs.width * theirs.height and ours.active and theirs.active
+        if same and upper.worth_bps and lower.worth_bps * 100 > upper.worth_bps * _BETTER_PERCENT:
+            places[ours.rid], places[theirs.rid] = places.get(theirs.rid, 0), places.get(ours.rid, 0)
 
     def layers(self) -> list[tuple[Layer, str, int]]:
         """What flows, lowest first, with bits per second."""
@@ -388,96 +437,6 @@ class Publication:
             extensions.get(ids.playout_delay, b""),
             extensions.get(ids.dependency_descriptor, b""),
         )
-
-
-class Route(NamedTuple):
-    """What an SSRC is: an encoding of a publication, or its retransmissions."""
-
-    publication: Publication
-    rid: str
-    rtx: bool
-
-
-class Identity(NamedTuple):
-    """The m-line and encoding of an SSRC. It outlives publications: see `Demux`."""
-
-    mid: bytes
-    rid: str
-    rtx: bool
-
-
-_MOST_STRAYS = 256
-"""SSRCs without a publication whose identity is kept: some forty simulcast cameras with retransmissions."""
-
-
-class Demux:
-    """Maps the SSRCs of one transport to encodings. Spec: RFC 8843 section 9.2, RFC 8852.
-
-    Senders stop writing MID and RID once a receiver report has acknowledged them, so the identity of an SSRC
-    is kept for as long as the transport lives: a publication that is opened again finds its streams.
-    """
-
-    def __init__(self) -> None:
-        self.publications: dict[PublicationKey, Publication] = {}
-        self.routes: dict[int, Route] = {}
-        self.identities: dict[int, Identity] = {}
-        """Of every SSRC in `routes`, and of those that had a route."""
-
-    def add(self, publication: Publication) -> None:
-        """Take in a publication, or its new configuration."""
-        self.publications[publication.key] = publication
-        for rid, announced in publication.announced():
-            self._bind(announced.ssrc, Route(publication, rid, False))
-            if announced.rtx_ssrc is not None:
-                self._bind(announced.rtx_ssrc, Route(publication, rid, True))
-
-    def remove(self, key: PublicationKey) -> None:
-        """Forget a publication. Its streams become unknown, until a publication of the same m-line comes."""
-        self.publications.pop(key, None)
-        for ssrc in [ssrc for ssrc, route in self.routes.items() if route.publication.key == key]:
-            del self.routes[ssrc]
-
-    def resolve(self, rtp: RtpPacket) -> Route | None:
-        """Find out by extensions, identity or payload type what a new SSRC is, and remember it."""
-        route = self._recognise(rtp)
-        if route is not None:
-            self._bind(rtp.ssrc, route)
-        return route
-
-    def _bind(self, ssrc: int, route: Route) -> None:
-        """Route an SSRC. It takes the place of the one that was the same encoding before."""
-        for other in [other for other, known in self.routes.items() if known == route and other != ssrc]:
-            del self.routes[other]
-        self.routes[ssrc] = route
-        identities = self.identities
-        identity = Identity(route.publication.config.mid.encode(), route.rid, route.rtx)
-        for other in [other for other, known in identities.items() if known == identity or other == ssrc]:
-            del identities[other]
-        identities[ssrc] = identity
-        if len(identities) > len(self.routes) + _MOST_STRAYS:
-            del identities[next(stray for stray in identities if stray not in self.routes)]
-
-    def _recognise(self, rtp: RtpPacket) -> Route | None:
-        known = self.identities.get(rtp.ssrc)
-        mids = {
-            publication.key: rtp.extensions.get(publication.config.extensions.mid, known and known.mid)
-            for publication in self.publications.values()
-            if rtp.payload_type in publication.codecs or rtp.payload_type in publication.rtx_codecs
-        }
-        candidates = [self.publications[key] for key in mids]
-        if any(mid is not None for mid in mids.values()):
-            candidates = [each for each in candidates if mids[each.key] == each.config.mid.encode()]
-        if len(candidates) != 1:
-            return None
-        publication = candidates[0]
-        config = publication.config
-        rtx = rtp.payload_type in publication.rtx_codecs
-        if not config.rids:
-            return Route(publication, "", rtx) if len(config.ssrcs) <= 1 else None
-        ids = config.extensions
-        value = rtp.extensions.get(ids.repaired_rid if rtx else ids.rid)
-        rid = value.decode("ascii", "replace") if value is not None else known.rid if known else ""
-        return Route(publication, rid, rtx) if rid in config.rids else None
 
 
 def decapsulate(rtp: RtpPacket, codec: Codec, ssrc: int) -> RtpPacket:

@@ -9,10 +9,11 @@ from weakref import WeakValueDictionary
 
 from sfu.errors import ParseError
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
+from sfu.media.demux import Demux, Route
 from sfu.media.egress import Subscription
 from sfu.media.egress_transport import EgressTransport
 from sfu.media.events import EventQueue
-from sfu.media.ingress import Demux, Encoding, Publication, Route, decapsulate
+from sfu.media.ingress import Encoding, Publication, decapsulate
 from sfu.media.plane import (
     AudioLevel,
     BurstResult,

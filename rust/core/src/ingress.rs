@@ -17,7 +17,8 @@ use crate::red;
 use crate::sequence::PictureNumbers;
 use crate::vp9;
 
-/// Silence after which an encoding is given up, once others have sent `FRAMES_SHOWN` frames meanwhile.
+/// Silence after which an encoding is given up, once others have sent `FRAMES_SHOWN` frames meanwhile. One that
+/// sends few frames a second, as small encodings of screens do, is given twice its own longest recent interval.
 const STALLED_US: i64 = 300_000;
 /// Silence after which an encoding has stopped whatever others do: a still screen sends seldom.
 const SILENT_US: i64 = 5_000_000;
@@ -29,6 +30,11 @@ const REPLAY_US: i64 = 500_000;
 /// And with no more than this: a burst that a slow path still takes at once.
 const REPLAY_PACKETS: i64 = 100;
 const RATE_US: i64 = 500_000;
+/// Packets that come closer together are of one picture.
+const SHORTEST_FRAME_US: i64 = 5_000;
+/// A part of `worth_bps` that goes every `RATE_US`: half of it in some 45 s, for keyframes of a still picture
+/// must not count for more than what an encoding sends when the picture moves.
+const WORTH_FADES: i64 = 128;
 const LAYERS: usize = MOST_SPATIAL * MOST_TEMPORAL;
 
 /// An encoding within its publication; a number is used again once nobody refers to it.
@@ -131,6 +137,8 @@ pub struct Encoding {
     pub top_temporal: usize,
     /// The highest layer that flows, of those in this one stream.
     pub top_spatial: usize,
+    /// The most it has lately sent: its quality beside encodings of the same picture size.
+    pub worth_bps: i64,
     pub last_ts: u32,
     pub last_tl0: i64,
     pub last_frame_number: i64,
@@ -140,8 +148,10 @@ pub struct Encoding {
     keyframe_ts: i64,
     keyframe_us: i64,
     frame_us: [i64; FRAMES_SHOWN],
+    frame_gap_us: i64,
     rate_bytes: [i64; LAYERS],
     seen_us: [i64; MOST_SPATIAL],
+    layer_gap_us: [i64; MOST_SPATIAL],
     described: DescribedLayers,
     rate_since_us: i64,
 }
@@ -177,6 +187,7 @@ impl Encoding {
             rates: [0; LAYERS],
             top_temporal: 0,
             top_spatial: 0,
+            worth_bps: 0,
             last_ts: 0,
             last_tl0: 0,
             last_frame_number: 0,
@@ -185,8 +196,10 @@ impl Encoding {
             keyframe_ts: -1,
             keyframe_us: 0,
             frame_us: [0; FRAMES_SHOWN],
+            frame_gap_us: 0,
             rate_bytes: [0; LAYERS],
             seen_us: [0; MOST_SPATIAL],
+            layer_gap_us: [0; MOST_SPATIAL],
             described: DescribedLayers::default(),
             rate_since_us: -1,
         }
@@ -282,6 +295,8 @@ impl Encoding {
         if newest {
             if packet.timestamp != self.last_ts || self.stats.frames == 0 {
                 self.last_ts = packet.timestamp;
+                let gap_us = now_us - self.frame_us[FRAMES_SHOWN - 1];
+                self.frame_gap_us = longest_gap(self.frame_gap_us, gap_us);
                 self.frame_us.rotate_left(1);
                 self.frame_us[FRAMES_SHOWN - 1] = now_us;
                 self.stats.frames += 1;
@@ -320,6 +335,10 @@ impl Encoding {
         self.rate_bytes[spatial * MOST_TEMPORAL + temporal] += size;
         self.top_temporal = self.top_temporal.max(temporal);
         if let Some(now_us) = now_us.filter(|now_us| *now_us != 0) {
+            let gap_us = now_us - self.seen_us[spatial];
+            if gap_us >= SHORTEST_FRAME_US {
+                self.layer_gap_us[spatial] = longest_gap(self.layer_gap_us[spatial], gap_us);
+            }
             self.seen_us[spatial] = now_us;
             self.top_spatial = self.top_spatial.max(spatial);
         }
@@ -329,7 +348,8 @@ impl Encoding {
     fn shed(&mut self, now_us: i64) {
         while self.top_spatial != 0 {
             let seen_us = self.seen_us[self.top_spatial];
-            if now_us - seen_us < STALLED_US || self.frame_us[0] <= seen_us {
+            let patience_us = patience_us(self.layer_gap_us[self.top_spatial]);
+            if now_us - seen_us < patience_us || self.frame_us[0] <= seen_us {
                 return;
             }
             self.top_spatial -= 1;
@@ -345,7 +365,8 @@ impl Encoding {
     pub fn is_stalled(&self, now_us: i64, shown: impl FnOnce(i64) -> bool) -> bool {
         let silent_us = now_us - self.last_us;
         let recovering = self.last_us - self.keyframe_us < RECOVERY_US;
-        let least_us = if recovering { RECOVERY_US } else { STALLED_US };
+        let patience_us = patience_us(self.frame_gap_us);
+        let least_us = if recovering { RECOVERY_US.max(patience_us) } else { patience_us };
         silent_us >= least_us && (silent_us >= SILENT_US || shown(self.last_us))
     }
 
@@ -388,6 +409,10 @@ impl Encoding {
             *bytes = 0;
         }
         self.stats.bitrate_bps = self.rates.iter().sum();
+        if self.stats.active {
+            let faded_bps = self.worth_bps - self.worth_bps / WORTH_FADES;
+            self.worth_bps = self.stats.bitrate_bps.max(faded_bps);
+        }
     }
 
     /// Its counters, brought up to date.
@@ -399,6 +424,17 @@ impl Encoding {
         stats.jitter_ms = self.reception.jitter * 1000.0 / f64::from(self.clock_rate);
         stats
     }
+}
+
+/// The longest recent interval of frames. One longer than `SILENT_US` was a pause.
+fn longest_gap(before_us: i64, gap_us: i64) -> i64 {
+    let gap_us = if gap_us < SILENT_US { gap_us } else { 0 };
+    gap_us.max(before_us * 3 / 4)
+}
+
+/// The silence to bear from what sends at such intervals.
+fn patience_us(gap_us: i64) -> i64 {
+    (2 * gap_us).clamp(STALLED_US, SILENT_US)
 }
 
 /// What a packet is, seen from the wire; a retransmission is unwrapped. Fails for padding on the RTX stream.

@@ -108,7 +108,7 @@ impl Plane {
         muted: bool,
     ) {
         if let Some(id) = self.publication_ids.get(&key) {
-            self.publications[*id].config = config;
+            self.publications[*id].configure(config);
             return;
         }
         let cached = cached(config.kind, self.cache_packets);

@@ -181,7 +181,7 @@ impl Plane {
         let id = match self.publication_ids.get(&key) {
             Some(id) => {
                 let known = &mut self.publications[*id];
-                let before = std::mem::replace(&mut known.config, config);
+                let before = known.configure(config);
                 if before.transport != known.config.transport
                     && let Some(other) = self.transport_ids.get(&before.transport)
                 {

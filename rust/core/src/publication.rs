@@ -2,12 +2,25 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::extensions::{Carried, Extensions};
-use crate::ingress::{Encoding, EncodingId, SubscriptionId};
+use crate::ingress::{Encoding, EncodingId, EncodingStats, SubscriptionId};
 use crate::parameters::{Codec, EncodingSsrcs, Layer, PublicationConfig, PublicationKey};
+
+/// Of encodings of one size, one is better that sends this much of what the other sends.
+const BETTER_PERCENT: i64 = 150;
+
+/// Of a rid that stands twice the last place counts.
+fn places_of(rids: &[Arc<str>]) -> FxHashMap<Arc<str>, usize> {
+    rids.iter().cloned().enumerate().map(|(place, rid)| (rid, place)).collect()
+}
+
+fn pixels(stats: &EncodingStats) -> u64 {
+    u64::from(stats.width) * u64::from(stats.height)
+}
 
 /// One publication: its encodings by rid, and who gets them.
 pub struct Publication {
@@ -19,6 +32,8 @@ pub struct Publication {
     /// Encodings that flow, smallest picture first.
     pub flowing: Vec<EncodingId>,
     tops: SmallVec<[usize; 8]>,
+    /// Of rids, worst first, where pictures have one size: as announced until rates tell more.
+    places: FxHashMap<Arc<str>, usize>,
     pub muted: bool,
     pub loudest: u8,
     pub audio_packets: i64,
@@ -35,6 +50,7 @@ impl Publication {
     pub fn new(key: PublicationKey, config: PublicationConfig) -> Self {
         Self {
             key,
+            places: places_of(&config.rids),
             config,
             encodings: Slab::new(),
             by_rid: Vec::new(),
@@ -48,6 +64,15 @@ impl Publication {
             mirrored: false,
             mirror: false,
         }
+    }
+
+    /// Take over a configuration; streams that go on under it stay. Returns the one before.
+    pub fn configure(&mut self, config: PublicationConfig) -> PublicationConfig {
+        let places = places_of(&config.rids);
+        if places.len() != self.places.len() || places.keys().any(|rid| !self.places.contains_key(rid)) {
+            self.places = places;
+        }
+        std::mem::replace(&mut self.config, config)
     }
 
     /// The codec of a media payload type.
@@ -97,12 +122,16 @@ impl Publication {
         }
     }
 
-    /// Order the encodings, each with its spatial layers, by picture size. Returns whether anything has changed.
+    /// Order the encodings, each with its spatial layers, by picture size, then by what they send.
     ///
+    /// Returns whether that changed.
     /// One that does not flow just now keeps its place: what subscribers are capped to stays what it was.
     pub fn rank(&mut self) -> bool {
         let mut ranked: SmallVec<[EncodingId; 8]> = self.by_rid.iter().map(|(_, id)| *id).collect();
         ranked.sort_by(|one, other| self.quality(*one).cmp(&self.quality(*other)));
+        for pair in ranked.windows(2) {
+            self.compare(pair[0], pair[1]);
+        }
         let tops: SmallVec<[usize; 8]> = ranked.iter().map(|id| self.encodings[*id].top_spatial).collect();
         let mut changed = tops != self.tops;
         self.tops = tops;
@@ -123,9 +152,24 @@ impl Publication {
 
     fn quality(&self, id: EncodingId) -> (u64, usize, &str) {
         let stats = &self.encodings[id].stats;
-        // Of a rid that stands twice the last place counts.
-        let position = self.config.rids.iter().rposition(|rid| *rid == stats.rid).unwrap_or(0);
-        (u64::from(stats.width) * u64::from(stats.height), position, &stats.rid)
+        (pixels(stats), self.place(&stats.rid), &stats.rid)
+    }
+
+    fn place(&self, rid: &str) -> usize {
+        self.places.get(rid).copied().unwrap_or(0)
+    }
+
+    /// Exchange the places of two encodings of one size where rates say so, from the next `rank` on.
+    fn compare(&mut self, lower: EncodingId, upper: EncodingId) {
+        let (lower, upper) = (&self.encodings[lower], &self.encodings[upper]);
+        let (ours, theirs) = (&lower.stats, &upper.stats);
+        let same = pixels(ours) == pixels(theirs) && ours.active && theirs.active;
+        if same && upper.worth_bps > 0 && lower.worth_bps * 100 > upper.worth_bps * BETTER_PERCENT {
+            let (ours, theirs) = (ours.rid.clone(), theirs.rid.clone());
+            let (our_place, their_place) = (self.place(&ours), self.place(&theirs));
+            self.places.insert(ours, their_place);
+            self.places.insert(theirs, our_place);
+        }
     }
 
     /// Whether an encoding sends no more: silent while others show frames, or silent for long.

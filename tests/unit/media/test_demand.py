@@ -28,6 +28,12 @@ def test_what_covers_the_largest_picture_and_everything_below(
     assert needed(ALL, sizes) == set(rids)
 
 
+def test_every_quality_of_the_covering_size_is_needed() -> None:
+    qualities = tuple(KnownEncoding(rid, 1280, 720) for rid in "lmh")
+    assert needed((Q, *qualities), [(640, 360)]) == set("qlmh")
+    assert needed((*qualities, KnownEncoding("x", 1920, 1080)), [(640, 360)]) == set("lmh")
+
+
 def test_what_was_never_seen_may_be_of_use() -> None:
     assert needed((Q, KnownEncoding("f", 0, 0)), [(100, 100)]) == {"q", "f"}
     assert needed((KnownEncoding("", 0, 0),), []) == set()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from plane_harness import (
+    MS,
     SEEN_IDS,
     SENT_IDS,
     Camera,
@@ -359,3 +360,72 @@ def test_a_nack_after_layers_were_left_out_finds_its_packet() -> None:
         stage.now_us += 11_000
         stage.feedback(viewer, Nack(1, viewer.ssrc, (packet.seq,)))
     assert [packet.payload[2:] for packet in viewer.rtx] == [packet.payload for packet in viewer.media]
+
+
+# --- qualities and paces -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rids", [("h", "m", "l"), ("l", "m", "h"), ("m", "h", "l")])
+def test_encodings_of_one_size_are_ordered_by_what_they_send(rids: tuple[str, ...]) -> None:
+    stage = Stage(rids=rids)
+    cameras = {rid: Camera(stage, ssrc=number, rid=rid) for number, rid in enumerate("lmh", 1)}
+    frames = {"l": 1, "m": 3, "h": 8}
+
+    def send() -> None:
+        for rid, camera in cameras.items():
+            for _ in range(frames[rid]):
+                camera.send()
+
+    for camera in cameras.values():
+        camera.send(key=True)
+    stage.run(2_000, send)
+    order = [rid for _, rid, _ in stage.plane.layers(stage.publication)]
+    assert order == ["l", "m", "h"]
+    # The best one is paused and comes back: it has kept its place, and nobody else has taken it.
+    frames["h"] = 0
+    stage.run(2_000, send)
+    assert [rid for _, rid, _ in stage.plane.layers(stage.publication)] == ["l", "m"]
+    frames["h"] = 2
+    stage.run(2_000, send)
+    assert [rid for _, rid, _ in stage.plane.layers(stage.publication)] == ["l", "m", "h"]
+
+
+def test_a_keyframe_of_a_still_picture_does_not_reorder_encodings_of_one_size() -> None:
+    stage = Stage(rids=("l", "h"))
+    low, high = Camera(stage, ssrc=1, rid="l"), Camera(stage, ssrc=2, rid="h")
+    for camera, frames in ((low, 2), (high, 60)):
+        for number in range(frames):
+            camera.send(key=number == 0)
+    stage.run(600)
+    orders = set()
+
+    def still() -> None:
+        low.send()
+        high.send()
+        if stage.now_us // MS % 3000 == 0:
+            for _ in range(20):
+                low.send(key=True)
+        orders.add(tuple(rid for _, rid, _ in stage.plane.layers(stage.publication)))
+
+    stage.run(10_000, still)
+    assert orders == {("l", "h")}
+
+
+@pytest.mark.parametrize("interval_ms", [100, 200, 340, 1000])
+def test_a_slow_encoding_is_not_taken_for_one_that_has_stopped(interval_ms: int) -> None:
+    stage, low, high = simulcast()
+    for camera in (low, high):
+        camera.send(key=True)
+
+    def send() -> None:
+        high.send()
+        if stage.now_us // MS % interval_ms == 0:
+            low.send()
+
+    # Its pace is known after two intervals.
+    stage.run(2_000 + 2 * interval_ms, send)
+    events = stage.run(10_000, send)
+    assert [event for event in events if isinstance(event, EncodingStopped | EncodingStarted)] == []
+    # Once it falls silent, it is given up in the time of two intervals.
+    stopped = stage.run(max(300, 2 * interval_ms) + 40, high.send)
+    assert [event.rid for event in stopped if isinstance(event, EncodingStopped)] == ["l"]

@@ -122,6 +122,13 @@ def test_layers_of_unknown_size_cover_nothing() -> None:
     assert wished_layer([SizedLayer(Layer(0, 0), 0, 0, 0), *SIZED[1:]], 100, 100) == Layer(1, 7)
 
 
+def test_of_several_qualities_of_the_covering_size_the_best_is_worth_having() -> None:
+    layers = [SizedLayer(Layer(index, 0), w, 360, 0) for index, w in enumerate((320, 640, 640, 640, 1280))]
+    assert wished_layer(layers, 600, 300) == Layer(3, 7)
+    assert wished_layer(layers, 1280, 300) == Layer(4, 7)
+    assert wished_layer(layers, 320, 300) == Layer(0, 7)
+
+
 def test_each_subscription_is_capped_by_its_wish(plane: RecordingPlane, policy: Policy) -> None:
     plane.flow(*SIMULCAST)
     policy.add_subscription(VIEW, CAMERA)
