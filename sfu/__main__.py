@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import sfu
 from sfu.cli import config, demo, person, serve, token
-from sfu.errors import ConfigError
+from sfu.errors import ConfigError, StartError
 from sfu_client.commands import camera, record, view
 
 COMMANDS = (serve, demo, token, person, config, camera, view, record)
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status follows sysexits.h (0 asked to stop, 64 usage, 78 configuration)."""
+    """Run one command; the exit status follows sysexits.h (see docs/config.md)."""
     try:
         args = parser().parse_args(argv)
     except SystemExit as end:
@@ -48,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for fault in error.faults:
             print(f"sfu: configuration: {fault}", file=sys.stderr)
         return os.EX_CONFIG
+    except StartError as error:
+        print(f"sfu: unavailable: {error}", file=sys.stderr)
+        return error.status
     except KeyboardInterrupt:
         return 0
 

@@ -1,4 +1,4 @@
-"""The four ways something can be wrong. Codes are stable; texts are for people and may change."""
+"""The ways something can be wrong. Codes are stable; texts are for people and may change."""
 
 from __future__ import annotations
 
@@ -46,3 +46,14 @@ class ConfigError(SfuError):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("; ".join(faults))
         self.faults = faults
+
+
+class StartError(SfuError):
+    """Something that the server needs cannot be had at this moment; raised at start only.
+
+    The configuration may be right, so a later start may succeed. `status` is the exit status of sysexits.h.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status

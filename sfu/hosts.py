@@ -1,4 +1,4 @@
-"""What one host is, where something is counted for each: a host has a whole /64 of IPv6."""
+"""Addresses of hosts: as text, and what one host is where something is counted for each."""
 
 from __future__ import annotations
 
@@ -27,3 +27,12 @@ def host_key(address: str) -> str:
             return str(parsed.ipv4_mapped)
         return str(ipaddress.ip_network((int(parsed) >> PREFIX << PREFIX, PREFIX)))
     return str(parsed)
+
+
+def endpoint(address: str, port: int) -> str:
+    """Address and port as one text.
+
+    >>> endpoint("::", 7880)
+    '[::]:7880'
+    """
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

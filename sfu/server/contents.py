@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -18,6 +17,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from sfu.config import StorageConfig
+from sfu.durable import sync
 from sfu.errors import ConfigError, RequestError
 from sfu.server.door import FileResponse
 
@@ -100,11 +100,11 @@ class Folder:
         with _disk():
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if small is not None:
-                _sync(small)
+                sync(small)
                 small.replace(self._path(sha256, small=True))
-            _sync(content)
+            sync(content)
             content.replace(target)
-            _sync(target.parent)
+            sync(target.parent)
 
     def _remove(self, hashes: list[str]) -> None:
         with _disk():
@@ -262,12 +262,3 @@ def _disk() -> Iterator[None]:
 def _code(error: Exception) -> str:
     answer: Any = getattr(error, "response", {})
     return str(answer.get("Error", {}).get("Code", ""))
-
-
-def _sync(path: Path) -> None:
-    """Of a file, what is in it; of a folder, which names."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
