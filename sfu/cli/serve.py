@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from sfu import log
 from sfu.cli import banner, options
 from sfu.config import Config
+from sfu.faults import start_fault
 from sfu.server import descriptors, storage, tls
 from sfu.server.app import Server
 
@@ -32,8 +33,8 @@ async def run(args: argparse.Namespace) -> int:
 async def run_server(settings: Config, *, room: str, beside: WhileRunning | None = None) -> int:
     """Serve until SIGINT or SIGTERM; `beside` runs next to the server and is cancelled with it.
 
-    Returns 0 when asked to stop, `EX_UNAVAILABLE` when a port is taken, `EX_SOFTWARE` when `beside` fails
-    or another server takes the database.
+    Returns 0 when asked to stop, `EX_SOFTWARE` when `beside` fails or another server takes the database.
+    Raises `StartError` or `ConfigError` where the server cannot start.
     """
     log.configure(settings.log)
     descriptors.raise_limit()
@@ -47,8 +48,7 @@ async def run_server(settings: Config, *, room: str, beside: WhileRunning | None
     try:
         server = await Server.start(settings, ssl_context=context)
     except OSError as error:
-        print(f"sfu: cannot listen: {error}", file=sys.stderr)
-        return os.EX_UNAVAILABLE
+        raise start_fault("the server cannot start", error) from error
     try:
         banner.show(settings, server.http_url, server.https_url, room)
         waiting = asyncio.ensure_future(stop.wait())

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import random
 import ssl
+from socket import gaierror
 
 from aiohttp import web
 
 from sfu.config import Config
+from sfu.faults import start_fault
 from sfu.hosts import host_key
 from sfu.log import Seldom, peer_address
 from sfu.room.commands import Expire
@@ -68,7 +71,7 @@ class Server:
     ) -> Server:
         """Listen on the configured ports; HTTPS only with `ssl_context`. `judge` rules the shared state.
 
-        Raises `OSError` where a port is taken, `ConfigError` where the store cannot be used.
+        Raises `StartError` or `ConfigError`, which name the key of what cannot be had or used.
         """
         async with contextlib.AsyncExitStack() as stack:
             storage = await stack.enter_async_context(open_storage(config))
@@ -160,12 +163,19 @@ class Server:
         # Behind a proxy every connection comes from its address.
         most_per_host = 0 if server.trust_proxy else self._config.limits.connections_per_address
         self._door = Door(self._runner, most=descriptors.connections(), most_per_host=most_per_host)
-        self._http_port = self._open(self._door, server.port, None)
+        self._http_port = self._open(self._door, "server.port", server.port, None)
         if ssl_context is not None and server.https_port >= 0:
-            self._https_port = self._open(self._door, server.https_port, ssl_context)
+            self._https_port = self._open(self._door, "server.https_port", server.https_port, ssl_context)
 
-    def _open(self, door: Door, port: int, ssl_context: ssl.SSLContext | None) -> int:
-        sockets = listen(self._config.server.host, port)
+    def _open(self, door: Door, key: str, port: int, ssl_context: ssl.SSLContext | None) -> int:
+        host = self._config.server.host
+        try:
+            sockets = listen(host, port)
+        except OSError as error:
+            if isinstance(error, gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                raise start_fault("server.host", error, f"it is {host!r}") from error
+            hint = "a port below 1024 needs CAP_NET_BIND_SERVICE" if error.errno == errno.EACCES else ""
+            raise start_fault(key, error, hint) from error
         door.listen(sockets, ssl_context)
         return int(sockets[0].getsockname()[1])
 

@@ -93,7 +93,7 @@ class Conference:
 
     @classmethod
     async def open(cls, config: Config, store: Store, rng: random.Random | None = None) -> Conference:
-        """Bind the media port. Raises `OSError` where it is taken."""
+        """Bind the media port. Raises `StartError` or `ConfigError` where that cannot be."""
         rng = rng or random.SystemRandom()
         conference = cls(config, rng, store)
         conference.media = await Media.open(config, rng, conference.notices.take)

@@ -6,6 +6,8 @@ import contextlib
 import errno
 import socket
 
+from sfu.hosts import endpoint
+
 BACKLOG = 128
 ATTEMPTS = 20
 """Tries to find a port number free on both families, when any will do."""
@@ -14,7 +16,7 @@ ATTEMPTS = 20
 def listen(host: str, port: int) -> list[socket.socket]:
     """Listening sockets for `host` (empty: every interface), all on the same port; 0 picks a free one.
 
-    Raises `OSError` where the port is taken or the host has no address here.
+    Raises `OSError`, which names address and port, where the port is taken or the host has no address here.
     """
     for _ in range(ATTEMPTS):
         try:
@@ -43,6 +45,7 @@ def _listen(host: str, port: int) -> list[socket.socket]:
             except OSError as error:
                 if sockets and error.errno == errno.EADDRNOTAVAIL:
                     continue  # IPv6 is compiled in but switched off
+                error.filename = endpoint(address, port)
                 raise
             opened.listen(BACKLOG)
             opened.setblocking(False)

@@ -98,7 +98,7 @@ class Media:
     async def open(
         cls, config: Config, rng: random.Random, on_notices: Callable[[list[Notice]], None]
     ) -> Media:
-        """Bind the media port. Raises `OSError` where it is taken."""
+        """Bind the media port. Raises `StartError` or `ConfigError` where that cannot be."""
         media = cls(config, rng, on_notices)
         media._port = await TransportPort.open(
             config.rtc, media._receive, media._pump, threads=thread_count(config.media)

@@ -25,7 +25,8 @@ RESOLVE_WAIT_S = 5.0
 def announced(bound: list[str], configured: tuple[str, ...]) -> list[str]:
     """Addresses for candidates: the configured ones, else those the bound sockets are reached at.
 
-    Loopback is announced only where nothing else is, or where it was bound by name.
+    Loopback is announced only where nothing else is, or where it was bound by name. Raises `OSError` where
+    the system does not tell the machine's addresses.
     """
     if configured:
         return list(configured)
@@ -41,7 +42,10 @@ def announced(bound: list[str], configured: tuple[str, ...]) -> list[str]:
 
 
 def machine_addresses(version: int) -> list[str]:
-    """This machine's addresses of one IP version, without loopback and link-local ones."""
+    """This machine's addresses of one IP version, without loopback and link-local ones.
+
+    Raises `OSError` where the system does not tell them (no AF_NETLINK).
+    """
     found = []
     for adapter in ifaddr.get_adapters():
         for ip in adapter.ips:

@@ -18,6 +18,8 @@ from aiortc import RTCCertificate
 from sfu import clock
 from sfu.config import RtcConfig
 from sfu.errors import ParseError
+from sfu.faults import start_fault
+from sfu.hosts import endpoint
 from sfu.ids import TransportKey
 from sfu.media.plane import Routes
 from sfu.transport import addresses, stun, timestamps
@@ -84,7 +86,7 @@ class TransportPort:
         *,
         threads: int = 1,
     ) -> TransportPort:
-        """Bind every configured address. Raises `OSError` where the port is taken.
+        """Bind every configured address. Raises `StartError` or `ConfigError`, which name what cannot be had.
 
         `on_packet(key, datagram, now_us, arrival_us)` gets every SRTP and SRTCP datagram from a proven
         address that no plane takes by itself, `on_drained()` follows each batch. `threads` is how many a
@@ -94,6 +96,10 @@ class TransportPort:
         try:
             await port._occupy()
             await port._announce()
+        except OSError as error:
+            await port.close()
+            absent = error.errno == errno.EADDRNOTAVAIL
+            raise start_fault("rtc.bind" if absent else "rtc.port", error) from error
         except BaseException:
             await port.close()
             raise
@@ -153,13 +159,15 @@ class TransportPort:
     def follow(self, routes: Routes) -> None:
         """Leave UDP to a plane that uses it by itself, and tell it where each transport's peer is.
 
-        Raises `OSError` where there are no sockets for all its threads.
+        Raises `StartError` or `ConfigError` where there are no sockets for all its threads.
         """
         lifted = LiftedPaths(routes, self._came_up, self.send)
         try:
             lifted.start(self._sockets, self._threads)
-        except BaseException:
+        except BaseException as error:
             lifted.stop()
+            if isinstance(error, OSError):
+                raise start_fault("media.threads", error) from error
             raise
         self._lifted = lifted
         for ufrag in self._by_ufrag:
@@ -432,6 +440,7 @@ class TransportPort:
                 sock.close()
                 if version == 6 and error.errno == errno.EADDRNOTAVAIL:
                     continue
+                error.filename = f"UDP {endpoint(host, self.port or self._config.port)}"
                 raise
             self.port = sock.getsockname()[1]
             self._sockets.append(sock)
@@ -439,16 +448,26 @@ class TransportPort:
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         for sock in self._sockets:
-            server = await loop.create_server(
-                lambda: TcpPath(self._framed, self._tcp_opened, self._tcp_closed, self.count),
-                sock.getsockname()[0],
-                self.port,
-                family=sock.family,
-            )
+            host = sock.getsockname()[0]
+            try:
+                server = await loop.create_server(
+                    lambda: TcpPath(self._framed, self._tcp_opened, self._tcp_closed, self.count),
+                    host,
+                    self.port,
+                    family=sock.family,
+                )
+            except OSError as error:
+                error.filename = f"TCP {endpoint(host, self.port)}"
+                raise
             self._tcp_servers.append(server)
 
     async def _announce(self) -> None:
-        hosts = addresses.announced([sock.getsockname()[0] for sock in self._sockets], self._config.announce)
+        bound = [sock.getsockname()[0] for sock in self._sockets]
+        try:
+            hosts = addresses.announced(bound, self._config.announce)
+        except OSError as error:
+            hint = "name the machine's addresses here, or allow sockets of the family AF_NETLINK"
+            raise start_fault("rtc.announce", error, hint) from error
         if self._config.stun_server:
             try:
                 public = await addresses.discover_public_address(self._config.stun_server, self._sockets[0])

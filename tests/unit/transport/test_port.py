@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from transport_client import Observer, Packets, connect, new_client, open_port
 
 from sfu import clock
 from sfu.config import RtcConfig
+from sfu.errors import ConfigError, StartError
 from sfu.media.plane import SrtpKeys
 from sfu.transport import addresses, stun, timestamps
 from sfu.transport.peer import PeerTransport
@@ -54,8 +58,50 @@ async def test_announced_addresses_replace_the_machines_own() -> None:
 
 async def test_a_taken_port_is_an_error() -> None:
     async with open_port() as port:
-        with pytest.raises(OSError, match="in use"):
+        taken = rf"rtc\.port: UDP 127\.0\.0\.1:{port.port}: Address already in use"
+        with pytest.raises(StartError, match=taken) as raised:
             await TransportPort.open(RtcConfig(port=port.port, bind=("127.0.0.1",)), lambda *_: None)
+        assert raised.value.status == os.EX_UNAVAILABLE
+
+
+async def test_a_port_taken_for_tcp_alone_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        number = other.getsockname()[1]
+        with pytest.raises(
+            StartError, match=rf"rtc\.port: TCP 127\.0\.0\.1:{number}: Address already in use"
+        ):
+            await TransportPort.open(RtcConfig(port=number, bind=("127.0.0.1",)), lambda *_: None)
+
+
+async def test_an_address_that_is_not_there_yet_may_come() -> None:
+    with pytest.raises(StartError, match=r"rtc\.bind: UDP 192\.0\.2\.1:0: Cannot assign") as raised:
+        await TransportPort.open(RtcConfig(port=0, bind=("192.0.2.1",)), lambda *_: None)
+    assert raised.value.status == os.EX_TEMPFAIL
+
+
+async def test_without_netlink_the_addresses_have_to_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    monkeypatch.setattr(addresses.ifaddr, "get_adapters", refuse)
+    config = RtcConfig(port=0, bind=("0.0.0.0",))
+    with pytest.raises(ConfigError, match=r"rtc\.announce: Address family not supported .*AF_NETLINK"):
+        await TransportPort.open(config, lambda *_: None)
+    port = await TransportPort.open(replace(config, announce=("192.0.2.7",)), lambda *_: None)
+    assert "192.0.2.7" in port.candidates()[0]
+    await port.close()
+
+
+async def test_a_socket_that_no_thread_can_have_is_told() -> None:
+    class NoThreads:
+        def start(self, groups: list[list[int]]) -> int:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        def stop(self) -> None: ...
+
+    async with open_port() as port:
+        with pytest.raises(StartError, match=r"media\.threads: Too many open files"):
+            port.follow(NoThreads())  # type: ignore[arg-type]
 
 
 async def test_ipv6_is_served_on_the_same_number() -> None:
