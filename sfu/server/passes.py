@@ -7,14 +7,20 @@ signs for itself, and `join.pass` brings it back. A pass opens nothing that is n
 
 from __future__ import annotations
 
-import os
+import contextlib
+import logging
+import re
 import secrets
 from pathlib import Path
 
+from sfu.durable import write_private
 from sfu.errors import RequestError
+from sfu.faults import start_fault
 from sfu.room.model import ParticipantView
 from sfu.server import tokens
 from sfu.server.tokens import Claims
+
+log = logging.getLogger(__name__)
 
 TTL_S = 12 * 3600
 """A day at school, with its breaks."""
@@ -22,13 +28,15 @@ RETURN_S = 60
 """After a start everybody comes back at once: meanwhile nobody owns another's room by being first."""
 
 _ISSUER = "pass"
+KEY_BYTES = 32
+_KEY = re.compile(f"[0-9a-f]{{{2 * KEY_BYTES}}}")
 
 
 class Passes:
     """Signed with a key that lies in `folder` (None: kept nowhere), made where there is none."""
 
     def __init__(self, folder: Path | None, started_s: float) -> None:
-        self._key = _key(folder) if folder is not None else secrets.token_hex(32)
+        self._key = _key(folder) if folder is not None else secrets.token_hex(KEY_BYTES)
         self._started_s = started_s
 
     def give(self, participant: ParticipantView, room: str, now_s: float) -> str:
@@ -56,12 +64,19 @@ class Passes:
 
 
 def _key(folder: Path) -> str:
+    """The key that lies in `folder`; one that is missing or broken (a power cut) is made anew.
+
+    Raises `ConfigError` or `StartError` where it can be neither read nor written.
+    """
     path = folder / "passes.key"
     try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        key = secrets.token_hex(32)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(key)
-        return key
+        with contextlib.suppress(FileNotFoundError):
+            found = path.read_text(encoding="ascii", errors="replace").strip()
+            if _KEY.fullmatch(found):
+                return found
+            log.warning("%s is broken: a new one is made, and passes that were given are void", path)
+        key = secrets.token_hex(KEY_BYTES)
+        write_private(path, key.encode())
+    except OSError as error:
+        raise start_fault("server.data_dir", error) from error
+    return key

@@ -14,7 +14,8 @@ from typing import Any
 
 from sfu import clock
 from sfu.config import Config, StorageConfig
-from sfu.errors import RequestError
+from sfu.errors import ConfigError, RequestError
+from sfu.faults import start_fault
 from sfu.server.contents import Contents, open_contents
 from sfu.store import files, people, retention
 from sfu.store.files import StoredFile
@@ -29,12 +30,27 @@ DAY_MS = 86_400_000
 
 
 def data_dir(config: Config) -> Path:
-    """Where the server keeps what it makes: certificate, database, files. Created private on first use."""
-    chosen = config.server.data_dir
-    default = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "pysfu"
-    path = Path(chosen).expanduser() if chosen else default
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Where the server keeps what it makes: certificate, database, files. Created private on first use.
+
+    Raises `ConfigError` or `StartError` where there can be none.
+    """
+    try:
+        path = _chosen(config.server.data_dir)
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except RuntimeError as error:
+        raise ConfigError([f"server.data_dir: name a folder: {error}"]) from error
+    except OSError as error:
+        raise start_fault("server.data_dir", error) from error
     return path
+
+
+def _chosen(configured: str) -> Path:
+    """Raises `RuntimeError` where it depends on a home folder and there is none."""
+    if configured:
+        return Path(configured).expanduser()
+    # Empty is as good as unset. Spec: XDG Base Directory.
+    shared = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(shared) if shared else Path.home() / ".local" / "share") / "pysfu"
 
 
 @dataclass(slots=True)

@@ -1,9 +1,14 @@
 import datetime
+import errno
+import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
+import ifaddr
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from sfu.config import ServerConfig
 from sfu.errors import ConfigError
@@ -37,14 +42,98 @@ def test_a_new_address_makes_a_new_certificate(tmp_path: Path, monkeypatch: pyte
     assert tls.own_certificate(tmp_path, NOW)[0].read_bytes() != before
 
 
-def test_damaged_certificate_is_replaced(tmp_path: Path) -> None:
-    cert, _ = tls.own_certificate(tmp_path, NOW)
-    cert.write_text("garbage")
-    tls.own_certificate(tmp_path, NOW)
-    assert x509.load_pem_x509_certificate(cert.read_bytes())
+def garbage(path: Path) -> None:
+    path.write_text("garbage")
 
 
-def test_context_serves_own_and_refuses_unreadable(tmp_path: Path) -> None:
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def missing(path: Path) -> None:
+    path.unlink()
+
+
+def of_another(path: Path) -> None:
+    folder = path.parent / "another"
+    folder.mkdir()
+    path.write_bytes((tls.own_certificate(folder, NOW)[path.name == "key.pem"]).read_bytes())
+
+
+@pytest.mark.parametrize("damage", [garbage, emptied, missing, of_another])
+@pytest.mark.parametrize("name", ["cert.pem", "key.pem"])
+def test_own_files_that_are_broken_are_made_anew(
+    tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    tls.own_certificate(tmp_path, now)
+    damage(tmp_path / name)
     assert tls.context(ServerConfig(), tmp_path)
-    with pytest.raises(ConfigError, match="tls_cert"):
-        tls.context(ServerConfig(tls_cert="/nowhere.pem", tls_key="/nowhere.key"), tmp_path)
+
+
+def test_own_files_that_cannot_be_written_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, data: bytes) -> None:
+        raise OSError(errno.EROFS, "", str(path))
+
+    monkeypatch.setattr(tls, "write_private", fail)
+    with pytest.raises(ConfigError, match=rf"server\.data_dir: {tmp_path}/key\.pem: Read-only file system"):
+        tls.context(ServerConfig(), tmp_path)
+
+
+def test_without_netlink_the_certificate_names_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse() -> None:
+        raise OSError(errno.EAFNOSUPPORT, "")
+
+    monkeypatch.setattr(ifaddr, "get_adapters", refuse)
+    assert tls.context(ServerConfig(), tmp_path)
+    assert "Address family not supported" in caplog.text
+
+
+def test_a_host_name_that_no_certificate_takes_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "bücherei")
+    assert tls.context(ServerConfig(), tmp_path)
+
+
+def configured(folder: Path) -> ServerConfig:
+    cert, key = tls.own_certificate(folder, datetime.datetime.now(datetime.UTC))
+    return ServerConfig(tls_cert=str(cert), tls_key=str(key))
+
+
+@pytest.mark.parametrize(("key", "name"), [("tls_cert", "cert.pem"), ("tls_key", "key.pem")])
+def test_a_configured_file_that_cannot_be_read_is_named(tmp_path: Path, key: str, name: str) -> None:
+    config = configured(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(ConfigError, match=rf"server\.{key}: {tmp_path}/{name}: No such file"):
+        tls.context(config, tmp_path)
+    (tmp_path / name).mkdir()
+    with pytest.raises(ConfigError, match=rf"server\.{key}: {tmp_path}/{name}: Is a directory"):
+        tls.context(config, tmp_path)
+
+
+def test_an_encrypted_key_is_refused_without_a_question(tmp_path: Path) -> None:
+    config = configured(tmp_path)
+    path = tmp_path / "key.pem"
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    locked = serialization.BestAvailableEncryption(b"secret")
+    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
+    with pytest.raises(ConfigError, match=rf"server\.tls_key: {path}: encrypted"):
+        tls.context(config, tmp_path)
+
+
+def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
+    config = configured(tmp_path)
+    of_another(tmp_path / "key.pem")
+    with pytest.raises(ConfigError, match=r"server\.tls_key: .* the key of another certificate"):
+        tls.context(config, tmp_path)
+
+
+def test_a_configured_file_that_is_broken_is_not_made_anew(tmp_path: Path) -> None:
+    config = configured(tmp_path)
+    garbage(tmp_path / "cert.pem")
+    with pytest.raises(ConfigError, match=r"server\.tls_cert: .*cert\.pem and .* cannot be used"):
+        tls.context(config, tmp_path)
+    assert (tmp_path / "cert.pem").read_text() == "garbage"
