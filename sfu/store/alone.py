@@ -14,7 +14,7 @@ from sqlalchemy import URL, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from sfu.errors import ConfigError
+from sfu.errors import StartError
 from sfu.store.engine import Engines
 
 log = logging.getLogger(__name__)
@@ -31,9 +31,9 @@ ANSWER_S = 10.0
 async def alone(url: URL, engines: Engines, lost: asyncio.Event) -> AsyncIterator[None]:
     """Hold the database for this process. `lost` is set when another has come to hold it meanwhile.
 
-    Raises `ConfigError` where another holds it. A killed process lets go by itself.
+    Raises `StartError` where another holds it. A killed process lets go by itself.
     """
-    busy = ConfigError(["storage.url: another server is using this database"])
+    busy = StartError("storage.url: another server is using this database", os.EX_UNAVAILABLE)
     if url.get_backend_name() == "sqlite":
         path = Path(f"{url.database}.lock")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

@@ -24,6 +24,10 @@ BUSY_MS = 1_000
 Writes wait longer, by trying again (`Writes`).
 """
 
+CONNECT_S = 10
+"""A PostgreSQL that does not answer is away, not slow."""
+POSTGRESQL_PARAMETERS = frozenset({"host", "port", "ssl", "sslmode"})
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 # At DEBUG it would log every statement with its values, which are what people say.
 logging.getLogger("aiosqlite").setLevel(logging.INFO)
@@ -48,17 +52,32 @@ def sqlite_url(path: Path) -> URL:
 
 
 def parse_url(url: str) -> URL:
-    """`url` with the driver we use. Raises `ConfigError` for what is neither SQLite nor PostgreSQL."""
+    """`url` with the driver we use. Raises `ConfigError` for what is neither SQLite nor PostgreSQL.
+
+    Of the parameters that libpq knows, `sslmode` is understood (for PostgreSQL).
+    """
     try:
         parsed = make_url(url)
     except ArgumentError:
         raise ConfigError(["storage.url: not a database URL"]) from None
     backend = parsed.get_backend_name() if parsed.drivername else ""
     if backend == "sqlite" and parsed.database:
+        _check_parameters(parsed, frozenset())
         return parsed.set(drivername="sqlite+aiosqlite")
     if parsed.drivername in {"postgresql", "postgres", "postgresql+asyncpg"}:
-        return parsed.set(drivername="postgresql+asyncpg")
+        _check_parameters(parsed, POSTGRESQL_PARAMETERS)
+        query = {"ssl" if name == "sslmode" else name: value for name, value in parsed.query.items()}
+        return parsed.set(drivername="postgresql+asyncpg", query=query)
     raise ConfigError(["storage.url: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"])
+
+
+def _check_parameters(url: URL, known: frozenset[str]) -> None:
+    """Raises `ConfigError`: the driver would fail on a parameter that it does not know, at its first use."""
+    for name, value in url.query.items():
+        if name not in known:
+            raise ConfigError([f"storage.url: the parameter {name!r} is not known here"])
+        if name in {"ssl", "sslmode"} and value not in SSL_MODES:
+            raise ConfigError([f"storage.url: {name} is one of {', '.join(SSL_MODES)}"])
 
 
 def open_engines(url: URL, *, lasting: bool = True) -> Engines:
@@ -76,7 +95,12 @@ def open_engines(url: URL, *, lasting: bool = True) -> Engines:
         return Engines(write, read)
     try:
         engine = create_async_engine(
-            url, pool_size=READERS + 2, max_overflow=0, pool_pre_ping=True, hide_parameters=True
+            url,
+            pool_size=READERS + 2,
+            max_overflow=0,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"timeout": CONNECT_S},
         )
     except ModuleNotFoundError:
         raise ConfigError(["storage.url: PostgreSQL needs asyncpg: pip install 'pysfu[postgres]'"]) from None
@@ -101,13 +125,18 @@ def _prepare_sqlite(engine: AsyncEngine, begin: str, **pragmas: str) -> None:
     """Transactions that we begin ourselves: the driver's own leave schema changes outside them."""
 
     def on_connect(connection: Any, record: object) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
-        cursor.execute("PRAGMA journal_mode=WAL")
-        for name, value in pragmas.items():
-            cursor.execute(f"PRAGMA {name}={value}")
-        cursor.close()
+        try:
+            connection.isolation_level = None
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+            cursor.execute("PRAGMA journal_mode=WAL")
+            for name, value in pragmas.items():
+                cursor.execute(f"PRAGMA {name}={value}")
+            cursor.close()
+        except BaseException:
+            # The pool does not know it yet, so nobody else would end its thread.
+            connection.close()
+            raise
 
     def on_begin(connection: Any) -> None:
         connection.exec_driver_sql(f"BEGIN {begin}")

@@ -8,13 +8,13 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sfu.errors import ConfigError
+from sfu.errors import ConfigError, StartError
 from sfu.store.alone import alone
 from sfu.store.engine import Engines, open_engines, parse_url, sqlite_url
 from sfu.store.migrate import bring_up_to_date
+from sfu.store.opening import opening_fault
 from sfu.store.writes import MAX_WAITING, Writes, failures
 
 TEMPORARY = "temporary"
@@ -47,7 +47,7 @@ async def open_store(url: str, folder: Path | None, max_waiting: int = MAX_WAITI
     """Open, migrate and hold the database at `url`; everything submitted is durable when this has ended.
 
     An empty `url` is the file `sfu.db` in `folder`, `TEMPORARY` a throw-away one, which needs no folder.
-    Raises `ConfigError` where it cannot be used.
+    Raises `ConfigError` where it cannot be used, `StartError` where it cannot be had at this moment.
     """
     async with contextlib.AsyncExitStack() as stack:
         if url == TEMPORARY:
@@ -62,9 +62,12 @@ async def open_store(url: str, folder: Path | None, max_waiting: int = MAX_WAITI
         try:
             await stack.enter_async_context(alone(parsed, engines, lost))
             await bring_up_to_date(engines.write, parsed)
-        except (SQLAlchemyError, OSError) as error:
-            # Its text may hold the URL, and that the password.
-            raise ConfigError([f"storage.url: cannot be opened ({type(error).__name__})"]) from error
+        except (ConfigError, StartError):
+            raise
+        except Exception as error:
+            if (fault := opening_fault(parsed, error)) is not None:
+                raise fault from error
+            raise
         store = Store(engines, folder, max_waiting, lost)
         stack.push_async_callback(store.writes.close)
         yield store

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from stored import message
 
-from sfu.errors import ConfigError, RequestError
+from sfu.errors import RequestError, StartError
 from sfu.store import alone, messages
 from sfu.store.store import Store, open_store
 
@@ -47,7 +47,7 @@ async def test_a_lock_that_is_lost_is_taken_again(
     async with asyncio.timeout(20):
         while await operator.fetchval(_HOLDER) in {None, before}:
             await asyncio.sleep(0.01)
-    with pytest.raises(ConfigError, match="another server"):
+    with pytest.raises(StartError, match="another server"):
         async with open_store(url, tmp_path):
             pass
     assert not store.lost.is_set()

@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Connection, text
 
-from sfu.errors import ConfigError
+from sfu.errors import ConfigError, StartError
 from sfu.store import people
 from sfu.store.engine import open_engines, parse_url
 from sfu.store.migrate import copy_path, migrate, revisions
@@ -170,7 +170,7 @@ async def test_a_database_that_cannot_be_copied_is_not_upgraded(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("sfu.store.migrate.snapshot", full)
-    with pytest.raises(ConfigError):
+    with pytest.raises(StartError, match="No space left"):
         async with open_store("", tmp_path):
             pass
     kept = sqlite3.connect(path)
@@ -180,7 +180,7 @@ async def test_a_database_that_cannot_be_copied_is_not_upgraded(
 
 async def test_one_database_serves_one_server(url: str, tmp_path: Path) -> None:
     async with open_store(url, tmp_path):
-        with pytest.raises(ConfigError, match="another server"):
+        with pytest.raises(StartError, match="another server"):
             async with open_store(url, tmp_path):
                 pass
     async with open_store(url, tmp_path):
