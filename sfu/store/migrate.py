@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection
+from sqlalchemy import URL, Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sfu import clock
@@ -53,6 +53,9 @@ async def bring_up_to_date(engine: AsyncEngine, url: URL) -> None:
         await migrate(engine)
         log.info("the database is upgraded: it took %.1f s", (clock.now_us() - began_us) / 1e6)
     await check(engine)
+    async with engine.begin() as connection:
+        # A database that is read-only is to be found out now, not by the first message.
+        await connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
 
 
 def copy_path(database: Path, revision: str) -> Path:
@@ -123,8 +126,6 @@ def _upgrade(connection: Connection, revision: str) -> None:
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
-    # With nothing to upgrade nothing was written: a database that is read-only must not wait for a message.
-    connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
 
 
 def _config() -> Config:
