@@ -278,6 +278,25 @@ audit = Table(
     Column("detail", JSON, nullable=False),
 )
 
+# Null where nobody knows when the token expires by itself.
+revoked_tokens = Table(
+    "revoked_tokens",
+    metadata,
+    Column("jti", String(128), primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, index=True),
+)
+
+removals = Table(
+    "removals",
+    metadata,
+    Column("room", String(128), nullable=False),
+    Column("identity", String(128), nullable=False, index=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False, index=True),
+    PrimaryKeyConstraint("room", "identity"),
+)
+
 outbox = Table(
     "outbox",
     metadata,

@@ -11,11 +11,12 @@ from sfu.errors import RequestError
 from sfu.ids import RoomName
 from sfu.server import webhooks
 from sfu.server.events import RoomEvent
-from sfu.store import classwork, messages, outbox, people, retention, standing, tables
+from sfu.store import classwork, messages, outbox, people, retention, standing, tables, withdrawals
 from sfu.store.messages import StoredMessage
 from sfu.store.outbox import Delivery
 from sfu.store.standing import StoredHand
 from sfu.store.store import Store
+from sfu.store.withdrawals import Removal
 from sfu.store.writes import Step
 
 
@@ -107,6 +108,7 @@ async def _a_life(store: Store) -> None:
             *classwork.thresholds_set("r", "ann", "heart_rate", 50, None, 1),
             *standing.raised("r", StoredHand(identity="ann", number=1, raised_ms=1)),
             *standing.placed("r", ["ann", "ben"], 1, 1),
+            *withdrawals.removed(Removal("r", "ann", 1, 2)),
             (
                 insert(tables.telemetry),
                 {
@@ -127,6 +129,7 @@ async def test_everything_of_a_person_can_be_taken_out(store: Store) -> None:
         "users": 1, "sessions": 1, "messages": 3, "reactions": 1, "read_positions": 1, "files": 2,
         "questions": 1, "question_votes": 2, "polls": 0, "ballots": 1, "strokes": 1, "turns": 1,
         "hands": 1, "breakout_places": 1, "telemetry": 1, "thresholds": 1, "audit": 2, "outbox": 2,
+        "removals": 1,
     }  # fmt: skip
     assert {row["text"] for row in found["messages"]} == {
         "message 1",
