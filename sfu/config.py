@@ -229,7 +229,7 @@ class AuthConfig:
     )
     revoked_file: str = option(
         "",
-        "file of revoked token ids, one a line, read when it changes; a moderator's revocations go there",
+        "file of revoked token ids, one a line, read when it changes; revocations made here go there, too",
         form=forms.text,
         guards=True,
     )

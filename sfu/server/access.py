@@ -11,8 +11,10 @@ from sfu.log import Seldom, peer_address
 from sfu.server import tokens
 from sfu.server.jwks import KeySet
 from sfu.server.lockout import Lockout
+from sfu.server.removals import Removals
 from sfu.server.revocations import Revocations
 from sfu.server.tokens import Claims
+from sfu.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -20,21 +22,23 @@ log = logging.getLogger(__name__)
 class Access:
     """`guarded` is false in development mode, where nobody needs a token."""
 
-    def __init__(self, auth: AuthConfig) -> None:
+    def __init__(self, auth: AuthConfig, store: Store) -> None:
         self._keys = dict(key.split(":", 1) for key in auth.keys)
         self._key_set = KeySet(auth.jwks_url, auth.jwks_ttl_s) if auth.jwks_url else None
         self._issuer = auth.jwks_issuer
         self._audience = auth.jwks_audience
         self._lockout = Lockout(auth.max_failures, round(auth.lockout_s * 1_000_000))
         self._seldom = Seldom(log)
-        self.revocations = Revocations(auth.revoked, auth.revoked_file)
+        self.revocations = Revocations(auth.revoked, auth.revoked_file, store)
+        self.removals = Removals(store)
         self.guarded = bool(self._keys) or self._key_set is not None
 
     async def claims(self, token: str, address: str, *, may_be_old: bool = False) -> Claims:
         """What the token says that a client at `address` brings; `may_be_old` takes one that has expired.
 
         A good token counts whatever others have brought from the same address. Raises `RequestError`
-        `bad_token`, `locked_out` (another bad one), `token_expired`, `token_revoked`, `keys_unavailable`.
+        `bad_token`, `locked_out` (another bad one), `token_expired`, `token_revoked`, `removed`,
+        `keys_unavailable`.
         """
         try:
             return await self._verified(token, may_be_old=may_be_old)
@@ -43,6 +47,11 @@ class Access:
             if error.code == "bad_token":
                 self.failed(address)
             raise
+
+    async def load(self) -> None:
+        """Read what was withdrawn. Raises `ConfigError`, `RequestError`."""
+        await self.revocations.load()
+        await self.removals.load()
 
     async def close(self) -> None:
         """Give up what is under way."""
@@ -66,10 +75,12 @@ class Access:
             claims = tokens.read(given, now_s, may_be_old=may_be_old)
         else:
             claims = tokens.decode(token, self._keys, now_s, may_be_old=may_be_old)
-        self.check_revoked(claims)
+        self.check_withdrawn(claims)
         return claims
 
-    def check_revoked(self, claims: Claims) -> None:
-        """Raises `RequestError` `token_revoked`."""
+    def check_withdrawn(self, claims: Claims) -> None:
+        """Raises `RequestError` `token_revoked` or `removed`."""
         if claims.jti in self.revocations:
             raise RequestError("token_revoked", "the token was revoked")
+        if self.removals.refuses(claims):
+            raise RequestError("removed", "you were removed from the room after this token was made")

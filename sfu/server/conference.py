@@ -36,7 +36,9 @@ from sfu.server.measurements import Measurements
 from sfu.server.media import Media
 from sfu.server.member import Channel, Member
 from sfu.server.notices import Notices
+from sfu.server.passes import TTL_S as PASS_TTL_S
 from sfu.server.passes import Passes
+from sfu.server.revocations import Kept
 from sfu.server.revoking import Revoking
 from sfu.server.tokens import Claims
 from sfu.server.wire import Json
@@ -69,7 +71,7 @@ class Conference:
     def __init__(self, config: Config, rng: random.Random, store: Store) -> None:
         self._config = config
         self.core = Rooms(settings.limits(config), rng, settings.templates(config), config.room.template)
-        self.access = Access(config.auth)
+        self.access = Access(config.auth, store)
         self.events = Events(rng)
         self._attendance = Attendance(store)
         # First of all: what others are told of is known to the store before.
@@ -96,6 +98,7 @@ class Conference:
         """Bind the media port. Raises `StartError` or `ConfigError` where that cannot be."""
         rng = rng or random.SystemRandom()
         conference = cls(config, rng, store)
+        await conference.access.load()
         conference.media = await Media.open(config, rng, conference.notices.take)
         conference.notices.media = conference.media
         conference._revoking.start()
@@ -157,6 +160,8 @@ class Conference:
             raise RequestError("bad_request", f"this server speaks version {VERSION}")
         now_s = clock.wall_ms() / 1000
         former = self._passes.read(request.pass_, request.room, now_s) if claims is None else None
+        if former is not None and self.access.removals.refuses(former):
+            former = None
         returning = self._passes.returning(now_s)
         command = joining.command(channel.key, request, claims, former, returning=returning)
         if isinstance(command, commands.Resume):
@@ -178,7 +183,7 @@ class Conference:
     ) -> tuple[Member | None, Json]:
         if claims is not None:
             # Something may have been waited for since it was checked.
-            self.access.check_revoked(claims)
+            self.access.check_withdrawn(claims)
         done = self.core.apply(command, _now())
         welcome = next((effect for effect in done if isinstance(effect, effects.Welcome)), None)
         if welcome is None:
@@ -195,8 +200,9 @@ class Conference:
 
     def _welcome(self, channel: Channel, welcome: effects.Welcome, claims: Claims | None) -> Member:
         member = self._members.get(welcome.participant.id) or self._new_member(welcome)
+        member.expires_s = clock.wall_ms() / 1000 + PASS_TTL_S
         if claims is not None:
-            member.jti = claims.jti
+            member.jti, member.expires_s = claims.jti, claims.expires_s
         if member.channel is not None:
             member.channel.close("replaced", "a newer session has taken over")
         member.attach(channel)
@@ -274,11 +280,15 @@ class Conference:
             case requests.DataTopics():
                 self.data.want(member, request.topics)
             case requests.Revoke():
-                self._revoke(member, request.target)
+                _answer_when_kept(self._revoke(member, request.target), answer)
+                return None
             case act_requests.InRoom():
                 if not member.acts.take(1, clock.now_us()):
                     raise RequestError("rate_limited", "too many acts a second")
                 act = request.by(member.id)
+                if isinstance(act, acts.Remove):
+                    _answer_when_kept(self.remove(act), answer)
+                    return None
                 if isinstance(act, acts.SendSamples):
                     member.take_samples(len(act.samples))
                 return self._lasting.act(act, self.apply, answer)
@@ -303,7 +313,13 @@ class Conference:
 
         return self.asking.sent(member.room, participant, request, go_on, answer)
 
-    def _revoke(self, member: Member, target: ParticipantId) -> None:
+    def remove(self, command: acts.Remove | commands.Operate) -> Kept:
+        """Remove a participant, which stays out: see `Removals`. Raises `RequestError`."""
+        self.apply(command)
+        assert self.access.removals.last is not None
+        return self.access.removals.last
+
+    def _revoke(self, member: Member, target: ParticipantId) -> Kept:
         """The room decides whether `target` may be removed; only then is its token spoilt."""
         found = self._members.get(target)
         participant = self.core.participant(target)
@@ -313,11 +329,14 @@ class Conference:
             raise RequestError("bad_state", "its token has no id and cannot be revoked")
         self.apply(acts.Remove(member.id, target))
         assert found is not None
-        self.revoke(found.jti)
+        return self.revoke(found.jti, found.expires_s)
 
-    def revoke(self, jti: str) -> None:
-        """A token opens nothing any more; who is in a room with it, or waits in a lobby, is out."""
-        self._revoking.add(jti)
+    def revoke(self, jti: str, expires_s: float | None = None) -> Kept:
+        """A token opens nothing any more; who is in a room with it, or waits in a lobby, is out.
+
+        `expires_s` is when it expires, where that is known. Raises `RequestError` `overloaded`.
+        """
+        return self._revoking.add(jti, expires_s)
 
     def _opened_by_tokens(self) -> list[tuple[str, Callable[[], None]]]:
         members = [(each.jti, partial(self.leave, each, "removed")) for each in self._members.values()]
@@ -378,10 +397,10 @@ class Conference:
         now, left = room.changed.applied(claims.identity, role, grants)
         return (now if role == "owner" else role), grants.within(left)
 
-    def token_id(self, participant: ParticipantId) -> str:
-        """The id of the token it came with, empty without."""
+    def token_of(self, participant: ParticipantId) -> tuple[str, float]:
+        """The id of the token it came with, empty without, and when that expires (Unix seconds)."""
         member = self._members.get(participant)
-        return member.jti if member is not None else ""
+        return (member.jti, member.expires_s) if member is not None else ("", 0)
 
     def counts(self) -> Json:
         """Of the whole server."""
@@ -403,7 +422,14 @@ class Conference:
         by_anybody = command.command if isinstance(command, commands.Operate) else command
         if isinstance(by_anybody, acts.Admit):
             self._revoking.enforce()
+        removed: Participant | None = None
+        if isinstance(by_anybody, acts.Remove):
+            removed = self.core.participant(by_anybody.target)
+            self.access.removals.check()
         done = self.core.apply(command, _now())
+        if removed is not None:
+            member = self._members[removed.id]
+            self.access.removals.add(member.room, removed.identity, member.expires_s)
         self._execute(done)
         self.events.command(command, done)
         if isinstance(by_anybody, _TIMED) or any(map(_about_alarm, done)):
@@ -541,6 +567,14 @@ class Conference:
             "max_file_bytes": self._config.storage.file_bytes,
             "server": f"pysfu/{sfu.__version__}",
         }
+
+
+def _answer_when_kept(kept: Kept, answer: Answer) -> None:
+    def done(_: Kept) -> None:
+        error = kept.result()
+        answer({"type": "ok"} if error is None else error)
+
+    kept.add_done_callback(done)
 
 
 def _about_alarm(effect: Effect) -> bool:

@@ -75,6 +75,8 @@ class Member:
         self.grants = grants
         self.jti = ""
         """Id of the token it came with, empty without."""
+        self.expires_s: float = 0
+        """When its token or pass expires (Unix seconds)."""
         self.acts = TokenBucket(config.limits.acts_per_s, config.limits.acts_burst, clock.now_us())
         limits = config.limits
         self._samples = TokenBucket(limits.telemetry_samples_per_s, limits.telemetry_burst, clock.now_us())

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from sfu.server.revocations import Revocations
+from sfu.server.revocations import Kept, Revocations
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,11 @@ class Revoking:
         if self._timer is not None:
             self._timer.cancel()
 
-    def add(self, jti: str) -> None:
-        """Revoke a token."""
-        self._revocations.add(jti)
+    def add(self, jti: str, expires_s: float | None) -> Kept:
+        """Revoke a token, which expires at `expires_s`. Raises `RequestError` `overloaded`."""
+        kept = self._revocations.add(jti, expires_s)
         self.enforce()
+        return kept
 
     def enforce(self) -> None:
         """End what revoked tokens have opened."""

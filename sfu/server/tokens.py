@@ -44,6 +44,8 @@ class Claims:
     template: str | None
     jti: str
     expires_s: float
+    made_s: float = 0
+    """When it was made (`iat`, else `nbf`), 0 where it does not say."""
     admin: bool = False
 
 
@@ -185,6 +187,7 @@ def read(
         template=template,
         jti=_text(claims, "jti", shortest=0, longest=MAX_JTI),
         expires_s=expires,
+        made_s=_time(claims, "iat") if "iat" in claims else not_before,
         admin=admin,
     )
 

@@ -286,7 +286,7 @@ export default {
   'error.codec_unsupported': 'Browser and server share no codec for this.',
   'error.left': 'The call has ended.',
   'error.replaced': 'This room is open in another tab or on another device. Here the call has ended.',
-  'error.removed': 'Someone with the right to do so ended your visit.',
+  'error.removed': 'Someone with the right to do so ended your visit. To come back, ask for a new link.',
   'error.denied': 'Whoever runs the room did not let you in this time.',
   'error.protocol_error': 'Page and server misunderstood each other. Reload the page.',
   'error.too_many_errors': 'The page asked for too much at once. Reload it.',

@@ -284,7 +284,7 @@ export default {
   'error.codec_unsupported': '浏览器与服务器没有共同的编解码器。',
   'error.left': '通话已结束。',
   'error.replaced': '此房间已在另一个标签页或设备上打开。此处的通话已结束。',
-  'error.removed': '有权限的人结束了您的访问。',
+  'error.removed': '有权限的人结束了您的访问。如需返回，请索取新的链接。',
   'error.denied': '房间的主持人这次没有让您进入。',
   'error.protocol_error': '页面与服务器通信出错。请重新加载页面。',
   'error.too_many_errors': '页面请求过多。请重新加载。',

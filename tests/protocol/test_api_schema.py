@@ -35,9 +35,14 @@ ENDING = (
 )
 """What would take away what the others look at; it is asked for what is not there, by who is nobody."""
 FOR_ADMINISTRATORS = {"get_stats", "get_audit", "post_rooms", "post_tokens", "delete_tokens_jti"}
-APART = {"get_openapi_json", "patch_rooms_room_files_file", "post_rooms_room_lobby_waiting"}
+APART = {
+    "get_openapi_json",
+    "patch_rooms_room_files_file",
+    "post_rooms_room_lobby_waiting",
+    "post_rooms_room_readmit",
+}
 """The document, which it reads at first, and what needs more than ids: the offset at which an upload is; that
-nobody has opened the lobby before."""
+nobody has opened the lobby before; who was removed, and not let back yet."""
 NOT_OF = {
     "owner": FOR_ADMINISTRATORS,
     "in development mode": FOR_ADMINISTRATORS,

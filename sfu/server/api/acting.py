@@ -11,6 +11,7 @@ from sfu.room.commands import OPERATOR, DeleteChat, Operate, SendChat
 from sfu.server.api.endpoint import Call
 from sfu.server.conference import Conference
 from sfu.server.requests import IN_ROOM
+from sfu.server.revocations import Kept
 from sfu.server.wire import Json
 
 
@@ -21,6 +22,12 @@ def act(conference: Conference, call: Call, message: Json, *, room: RoomName | N
     assert isinstance(command, FromOutside)
     inside = call.caller.actor is not None
     conference.apply(command if inside else from_outside(call, command, room or call.room))
+
+
+async def durable(kept: Kept) -> None:
+    """Wait until it is. Raises `RequestError` `storage_failed`."""
+    if (error := await kept) is not None:
+        raise error
 
 
 def note(conference: Conference, call: Call, room: RoomName, act: str, **detail: Any) -> None:

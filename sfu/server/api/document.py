@@ -13,12 +13,13 @@ from sfu.server.wire import Json
 _ALWAYS = ("rate_limited", "internal")
 _OF_NEED: dict[str, tuple[str, ...]] = {
     "nothing": (),
-    "server": ("bad_token", "token_expired", "token_revoked", "keys_unavailable", "locked_out"),
+    "server": ("bad_token", "token_expired", "token_revoked", "removed", "keys_unavailable", "locked_out"),
 }
 _GUARDED = (
     "bad_token",
     "token_expired",
     "token_revoked",
+    "removed",
     "keys_unavailable",
     "locked_out",
     "wrong_room",

@@ -46,6 +46,7 @@ STATUS: Mapping[str, int] = {
     "token_expired": 401,
     "token_revoked": 401,
     "wrong_room": 403,
+    "removed": 403,
     "not_allowed": 403,
     "refused": 403,
     "origin_not_allowed": 403,

@@ -10,7 +10,7 @@ from sfu.ids import ParticipantId
 from sfu.room import following, visibility
 from sfu.server import class_wire, wire
 from sfu.server.api import schemas as s
-from sfu.server.api.acting import act
+from sfu.server.api.acting import act, durable, note
 from sfu.server.api.endpoint import Call, Endpoint
 from sfu.server.conference import Conference
 from sfu.server.wire import Json
@@ -56,12 +56,30 @@ def endpoints(conference: Conference) -> list[Endpoint]:
         Endpoint(
             method="DELETE",
             path=one,
-            summary="Remove a participant; with `revoke` its token opens nothing any more",
+            summary="Remove a participant, which stays out; with `revoke` its token opens nothing any more",
             needs="moderate",
             do=partial(_remove, conference),
             query={"revoke": {**s.BOOLEAN, "default": False}},
             answer=s.answer(),
-            errors=("bad_state",),
+            errors=("bad_state", "overloaded", "storage_failed"),
+        ),
+        Endpoint(
+            method="GET",
+            path="/rooms/{room}/removed",
+            summary="Who was removed from a room and stays out, the last one first",
+            needs="moderate",
+            do=partial(_removed, conference),
+            answer=s.answer(removed=s.listing(s.answer(identity={"type": "string"}, at_ms=s.TIME_MS))),
+        ),
+        Endpoint(
+            method="POST",
+            path="/rooms/{room}/readmit",
+            summary="Let somebody come back who was removed",
+            needs="moderate",
+            do=partial(_readmit, conference),
+            body=s.closed({"identity": s.IDENTITY}),
+            answer=s.answer(),
+            errors=("overloaded", "storage_failed"),
         ),
         Endpoint(
             method="POST",
@@ -145,12 +163,27 @@ async def _set(conference: Conference, call: Call) -> Json:
 
 async def _remove(conference: Conference, call: Call) -> Json:
     target = ParticipantId((await _get(conference, call))["id"])
-    jti = conference.token_id(target)
+    jti, expires_s = conference.token_of(target)
     if call.query["revoke"] and not jti:
         raise RequestError("bad_state", "its token has no id and cannot be revoked")
     act(conference, call, {"type": "remove", "participant": target})
-    if call.query["revoke"]:
-        conference.revoke(jti)
+    removed = conference.access.removals.last
+    assert removed is not None
+    revoked = conference.revoke(jti, expires_s) if call.query["revoke"] else removed
+    await durable(removed)
+    await durable(revoked)
+    return {}
+
+
+async def _removed(conference: Conference, call: Call) -> Json:
+    found = conference.access.removals.of_room(call.room)
+    return {"removed": [{"identity": each.identity, "at_ms": each.at_ms} for each in found]}
+
+
+async def _readmit(conference: Conference, call: Call) -> Json:
+    identity = call.body["identity"]
+    await durable(conference.access.removals.lift(call.room, identity))
+    note(conference, call, call.room, "readmit", subject=identity)
     return {}
 
 

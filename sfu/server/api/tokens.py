@@ -11,7 +11,7 @@ from sfu.errors import RequestError
 from sfu.ids import RoomName
 from sfu.server import tokens
 from sfu.server.api import schemas as s
-from sfu.server.api.acting import note
+from sfu.server.api.acting import durable, note
 from sfu.server.api.endpoint import Call, Endpoint
 from sfu.server.conference import Conference
 from sfu.server.wire import Json
@@ -48,6 +48,7 @@ def endpoints(conference: Conference, auth: AuthConfig) -> list[Endpoint]:
             needs="admin",
             do=partial(_revoke, conference),
             answer=s.answer(),
+            errors=("overloaded", "storage_failed"),
         ),
     ]
 
@@ -80,6 +81,6 @@ async def _revoke(conference: Conference, call: Call) -> Json:
     jti = call.part("jti")
     if " " in jti:
         raise RequestError("not_found", "no token has such an id")
-    conference.revoke(jti)
+    await durable(conference.revoke(jti))
     note(conference, call, RoomName(""), "revoke_token", jti=jti)
     return {}

@@ -9,15 +9,19 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from stored import FakeStore
 
-from sfu import templates
+from sfu import clock, templates
 from sfu.config import Config
 from sfu.errors import ConfigError, RequestError
 from sfu.loading.load import load
 from sfu.room.permissions import RIGHTS, ROLES, SOURCES, Grants, parse_changes, parse_words
-from sfu.server import csv_cells, jwks, lockout, revocations, settings
+from sfu.server import csv_cells, jwks, lockout, removals, revocations, settings, tokens
 from sfu.server.lockout import Lockout
+from sfu.server.removals import Removals
 from sfu.server.revocations import Revocations
+from sfu.store import withdrawals
+from sfu.store.store import TEMPORARY, open_store
 
 SECOND = 1_000_000
 
@@ -64,36 +68,110 @@ def test_the_table_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     assert [locked(lock, f"192.0.2.{host}", 0) for host in (3, 2, 1)] == [True, True, False]
 
 
-def test_revocations_come_from_everywhere_and_stay(tmp_path: Path) -> None:
+async def test_revocations_come_from_everywhere_and_stay(tmp_path: Path) -> None:
     file = tmp_path / "revoked"
-    revoked = Revocations(["a"], str(file))
+    revoked = Revocations(["a"], str(file), FakeStore())
     assert [jti in revoked for jti in ("a", "b", "")] == [True, False, False]
-    file.write_text("b\n\n  c  \n")
+    file.write_text("b\n\n  c  ")
     assert "b" in revoked
     assert "c" in revoked
-    revoked.add("d")
-    assert "d" in Revocations([], str(file)), "it survives a restart"
+    assert await revoked.add("d") is None
+    assert await revoked.add("e") is None
+    assert file.read_text() == "b\n\n  c  \nd\ne\n", "a last line without an end is a line"
+    file.unlink()
+    again = Revocations([], str(file), FakeStore())
+    assert await again.add("f") is None
+    assert file.read_text() == "f\n"
 
 
-def test_a_file_that_cannot_be_read_frees_nobody(
+async def test_what_moderators_revoke_is_kept_until_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1_000_000
+    monkeypatch.setattr(clock, "wall_ms", lambda: now_s * 1000)
+    async with open_store(TEMPORARY, None) as store:
+        revoked = Revocations([], "", store)
+        for jti, expires_s in (("old", now_s + 5), ("long", now_s + 500), ("unknown", None)):
+            assert await revoked.add(jti, expires_s) is None
+        again = Revocations([], "", store)
+        await again.load()
+        assert again.among(("old", "long", "unknown", "other")) == {"old", "long", "unknown"}
+        now_s += 60
+        assert await again.add("new", now_s + 1) is None
+        assert set(again._stored) == {"long", "unknown", "new"}
+        async with store.reading() as connection:
+            assert set(await withdrawals.revoked_now(connection, 0)) == {"long", "unknown", "new"}
+
+
+def claims(identity: str, made_s: float) -> tokens.Claims:
+    return tokens.read(
+        {"sub": identity, "room": "r", "exp": made_s + 3600, "nbf": made_s}, made_s, may_be_old=True
+    )
+
+
+async def test_who_was_removed_stays_out_with_what_was_made_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1_000_000
+    monkeypatch.setattr(clock, "wall_ms", lambda: now_s * 1000)
+    async with open_store(TEMPORARY, None) as store:
+        kept = Removals(store)
+        kept.add("r", "eve", now_s + 60)
+        kept.add("r", "eve", now_s + 60)
+        assert kept.last is not None
+        assert await kept.last is None
+        again = Removals(store)
+        await again.load()
+        for each in (kept, again):
+            assert each.refuses(claims("eve", now_s - 1))
+            assert not each.refuses(claims("eve", now_s + 1))
+            assert not each.refuses(claims("ann", now_s - 1))
+        assert await again.lift("r", "eve") is None
+        assert not again.refuses(claims("eve", now_s - 1))
+        with pytest.raises(RequestError):
+            again.lift("r", "eve")
+        last = Removals(store)
+        await last.load()
+        assert last.of_room("r") == []
+        last.add("r", "old", 0)
+        now_s += removals.LEAST_MS // 1000 + 1
+        last.add("r", "new", 0)
+        assert await last.last is None
+        assert [each.identity for each in last.of_room("r")] == ["new"]
+        async with store.reading() as connection:
+            found = await withdrawals.removals_now(connection, 0)
+        assert [each.identity for each in found] == ["new"]
+
+
+def test_when_a_token_was_made_is_its_iat_else_its_nbf() -> None:
+    given = {"sub": "ann", "room": "r", "exp": 100}
+    for more, made_s in (({"iat": 5, "nbf": 3}, 5), ({"nbf": 3}, 3), ({}, 0)):
+        assert tokens.read({**given, **more}, 50).made_s == made_s
+    with pytest.raises(RequestError):
+        tokens.read({**given, "iat": "never"}, 50)
+
+
+async def test_a_file_that_cannot_be_read_frees_nobody_and_is_told_of_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     file = tmp_path / "revoked"
     file.write_text("b\n")
-    revoked = Revocations([], str(file))
+    revoked = Revocations([], str(file), FakeStore())
     assert "b" in revoked
     monkeypatch.setattr(revocations, "MAX_FILE_BYTES", 3)
     file.write_text("something longer\n")
-    assert "b" in revoked
-    assert "cannot be read" in caplog.text
-
-
-def test_what_moderators_revoke_is_bounded_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revocations, "MAX_REMEMBERED", 2)
-    revoked = Revocations([], "")
-    for jti in "abc":
-        revoked.add(jti)
-    assert [jti in revoked for jti in "abc"] == [False, True, True]
+    for _ in range(30):
+        assert "b" in revoked
+    file.unlink()
+    assert "b" in revoked, "as little does one that is gone"
+    assert caplog.text.count("cannot be read") == 1
+    file.write_text("c\n")
+    assert "b" not in revoked
+    assert "c" in revoked
+    assert caplog.text.count("can be read again") == 1
+    file.write_bytes(b"\xff")
+    assert "c" in revoked
+    assert caplog.text.count("cannot be read") == 2
+    with pytest.raises(ConfigError, match="revoked_file"):
+        async with open_store(TEMPORARY, None) as store:
+            await Revocations([], str(file), store).load()
 
 
 def public(kid: str, **changes: Any) -> dict[str, Any]:
