@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +15,7 @@ from sfu.config import RtcConfig
 from sfu.ids import TransportKey
 from sfu.sdp import model, publish
 from sfu.sdp.negotiate import LocalParameters
+from sfu.transport import stun
 from sfu.transport.peer import PeerTransport
 from sfu.transport.port import TransportPort
 from sfu_client.remote_sdp import adapt
@@ -67,6 +70,53 @@ async def open_port(
         yield port
     finally:
         await port.close()
+
+
+PEER_PWD = "q" * 24
+"""The `ice-pwd` of a peer that the tests make of a bare socket; its ufrag is `peer`."""
+
+
+def a_check(transport: PeerTransport, *, nominate: bool = True, peer: str = "peer") -> bytes:
+    """A connectivity check of the peer whose ufrag is `peer`."""
+    attributes = [(stun.USERNAME, f"{transport.ice_ufrag}:{peer}".encode()), (stun.ICE_CONTROLLING, bytes(8))]
+    if nominate:
+        attributes.append((stun.USE_CANDIDATE, b""))
+    return stun.build(stun.BINDING_REQUEST, os.urandom(12), attributes, transport.ice_pwd)
+
+
+def an_answer(check: bytes, pwd: str = PEER_PWD) -> bytes:
+    """The peer's answer to a check of the server's."""
+    request = stun.parse(check)
+    assert request.message_type == stun.BINDING_REQUEST
+    assert request.integrity_is_valid(pwd)
+    mapped = [(stun.XOR_MAPPED_ADDRESS, stun.xor_address("127.0.0.1", 9, request.transaction_id))]
+    return stun.build(stun.BINDING_SUCCESS, request.transaction_id, mapped, pwd)
+
+
+async def received(sock: socket.socket) -> bytes:
+    return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 2048), 5)
+
+
+async def prove(
+    sock: socket.socket, transport: PeerTransport, *, nominate: bool = True, peer: str = "peer"
+) -> stun.StunMessage:
+    """Have `sock`, which is connected to the port, prove its address. Returns the answer to its check."""
+    sent = a_check(transport, nominate=nominate, peer=peer)
+    sock.send(sent)
+    while True:
+        data = await received(sock)
+        if data[0] > 3:
+            continue
+        message = stun.parse(data)
+        if message.message_type == stun.BINDING_REQUEST:
+            sock.send(an_answer(data))
+        elif message.transaction_id == sent[8:20]:
+            break
+    own = sock.getsockname()
+    async with asyncio.timeout(5):
+        while all(path.key != own for path in transport.agent.paths):
+            await asyncio.sleep(0.001)
+    return message
 
 
 def new_client() -> RTCPeerConnection:

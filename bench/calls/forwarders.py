@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calls.packets import Medium, Script, make_keys
+from calls.packets import PEER_PWD, Medium, Script, make_keys
 from sfu.transport import stun
 
 ROOT = Path(__file__).parents[2]
@@ -297,17 +297,22 @@ def build(example: str) -> Path:
 
 
 def check(sock: socket.socket, ufrag: str, password: str) -> None:
-    """A connectivity check, answered. Spec: RFC 8445 section 7."""
+    """A connectivity check, answered, and the answer to the server's own. Spec: RFC 8445 section 7."""
     attributes = [(stun.USERNAME, f"{ufrag}:peer".encode()), (stun.ICE_CONTROLLING, bytes(8))]
     attributes.append((stun.USE_CANDIDATE, b""))
     identity = secrets.token_bytes(12)
     sock.settimeout(ANSWER_S)
     sock.send(stun.build(stun.BINDING_REQUEST, identity, attributes, password))
-    while (data := sock.recv(2048))[0] > 3:
-        pass
-    answer = stun.parse(data)
-    if (answer.message_type, answer.transaction_id) != (stun.BINDING_SUCCESS, identity):
-        raise RuntimeError("a check was refused")
+    while True:
+        if (data := sock.recv(2048))[0] > 3:
+            continue
+        message = stun.parse(data)
+        if message.message_type == stun.BINDING_REQUEST:
+            sock.send(stun.build(stun.BINDING_SUCCESS, message.transaction_id, [], PEER_PWD))
+        elif (message.message_type, message.transaction_id) == (stun.BINDING_SUCCESS, identity):
+            return
+        else:
+            raise RuntimeError("a check was refused")
 
 
 def peer_socket(*, read: bool) -> socket.socket:

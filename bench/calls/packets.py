@@ -13,6 +13,8 @@ IDS = ExtensionIds(mid=4, rid=5, transport_cc=3, abs_send_time=2, audio_level=1)
 RIDS = ("q", "h", "f")
 SIZES = ((320, 180), (640, 360), (1280, 720))
 PUBLISHER_SSRC = 1
+PEER_PWD = "q" * 24
+"""The `ice-pwd` of every peer."""
 KEY_SEED = 7
 TRACE = Path(__file__).parents[1] / "traces/chromium-simulcast.csv"
 AROUND_BYTES = 44

@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
-from calls.packets import IDS, MEDIA, PUBLISHER_SSRC, RIDS, SIZES, Medium, make_keys
+from calls.packets import IDS, MEDIA, PEER_PWD, PUBLISHER_SSRC, RIDS, SIZES, Medium, make_keys
 from sfu.config import Config, LimitsConfig, MediaConfig, RtcConfig, ServerConfig
 from sfu.ids import ParticipantId, PublicationId, RoomName
 from sfu.media.decisions import Wish
@@ -27,8 +27,8 @@ from sfu.media.plane import EncodingSsrcs, SubscriptionConfig
 from sfu.sdp.publish import ReceivedMedia
 from sfu.server import app
 from sfu.server.media import Media
-from sfu.transport.ice import Credentials
 from sfu.transport.peer import PeerTransport
+from sfu.transport.validation import Credentials
 
 
 class Member:
@@ -92,7 +92,7 @@ class Calls:
 
     def _open_transport(self, room: int) -> PeerTransport:
         transport = self._media.open_transport(Member(RoomName(f"room-{room}")))
-        transport.agent.remote = Credentials("peer", "q" * 24)
+        transport.agent.remote = Credentials("peer", PEER_PWD)
         transport.srtp_keys = make_keys(len(self.transports))
         self._media.start_srtp(transport)
         self.transports.append(transport)

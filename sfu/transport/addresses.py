@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import os
 import socket
 from urllib.parse import urlsplit
 
 import ifaddr
 
+from sfu.config import RtcConfig
 from sfu.errors import ConfigError, ParseError
+from sfu.faults import start_fault
 from sfu.transport import stun
 from sfu.transport.ice import priority
+
+log = logging.getLogger(__name__)
 
 HOST_PREFERENCE = 126
 """Spec: RFC 8445 section 5.1.2.2."""
@@ -20,6 +25,22 @@ STUN_TRIES = 3
 STUN_WAIT_S = 1.0
 STUN_PORT = 3478
 RESOLVE_WAIT_S = 5.0
+
+
+async def find(config: RtcConfig, sockets: list[socket.socket], port: int) -> tuple[str, ...]:
+    """Candidate attributes of what `sockets` are bound to, as `config` wants them announced."""
+    try:
+        hosts = announced([sock.getsockname()[0] for sock in sockets], config.announce)
+    except OSError as error:
+        hint = "name the machine's addresses here, or allow sockets of the family AF_NETLINK"
+        raise start_fault("rtc.announce", error, hint) from error
+    if config.stun_server:
+        try:
+            public = await discover_public_address(config.stun_server, sockets[0])
+            hosts = list(dict.fromkeys([*hosts, public]))
+        except OSError as error:
+            log.warning("no public address found: %s", error)
+    return candidates(hosts, port, tcp=config.tcp)
 
 
 def announced(bound: list[str], configured: tuple[str, ...]) -> list[str]:

@@ -6,11 +6,11 @@ Spec: RFC 8445 (lite implementations), RFC 7675 (consent).
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from sfu.transport import stun
 from sfu.transport.path import Path
+from sfu.transport.validation import AddressValidation, Credentials, Datagram
 
 MAX_PATHS = 16
 """Addresses remembered for one peer; a phone with Wi-Fi, mobile and IPv6 uses a handful."""
@@ -18,22 +18,17 @@ STALE_US = 8_000_000
 """A path without a check for so long is out of use: browsers check every 2.5 s, aioice every 4 to 6."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """One side's `ice-ufrag` and `ice-pwd`."""
-
-    ufrag: str
-    pwd: str
-
-
 class Verdict(NamedTuple):
-    """What a check came to. `answer` is None where it deserves none; `proven` says that the path counts.
+    """What a message came to. `answer` is None where it deserves none now; `proven`
+    says that the path counts.
 
-    `evicted` is the path that had to be forgotten for it, `retired` the ufrag of ours that it made void.
+    `waiting` says that the path has to be validated first: `IceAgent.due` has what is to be sent. `evicted`
+    is the path that had to be forgotten for this one, `retired` the ufrag of ours that became void.
     """
 
     answer: bytes | None = None
     proven: bool = False
+    waiting: bool = False
     evicted: Path | None = None
     retired: str | None = None
 
@@ -44,17 +39,22 @@ REFUSED = Verdict()
 class IceAgent:
     """The server's end of one ICE association.
 
-    `selected` is the path to send on: the last nominated one, before any nomination the first proven, and
-    once it has gone stale whichever is still checked. `paths` are all proven ones with the time of their
-    last check; datagrams from any of them belong to this peer.
+    A path counts when the peer has answered a check of ours there; until then it gets answers to its checks
+    and our checks, nothing else. `selected` is the path to send on: the last nominated one, before any
+    nomination the first proven, and once it has gone stale whichever is still checked. It changes only by an
+    answer to a check of ours. `paths` are all proven ones with the time of their last check; datagrams from
+    any of them belong to this peer.
+
+    `secret` is random and known to nobody else.
     """
 
-    def __init__(self, local: Credentials, consent_timeout_us: int) -> None:
+    def __init__(self, local: Credentials, consent_timeout_us: int, secret: bytes) -> None:
         self.local = local
         self.previous: Credentials | None = None
         self.remote: Credentials | None = None
         self.selected: Path | None = None
         self.paths: dict[Path, int] = {}
+        self._validation = AddressValidation(secret)
         self._consent_timeout_us = consent_timeout_us
         self._consent_us: int | None = None
 
@@ -90,12 +90,42 @@ class IceAgent:
         retired = None
         if credentials is self.local and self.previous is not None:
             retired, self.previous = self.previous.ufrag, None
-        evicted = self._prove(path, now_us, nominated=stun.USE_CANDIDATE in message.attributes)
         mapped = stun.xor_address(path.host, path.port, message.transaction_id)
         answer = stun.build(
             stun.BINDING_SUCCESS, message.transaction_id, [(stun.XOR_MAPPED_ADDRESS, mapped)], credentials.pwd
         )
-        return Verdict(answer, proven=True, evicted=evicted, retired=retired)
+        nominated = stun.USE_CANDIDATE in message.attributes
+        if not self.uses(path, now_us):
+            self._validation.checked(path, message, answer, credentials, nominated=nominated)
+            return Verdict(waiting=True, retired=retired)
+        self.paths[path] = now_us
+        if path == self.selected:
+            self._consent_us = now_us
+        elif self._takes_over(nominated=nominated, now_us=now_us):
+            self._validation.checked(path, message, answer, credentials, nominated=nominated)
+            return Verdict(proven=True, waiting=True, retired=retired)
+        return Verdict(answer, proven=True, retired=retired)
+
+    def answered(self, message: stun.StunMessage, path: Path, now_us: int) -> Verdict:
+        """Judge the answer to a check of ours."""
+        nominated = self._validation.answered(path, message, self.remote, now_us)
+        if nominated is None:
+            return REFUSED
+        if self._takes_over(nominated=nominated, now_us=now_us):
+            self.selected = path
+        self.paths[path] = now_us
+        if path == self.selected:
+            self._consent_us = now_us
+        return Verdict(proven=True, evicted=self._evict(path))
+
+    def due(self, now_us: int) -> list[Datagram]:
+        """Our checks of addresses that have not answered, and answers that had to wait for them."""
+        return self._validation.due(self.remote, now_us)
+
+    @property
+    def validates(self) -> bool:
+        """Whether `due` has to be asked again."""
+        return self._validation.waiting
 
     def identity(self) -> tuple[str, str] | None:
         """Username and password of checks that renew consent and change nothing else, None where all may."""
@@ -114,7 +144,8 @@ class IceAgent:
         return checked_us is not None and now_us - checked_us <= STALE_US
 
     def forget(self, path: Path) -> None:
-        """A path is gone (its TCP connection closed)."""
+        """A path is gone (its TCP connection closed, or another peer has proven its address)."""
+        self._validation.forget(path)
         self.paths.pop(path, None)
         if self.selected == path:
             self.selected = max(self.paths, key=lambda each: self.paths[each], default=None)
@@ -127,13 +158,15 @@ class IceAgent:
         """How long ago the last valid check came, 0 before the first."""
         return 0 if self._consent_us is None else now_us - self._consent_us
 
-    def _prove(self, path: Path, now_us: int, *, nominated: bool) -> Path | None:
-        self._consent_us = now_us
-        self.paths[path] = now_us
-        # A NAT may give a peer another port between two consent checks, which nominate nothing: the old
-        # path is dead then, though consent never ran out.
-        if nominated or self.selected is None or not self.uses(self.selected, now_us):
-            self.selected = path
+    def _takes_over(self, *, nominated: bool, now_us: int) -> bool:
+        """Whether a path other than the selected one is to be selected.
+
+        A NAT may give a peer another port between two consent checks, which nominate nothing: the old path is
+        dead then, though consent never ran out.
+        """
+        return nominated or self.selected is None or not self.uses(self.selected, now_us)
+
+    def _evict(self, path: Path) -> Path | None:
         if len(self.paths) <= MAX_PATHS:
             return None
         others = (each for each in self.paths if each not in (self.selected, path))

@@ -15,7 +15,8 @@ from sfu.ids import TransportKey
 from sfu.media.plane import SrtpKeys
 from sfu.transport.data import DataChannels
 from sfu.transport.dtls import DtlsEnd, IceEnd
-from sfu.transport.ice import Credentials, IceAgent
+from sfu.transport.ice import IceAgent
+from sfu.transport.validation import Credentials
 
 if TYPE_CHECKING:
     from sfu.transport.port import TransportPort
@@ -111,11 +112,13 @@ class PeerTransport:
         self.agent.remote = Credentials(remote_ufrag, remote_pwd)
         self.state = "connecting"
         self._task = asyncio.create_task(self._connect(fingerprints, sctp))
+        self._port.validate(self)
 
     def update_remote(self, remote_ufrag: str, remote_pwd: str) -> None:
         """The peer restarted ICE. Spec: RFC 8839 section 4.4.1.1.1."""
         self.agent.remote = Credentials(remote_ufrag, remote_pwd)
         self._port.agree(self)
+        self._port.validate(self)
 
     def restart_ice(self) -> None:
         """Make new local credentials; the path in use goes on until the peer has proven a new one."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import itertools
-import logging
+import secrets
 import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -24,14 +23,13 @@ from sfu.ids import TransportKey
 from sfu.media.plane import Routes
 from sfu.transport import addresses, stun, timestamps
 from sfu.transport.dtls import fingerprint, make_certificate
-from sfu.transport.ice import Credentials, IceAgent
+from sfu.transport.ice import REFUSED, IceAgent, Verdict
 from sfu.transport.lifted import LiftedPaths
 from sfu.transport.path import Path
 from sfu.transport.peer import PeerTransport, TransportObserver, new_credentials
 from sfu.transport.tcp import TcpPath, make_place
-from sfu.transport.udp import UdpPath, overrun_count, set_buffer, tell_shortfall
-
-log = logging.getLogger(__name__)
+from sfu.transport.udp import UdpPath, open_socket, overrun_count, tell_shortfall
+from sfu.transport.validation import Credentials, named
 
 DRAIN_DATAGRAMS = 128
 """Datagrams taken in one wake-up; then timers and signalling get their turn."""
@@ -40,6 +38,8 @@ DRAIN_US = 5_000
 DATAGRAM_BYTES = 2048
 """More than any path MTU lets through; a longer datagram is cut and fails its authentication."""
 WATCH_S = 1.0
+CHECKS_S = 0.05
+"""Between two looks at addresses that have not answered; the first wait of one is twice as long."""
 BIND_TRIES = 8
 """For a port number the system picks: free for UDP over IPv4, it may be taken for IPv6 or TCP."""
 
@@ -74,6 +74,8 @@ class TransportPort:
         self._by_address: dict[Any, PeerTransport] = {}
         self._threads = threads
         self._lifted: LiftedPaths | None = None
+        self._validating: set[PeerTransport] = set()
+        self._next_checks: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
 
@@ -95,7 +97,7 @@ class TransportPort:
         port = cls(config, on_packet, on_drained, threads)
         try:
             await port._occupy()
-            await port._announce()
+            port._candidates = await addresses.find(config, port._sockets, port.port)
         except OSError as error:
             await port.close()
             absent = error.errno == errno.EADDRNOTAVAIL
@@ -116,6 +118,8 @@ class TransportPort:
         await asyncio.gather(*(peer.close() for peer in list(self._peers.values())))
         while self._tasks:
             await asyncio.wait(set(self._tasks))
+        if self._next_checks is not None:
+            self._next_checks.cancel()
         if self._watching is not None:
             self._watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -129,7 +133,9 @@ class TransportPort:
     def create(self, observer: TransportObserver) -> PeerTransport:
         """A new transport, reachable by its `ice_ufrag` once it is started."""
         key = TransportKey(next(self._keys))
-        peer = PeerTransport(self, key, observer, IceAgent(self._unused(), self._consent_timeout_us))
+        peer = PeerTransport(
+            self, key, observer, IceAgent(self._unused(), self._consent_timeout_us, secrets.token_bytes(32))
+        )
         self._peers[key] = peer
         self._name(peer)
         return peer
@@ -204,6 +210,16 @@ class TransportPort:
         if self._lifted is not None:
             self._lifted.agree(peer)
 
+    def validate(self, peer: PeerTransport) -> None:
+        """Check addresses of its that have not answered, and go on with that until they have, or do not."""
+        now_us = clock.now_us()
+        for datagram in peer.agent.due(now_us):
+            datagram.path.send(datagram.data)
+        if peer.agent.validates:
+            self._validating.add(peer)
+            if self._next_checks is None:
+                self._next_checks = asyncio.get_running_loop().call_later(CHECKS_S, self._check_again)
+
     def deliver(self, peer: PeerTransport, packet: bytes, now_us: int, arrival_us: int) -> None:
         """Hand on SRTP or SRTCP of a peer, or keep it back until there are keys to read it with."""
         if peer.srtp_keys is not None:
@@ -214,6 +230,7 @@ class TransportPort:
     def forget(self, peer: PeerTransport) -> None:
         """Nothing is received for, or sent by, this transport any more."""
         self._peers.pop(peer.key, None)
+        self._validating.discard(peer)
         for credentials in (peer.agent.local, peer.agent.previous):
             if credentials is not None:
                 self._unname(credentials.ufrag)
@@ -313,34 +330,38 @@ class TransportPort:
             return
         if message.message_type == stun.BINDING_INDICATION:
             return
-        ufrag = message.username()[0]
-        peer = self._by_ufrag.get(ufrag)
+        answers = message.message_type == stun.BINDING_SUCCESS
+        peer = self._by_ufrag.get(named(message) if answers else message.username()[0])
         if peer is None:
             self.counters["stun-unknown-ufrag"] += 1
             return
-        owner = self._by_address.get(path.key)
-        if owner is not None and owner is not peer and owner.agent.uses(path, now_us):
-            # Whoever can forge a source address must not take over the address of somebody else.
-            self.counters["stun-address-taken"] += 1
-            return
         if self._lifted is not None:
             self._lifted.renew(peer)
-        verdict = peer.agent.check(message, path, now_us)
-        if verdict.answer is None:
+        verdict = (peer.agent.answered if answers else peer.agent.check)(message, path, now_us)
+        if verdict is REFUSED:
             self.counters["stun-refused"] += 1
             return
+        self._follow(peer, path, verdict)
+        if verdict.answer is not None:
+            path.send(verdict.answer)
+        if verdict.waiting:
+            self.validate(peer)
+
+    def _follow(self, peer: PeerTransport, path: Path, verdict: Verdict) -> None:
+        """Do what a check, or an answer to one of ours, has changed."""
+        if verdict.retired is not None:
+            self._unname(verdict.retired)
+        if verdict.evicted is not None:
+            self._disown(verdict.evicted)
+            if isinstance(verdict.evicted, TcpPath):
+                verdict.evicted.close()
         if verdict.proven:
             self._learn(peer, path)
-            if verdict.evicted is not None:
-                self._disown(verdict.evicted)
-                if isinstance(verdict.evicted, TcpPath):
-                    verdict.evicted.close()
-            if verdict.retired is not None:
-                self._unname(verdict.retired)
             self._route(peer)
             self.agree(peer)
             peer.checked()
-        path.send(verdict.answer)
+        elif verdict.retired is not None:
+            self.agree(peer)
 
     def _name(self, peer: PeerTransport) -> None:
         """Checks that name its present ufrag are this peer's."""
@@ -354,7 +375,7 @@ class TransportPort:
             self._lifted.routes.refuse_checks(ufrag)
 
     def _learn(self, peer: PeerTransport, path: Path) -> None:
-        """An authenticated check has proven `path`: what comes from there is this peer's."""
+        """The peer has proven `path` by its answer: what comes from there is its."""
         owner = self._by_address.get(path.key)
         if owner is not None and owner is not peer:
             owner.agent.forget(path)
@@ -375,6 +396,12 @@ class TransportPort:
         """Where a peer is may have changed."""
         if self._lifted is not None:
             self._lifted.select(peer)
+
+    def _check_again(self) -> None:
+        self._next_checks = None
+        validating, self._validating = self._validating, set()
+        for peer in validating:
+            self.validate(peer)
 
     def count(self, reason: str) -> None:
         """Note that something was dropped. `reason` is a constant, never a peer's text."""
@@ -421,27 +448,9 @@ class TransportPort:
 
     def _bind(self) -> None:
         for host in self._config.bind:
-            version = ipaddress.ip_address(host).version
-            try:
-                sock = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
-            except OSError:
-                if version == 4:
-                    raise
+            sock = open_socket(host, self.port or self._config.port, self._config)
+            if sock is None:
                 continue
-            try:
-                if version == 6:
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                set_buffer(sock, socket.SO_RCVBUF, self._config.receive_buffer_bytes)
-                set_buffer(sock, socket.SO_SNDBUF, self._config.send_buffer_bytes)
-                timestamps.enable(sock)
-                sock.setblocking(False)
-                sock.bind((host, self.port or self._config.port))
-            except OSError as error:
-                sock.close()
-                if version == 6 and error.errno == errno.EADDRNOTAVAIL:
-                    continue
-                error.filename = f"UDP {endpoint(host, self.port or self._config.port)}"
-                raise
             self.port = sock.getsockname()[1]
             self._sockets.append(sock)
 
@@ -460,21 +469,6 @@ class TransportPort:
                 error.filename = f"TCP {endpoint(host, self.port)}"
                 raise
             self._tcp_servers.append(server)
-
-    async def _announce(self) -> None:
-        bound = [sock.getsockname()[0] for sock in self._sockets]
-        try:
-            hosts = addresses.announced(bound, self._config.announce)
-        except OSError as error:
-            hint = "name the machine's addresses here, or allow sockets of the family AF_NETLINK"
-            raise start_fault("rtc.announce", error, hint) from error
-        if self._config.stun_server:
-            try:
-                public = await addresses.discover_public_address(self._config.stun_server, self._sockets[0])
-                hosts = list(dict.fromkeys([*hosts, public]))
-            except OSError as error:
-                log.warning("no public address found: %s", error)
-        self._candidates = addresses.candidates(hosts, self.port, tcp=self._config.tcp)
 
     def _tcp_opened(self, path: TcpPath) -> bool:
         if not make_place(self._tcp_paths, path.host, self.counters):

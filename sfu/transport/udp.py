@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import logging
 import socket
 import struct
 import sys
 from collections.abc import Callable
 from typing import Any
+
+from sfu.config import RtcConfig
+from sfu.hosts import endpoint
+from sfu.transport import timestamps
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +58,35 @@ class UdpPath:
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+
+def open_socket(host: str, port: int, config: RtcConfig) -> socket.socket | None:
+    """Bind a UDP socket as `config` wants it; None where this machine has no IPv6.
+
+    Raises `OSError` where the port is taken.
+    """
+    version = ipaddress.ip_address(host).version
+    try:
+        sock = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+    except OSError:
+        if version == 4:
+            raise
+        return None
+    try:
+        if version == 6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        set_buffer(sock, socket.SO_RCVBUF, config.receive_buffer_bytes)
+        set_buffer(sock, socket.SO_SNDBUF, config.send_buffer_bytes)
+        timestamps.enable(sock)
+        sock.setblocking(False)
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        if version == 6 and error.errno == errno.EADDRNOTAVAIL:
+            return None
+        error.filename = f"UDP {endpoint(host, port)}"
+        raise
+    return sock
 
 
 _FORCED = {7: 32, 8: 33} if sys.platform == "linux" else {}

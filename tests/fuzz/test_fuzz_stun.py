@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from sfu.errors import ParseError
 from sfu.transport import stun
-from sfu.transport.ice import Credentials, IceAgent, Verdict
+from sfu.transport.ice import IceAgent, Verdict
 from sfu.transport.tcp import MAX_FRAME_BYTES, TcpPath
+from sfu.transport.validation import AMPLIFICATION, Credentials
 
-OURS = Credentials("server01", "p" * 32)
+OURS = Credentials("5e40e401", "p" * 32)
+THEIRS = Credentials("peer", "q" * 24)
+SECRET = bytes(range(32))
 KNOWN = [
     stun.USERNAME, stun.MESSAGE_INTEGRITY, stun.ERROR_CODE, stun.XOR_MAPPED_ADDRESS, stun.PRIORITY,
     stun.USE_CANDIDATE, stun.FINGERPRINT, stun.ICE_CONTROLLED, stun.ICE_CONTROLLING,
@@ -23,13 +26,9 @@ KNOWN = [
 GOOD = stun.build(
     stun.BINDING_REQUEST,
     bytes(range(12)),
-    [(stun.USERNAME, b"server01:peer"), (stun.ICE_CONTROLLING, bytes(8)), (stun.USE_CANDIDATE, b"")],
+    [(stun.USERNAME, b"5e40e401:peer"), (stun.ICE_CONTROLLING, bytes(8)), (stun.USE_CANDIDATE, b"")],
     OURS.pwd,
 )
-
-kinds = st.sampled_from(KNOWN) | st.integers(0, 0xFFFF)
-attributes = st.lists(st.tuples(kinds, st.binary(max_size=40)), max_size=12)
-types = st.sampled_from([0x0001, 0x0011, 0x0101, 0x0111]) | st.integers(0, 0xFFFF)
 
 
 @dataclass(frozen=True)
@@ -46,20 +45,43 @@ class Stranger:
         raise AssertionError("nothing is sent to a stranger")
 
 
+def answer_to_its_validation() -> bytes:
+    """What the peer answers to the check that `GOOD` leads to."""
+    agent = IceAgent(OURS, 30_000_000, SECRET)
+    agent.remote = THEIRS
+    agent.check(stun.parse(GOOD), Stranger(), 1)
+    request = stun.parse(agent.due(1)[0].data)
+    return stun.build(stun.BINDING_SUCCESS, request.transaction_id, [], THEIRS.pwd)
+
+
+kinds = st.sampled_from(KNOWN) | st.integers(0, 0xFFFF)
+attributes = st.lists(st.tuples(kinds, st.binary(max_size=40)), max_size=12)
+types = st.sampled_from([0x0001, 0x0011, 0x0101, 0x0111]) | st.integers(0, 0xFFFF)
+
+
+GOOD_ANSWER = answer_to_its_validation()
+
+
 def judge(data: bytes) -> Verdict:
     """What the port does with a datagram that looks like STUN."""
-    agent = IceAgent(OURS, 30_000_000)
+    agent = IceAgent(OURS, 30_000_000, SECRET)
+    agent.remote = THEIRS
     try:
         message = stun.parse(data)
     except ParseError:
         return Verdict()
-    verdict = agent.check(message, Stranger(), 1)
+    judged = agent.answered if message.message_type == stun.BINDING_SUCCESS else agent.check
+    verdict = judged(message, Stranger(), 1)
     assert bool(agent.paths) == verdict.proven
+    sent = sum(len(datagram.data) for datagram in agent.due(1))
+    assert bool(sent) == verdict.waiting
+    assert sent <= AMPLIFICATION * len(data)
     return verdict
 
 
 def test_the_message_that_is_changed_below_is_good() -> None:
-    assert judge(GOOD).proven
+    assert judge(GOOD).waiting
+    assert judge(GOOD_ANSWER).proven
 
 
 @given(types, st.binary(min_size=12, max_size=12), attributes)
@@ -90,14 +112,15 @@ def test_attributes_of_any_kind_prove_nothing_without_the_password(
 
 
 @given(st.data())
-def test_a_good_check_that_was_changed_proves_nothing(data: st.DataObject) -> None:
-    changed = bytearray(GOOD)
+def test_a_good_check_or_answer_that_was_changed_proves_nothing(data: st.DataObject) -> None:
+    good = data.draw(st.sampled_from([GOOD, GOOD_ANSWER]))
+    changed = bytearray(good)
     for _ in range(data.draw(st.integers(1, 4))):
         changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
     changed_bytes = bytes(changed[: data.draw(st.integers(0, len(changed)))]) + data.draw(
         st.binary(max_size=12)
     )
-    if changed_bytes != GOOD:
+    if changed_bytes != good:
         assert judge(changed_bytes) == Verdict()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Hashable, Iterator
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 from emulator import Network
 
 from sfu.transport import stun
-from sfu.transport.ice import STALE_US, Credentials, IceAgent
+from sfu.transport.ice import REFUSED, STALE_US, IceAgent
+from sfu.transport.validation import AMPLIFICATION, Credentials
 
 MS = 1000
 SECOND = 1_000_000
@@ -24,7 +26,7 @@ LOSSY: dict[str, Any] = {
 }
 VERY_LOSSY = {**LOSSY, "loss": 0.4}
 CLEAN: dict[str, Any] = {"delay_us": 20 * MS}
-OURS = Credentials("server01", "p" * 32)
+OURS = Credentials("5e40e401", "p" * 32)
 THEIRS = Credentials("peer", "q" * 24)
 
 
@@ -35,19 +37,24 @@ class Address:
 
     def __init__(self, peer: FullAgent, host: str, port: int, conditions: dict[str, Any]) -> None:
         self.host, self.port = host, port
+        self._agent = peer.server.agent
         self._up = peer.network.link(lambda data: peer.server.arrived(self, data), **conditions)
-        self._down = peer.network.link(peer.answered, **conditions)
+        self._down = peer.network.link(lambda data: peer.arrived(self, data), **conditions)
         self.connected = True
+        self.received_bytes = self.sent_bytes = 0
 
     @property
     def key(self) -> Hashable:
         return self.host, self.port
 
-    def check(self, data: bytes) -> None:
+    def up(self, data: bytes) -> None:
         if self.connected:
             self._up(data)
 
     def send(self, data: bytes) -> bool:
+        self.sent_bytes += len(data)
+        if self not in self._agent.paths:
+            assert self.sent_bytes <= AMPLIFICATION * self.received_bytes, "nothing may amplify"
         if self.connected:
             self._down(data)
         return True
@@ -58,20 +65,30 @@ class Server:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.agent = IceAgent(OURS, CONSENT_S * SECOND)
+        self.agent = IceAgent(OURS, CONSENT_S * SECOND, bytes(range(32)))
         self.agent.remote = THEIRS
         self.retired: list[str] = []
         self.refused = 0
+        network.clock.every(50 * MS, self.validate)
 
     def arrived(self, address: Address, data: bytes) -> None:
-        verdict = self.agent.check(stun.parse(data), address, self.network.clock.now_us)
+        address.received_bytes += len(data)
+        message = stun.parse(data)
+        answers = message.message_type == stun.BINDING_SUCCESS
+        judge = self.agent.answered if answers else self.agent.check
+        verdict = judge(message, address, self.network.clock.now_us)
         if verdict.retired is not None:
             self.retired.append(verdict.retired)
-        if verdict.answer is None:
+        if verdict is REFUSED:
             self.refused += 1
-            return
-        assert len(verdict.answer) <= len(data), "an answer must not amplify"
-        address.send(verdict.answer)
+        if verdict.answer is not None:
+            assert len(verdict.answer) <= len(data), "an answer must not amplify"
+            address.send(verdict.answer)
+        self.validate()
+
+    def validate(self) -> None:
+        for datagram in self.agent.due(self.network.clock.now_us):
+            datagram.path.send(datagram.data)
 
 
 class FullAgent:
@@ -96,7 +113,7 @@ class FullAgent:
         if nominate:
             attributes.append((stun.USE_CANDIDATE, b""))
         transaction = self._rng.randbytes(12)
-        address.check(stun.build(stun.BINDING_REQUEST, transaction, attributes, self.theirs.pwd))
+        address.up(stun.build(stun.BINDING_REQUEST, transaction, attributes, self.theirs.pwd))
 
     def use(self, address: Address, *, nominate: bool = True) -> None:
         """Nominate until answered, then check for consent every 4 to 6 s; replaces an earlier use."""
@@ -115,8 +132,12 @@ class FullAgent:
     def fall_silent(self) -> None:
         self._epoch += 1
 
-    def answered(self, data: bytes) -> None:
-        self.answers.append(stun.parse(data))
+    def arrived(self, address: Address, data: bytes) -> None:
+        message = stun.parse(data)
+        if message.message_type == stun.BINDING_SUCCESS:
+            self.answers.append(message)
+        elif message.username()[0] == self.ours.ufrag and message.integrity_is_valid(self.ours.pwd):
+            address.up(stun.build(stun.BINDING_SUCCESS, message.transaction_id, [], self.ours.pwd))
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -188,6 +209,34 @@ def test_a_phone_that_changes_networks_keeps_its_session(
     assert not server.agent.expired(network.clock.now_us)
 
 
+@pytest.mark.parametrize("conditions", [CLEAN, {"delay_us": 150 * MS}, LOSSY])
+def test_media_moves_to_the_new_network_within_two_seconds(
+    network: Network, server: Server, peer: FullAgent, conditions: dict[str, Any]
+) -> None:
+    wifi = peer.address("192.0.2.1")
+    peer.use(wifi)
+    network.clock.run_for(20 * SECOND)
+    wifi.connected = False
+    mobile = peer.address("198.51.100.9", 61000, **conditions)
+    peer.use(mobile)
+    network.clock.run_for(2 * SECOND)
+    assert server.agent.selected is mobile
+
+
+def test_a_flood_of_copies_keeps_nobody_off_its_address(
+    network: Network, server: Server, peer: FullAgent
+) -> None:
+    """A thief repeats a check that it has seen, a thousand times a second, from another address each time."""
+    home, thief = peer.address("192.0.2.1"), FullAgent(network, server)
+    thief.ours = Credentials(THEIRS.ufrag, "guessed" * 4)
+    numbers = itertools.count(1)
+    network.clock.every(MS, lambda: thief.check(thief.address("203.0.113.66", next(numbers)), nominate=True))
+    network.clock.run_for(SECOND)
+    peer.use(home)
+    network.clock.run_for(SECOND)
+    assert server.agent.selected is home
+
+
 def test_media_follows_a_nat_that_rebinds_without_a_nomination(
     network: Network, server: Server, peer: FullAgent
 ) -> None:
@@ -218,7 +267,7 @@ def test_ice_restart_bridges_both_generations(network: Network, server: Server, 
     home = peer.address("192.0.2.1", **LOSSY)
     peer.use(home)
     network.clock.run_for(20 * SECOND)
-    fresh = Credentials("server02", "r" * 32)
+    fresh = Credentials("5e40e402", "r" * 32)
     server.agent.restart(fresh)
     refused = server.refused
     network.clock.run_for(20 * SECOND)  # The description is still on its way: old checks go on.

@@ -96,8 +96,23 @@ impl Consent {
     }
 }
 
-/// The ufrag of ours that a check names; None where it names none. Nothing else about it is looked at.
-pub fn named(data: &[u8]) -> Option<&[u8]> {
+/// Whether this is an answer to a check, as far as its type says.
+pub fn is_answer(data: &[u8]) -> bool {
+    data.len() >= HEADER_BYTES && u16_at(data, 0) == BINDING_SUCCESS
+}
+
+/// Whether a check, or an answer to a check of ours, names a ufrag that is `known`. Nothing else about it is looked
+/// at. An answer has it in its transaction id, as `sfu/transport/validation.py` made it.
+pub fn names(data: &[u8], known: impl Fn(&[u8]) -> bool) -> bool {
+    if is_answer(data) {
+        let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+        let ufrag: [u8; 8] = std::array::from_fn(|at| digit(data[8 + at / 2] >> (4 - at % 2 * 4) & 15));
+        return u32_at(data, 4) == MAGIC_COOKIE && known(&ufrag);
+    }
+    named(data).is_some_and(known)
+}
+
+fn named(data: &[u8]) -> Option<&[u8]> {
     if data.len() < HEADER_BYTES || u32_at(data, 4) != MAGIC_COOKIE {
         return None;
     }
@@ -248,6 +263,18 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_to_a_check_of_ours_names_us_in_its_transaction() {
+        let ours = |ufrag: &[u8]| ufrag == b"0a1bf2c3";
+        let mut answer = Vec::new();
+        consent().write(b"\x0a\x1b\xf2\xc3________", from(), &mut answer);
+        assert!(names(&answer, ours));
+        consent().write(b"\x0a\x1b\xf2\xc4________", from(), &mut answer);
+        assert!(!names(&answer, ours));
+        assert!(!names(&answer[..19], ours));
+        assert!(names(&REQUEST, |ufrag| ufrag == b"evtj"));
+    }
+
+    #[test]
     fn the_answer_is_the_rfcs() {
         // RFC 5769 section 2.2, but for its SOFTWARE attribute: the mapped address is that of the vector.
         let mut answer = Vec::new();
@@ -290,7 +317,7 @@ mod tests {
         #[test]
         fn any_datagram_is_read_within_bounds(mut data: Vec<u8>) {
             consent().answer(&data, from(), &mut Vec::new());
-            named(&data);
+            names(&data, |_| true);
             if data.len() >= HEADER_BYTES {
                 data.truncate(data.len() / 4 * 4);
                 let length = (data.len() - HEADER_BYTES) as u16;
@@ -298,7 +325,9 @@ mod tests {
                 data[2..4].copy_from_slice(&length.to_be_bytes());
                 data[4..8].copy_from_slice(&MAGIC_COOKIE.to_be_bytes());
                 consent().answer(&data, from(), &mut Vec::new());
-                named(&data);
+                names(&data, |_| true);
+                data[..2].copy_from_slice(&BINDING_SUCCESS.to_be_bytes());
+                names(&data, |_| true);
             }
         }
     }

@@ -1,11 +1,12 @@
 //! A worker: one thread that receives on its own sockets, forwards, and keeps its lane's time.
 
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use pysfu_plane_core::stun::named;
+use pysfu_plane_core::stun::{is_answer, names};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
@@ -19,12 +20,36 @@ use crate::upward::Datagram;
 /// Batches taken from one socket in a row; then the clock and the other sockets get their turn.
 const ROUNDS: usize = 4;
 
+/// Addresses remembered that have answered a check of ours of late.
+const ANSWERING: usize = 32;
+
+/// Addresses that the owner is about to learn: their handshakes come before it has told whose they are.
+#[derive(Default)]
+struct Answering {
+    addresses: [Option<SocketAddr>; ANSWERING],
+    next: usize,
+}
+
+impl Answering {
+    fn note(&mut self, from: SocketAddr) {
+        if !self.has(from) {
+            self.addresses[self.next] = Some(from);
+            self.next = (self.next + 1) % ANSWERING;
+        }
+    }
+
+    fn has(&self, from: SocketAddr) -> bool {
+        self.addresses.contains(&Some(from))
+    }
+}
+
 pub struct Worker {
     shared: Arc<Shared>,
     number: usize,
     batch: Inbound,
     /// To a check.
     answer: Vec<u8>,
+    answering: Answering,
     priority: ThreadPriority,
     gather: Gather,
     /// Of each lane the datagrams of this batch: place in the batch and whose it is.
@@ -40,6 +65,7 @@ impl Worker {
             number,
             batch: Inbound::default(),
             answer: Vec::new(),
+            answering: Answering::default(),
             priority,
             gather: Gather::default(),
             sorted,
@@ -183,13 +209,16 @@ impl Worker {
                         self.shared.desks[self.number].answer(place, from, &self.answer);
                         continue;
                     }
-                    if !named(data).is_some_and(|ufrag| directory.ufrags.contains(ufrag)) {
+                    if !names(data, |ufrag| directory.ufrags.contains(ufrag)) {
                         self.shared.count("stun-unknown-ufrag");
                         continue;
                     }
+                    if is_answer(data) {
+                        self.answering.note(from);
+                    }
                     true
                 }
-                20..64 => link.is_some(),
+                20..64 => link.is_some() || self.answering.has(from),
                 _ => {
                     self.shared.count("unknown-datagram");
                     continue;

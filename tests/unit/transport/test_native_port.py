@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from plane_harness import OUT_PT, SEEN_IDS, SENT_IDS, VIDEO, Secured, one_byte, rtp, vp8_payload
-from transport_client import Observer, Packets, connect, new_client, open_port
+from transport_client import (
+    PEER_PWD,
+    Observer,
+    Packets,
+    a_check,
+    an_answer,
+    connect,
+    new_client,
+    open_port,
+    prove,
+    received,
+)
 
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
 from sfu.media.plane import EncodingStarted, PublicationConfig, SubscriptionConfig
@@ -35,7 +46,7 @@ class Peer:
         self.port = port
         self.secured = Secured(seed, "AEAD_AES_128_GCM")
         self.transport = port.create(Observer())
-        self.transport.start("peer", "q" * 24, (("sha-256", "AA"),), None)
+        self.transport.start("peer", PEER_PWD, (("sha-256", "AA"),), None)
         self.transport.srtp_keys = self.secured.keys
         self.key = self.transport.key
         self.sock = self.another()
@@ -49,22 +60,14 @@ class Peer:
 
     async def check(self, *, nominate: bool = True) -> None:
         """A connectivity check, answered."""
-        attributes = [(stun.USERNAME, f"{self.transport.ice_ufrag}:peer".encode())]
-        attributes.append((stun.ICE_CONTROLLING, bytes(8)))
-        if nominate:
-            attributes.append((stun.USE_CANDIDATE, b""))
-        identity = random.randbytes(12)
-        self.sock.send(stun.build(stun.BINDING_REQUEST, identity, attributes, self.transport.ice_pwd))
-        while (data := await self.receive())[0] > 3:
-            pass
-        answer = stun.parse(data)
-        assert (answer.message_type, answer.transaction_id) == (stun.BINDING_SUCCESS, identity)
+        answer = await prove(self.sock, self.transport, nominate=nominate)
+        assert answer.message_type == stun.BINDING_SUCCESS
         assert answer.integrity_is_valid(self.transport.ice_pwd)
         assert answer.fingerprint_is_valid()
         assert stun.mapped_address(answer) == self.sock.getsockname()
 
     async def receive(self) -> bytes:
-        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.sock, 2048), 5)
+        return await received(self.sock)
 
     async def media(self) -> RtpPacket:
         """The next RTP packet."""
@@ -211,6 +214,23 @@ async def test_strangers_are_dropped_and_counted(threads: int) -> None:
         }
 
 
+async def test_a_handshake_right_after_the_answer_goes_up() -> None:
+    """The peer's datagrams come together: the second one before the port has learnt whose address it is."""
+    async with open_call() as call:
+        peer = Peer(call.port, 2)
+        call.peers.append(peer)
+        peer.sock.send(a_check(peer.transport))
+        while stun.parse(check := await peer.receive()).message_type != stun.BINDING_REQUEST:
+            pass
+        before = peer.transport.bytes_received
+        peer.sock.send(an_answer(check))
+        peer.sock.send(b"\x16" + bytes(40))
+        async with asyncio.timeout(5):
+            while peer.transport.bytes_received == before:
+                await asyncio.sleep(0.005)
+        assert "unknown-address" not in call.plane.counters().dropped
+
+
 async def test_handshakes_and_data_channels_go_up() -> None:
     from sfu.media.native_plane import NativePlane
 
@@ -275,16 +295,19 @@ async def test_a_viewer_over_tcp_is_served_by_the_port(threads: int) -> None:
         viewer = Peer(call.port, 9)
         viewer.sock.close()
         reader, writer = await asyncio.open_connection("127.0.0.1", call.port.port)
-        attributes = [(stun.USERNAME, f"{viewer.transport.ice_ufrag}:peer".encode())]
-        attributes += [(stun.ICE_CONTROLLING, bytes(8)), (stun.USE_CANDIDATE, b"")]
-        check = stun.build(stun.BINDING_REQUEST, bytes(12), attributes, viewer.transport.ice_pwd)
+        check = a_check(viewer.transport)
         writer.write(len(check).to_bytes(2, "big") + check)
 
         async def frame() -> bytes:
             size = int.from_bytes(await asyncio.wait_for(reader.readexactly(2), 5), "big")
             return await asyncio.wait_for(reader.readexactly(size), 5)
 
-        assert (await frame())[0] == 1
+        answer = an_answer(await frame())
+        writer.write(len(answer).to_bytes(2, "big") + answer)
+        assert (await frame())[:2] == b"\x01\x01"
+        async with asyncio.timeout(5):
+            while viewer.transport.agent.selected is None:
+                await asyncio.sleep(0.001)
         call.subscribe(viewer)
         for number in range(5):
             call.publisher.send_frame(key=number == 0)

@@ -11,7 +11,18 @@ import time
 from dataclasses import replace
 
 import pytest
-from transport_client import Observer, Packets, connect, new_client, open_port
+from transport_client import (
+    PEER_PWD,
+    Observer,
+    Packets,
+    a_check,
+    an_answer,
+    connect,
+    new_client,
+    open_port,
+    prove,
+    received,
+)
 
 from sfu import clock
 from sfu.config import RtcConfig
@@ -24,16 +35,9 @@ from sfu.transport.port import TransportPort
 KEYS = SrtpKeys(profile="AEAD_AES_128_GCM", receive=bytes(28), send=bytes(28))
 
 
-def a_check(transport: PeerTransport, *, nominate: bool = True) -> bytes:
-    attributes = [(stun.USERNAME, f"{transport.ice_ufrag}:peer".encode()), (stun.ICE_CONTROLLING, bytes(8))]
-    if nominate:
-        attributes.append((stun.USE_CANDIDATE, b""))
-    return stun.build(stun.BINDING_REQUEST, bytes(12), attributes, transport.ice_pwd)
-
-
 def started(port: TransportPort) -> PeerTransport:
     transport = port.create(Observer())
-    transport.start("peer", "q" * 24, (("sha-256", "AA"),), None)
+    transport.start("peer", PEER_PWD, (("sha-256", "AA"),), None)
     transport.srtp_keys = KEYS
     return transport
 
@@ -110,24 +114,20 @@ async def test_ipv6_is_served_on_the_same_number() -> None:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
             sock.connect(("::1", port.port))
-            sock.send(a_check(transport))
-            answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 1500), 5)
-            assert stun.mapped_address(stun.parse(answer))[0] == "::1"
+            assert stun.mapped_address(await prove(sock, transport))[0] == "::1"
 
 
 async def test_the_peer_moves_to_another_address() -> None:
     packets = Packets()
     async with open_port(packets) as port:
         transport = started(port)
-        loop = asyncio.get_running_loop()
         socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
         for sock in socks:
             sock.setblocking(False)
             sock.connect(("127.0.0.1", port.port))
-            sock.send(a_check(transport))
-            assert await asyncio.wait_for(loop.sock_recv(sock, 1500), 5)
+            await prove(sock, transport)
             port.send(transport.key, b"\x80media")
-            assert await asyncio.wait_for(loop.sock_recv(sock, 1500), 5) == b"\x80media"
+            assert await received(sock) == b"\x80media"
             sock.send(b"\x80" + bytes(20))
         async with asyncio.timeout(5):
             while len(packets) < 2:
@@ -145,8 +145,7 @@ async def test_a_datagram_that_waited_for_the_event_loop_has_the_time_it_arrived
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
             sock.connect(("127.0.0.1", port.port))
-            sock.send(a_check(transport))
-            assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 1500), 5)
+            await prove(sock, transport)
             sock.send(b"\x80" + bytes(20))
             sent_us = clock.now_us()
             while clock.now_us() < sent_us + 50_000:
@@ -186,9 +185,14 @@ async def test_tcp_carries_checks_and_media_in_frames() -> None:
         framed = len(check).to_bytes(2, "big") + check
         writer.write(framed[:7])
         await writer.drain()
-        writer.write(framed[7:] + b"\x00\x15\x80" + bytes(20))
+        writer.write(framed[7:])
+        answered = an_answer(await frame(reader))
+        writer.write(len(answered).to_bytes(2, "big") + answered + b"\x00\x15\x80" + bytes(20))
         answer = stun.parse(await frame(reader))
         assert answer.message_type == stun.BINDING_SUCCESS
+        async with asyncio.timeout(5):
+            while not packets:
+                await asyncio.sleep(0.001)
         port.send(transport.key, b"\x80media")
         assert await frame(reader) == b"\x80media"
         assert transport.stats().protocol == "tcp"

@@ -4,38 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from transport_client import Observer, Packets, open_port
+from transport_client import PEER_PWD, Observer, Packets, a_check, an_answer, open_port, prove, received
 
 from sfu.config import RtcConfig
 from sfu.errors import ConfigError
 from sfu.media.plane import SrtpKeys
-from sfu.transport import addresses, ice, stun, tcp
+from sfu.transport import addresses, ice, stun, tcp, validation
 from sfu.transport import port as port_module
 from sfu.transport.peer import EARLY_PACKETS, PeerTransport
 from sfu.transport.port import TransportPort
+from sfu.transport.validation import AMPLIFICATION
 
 KEYS = SrtpKeys(profile="AEAD_AES_128_GCM", receive=bytes(28), send=bytes(28))
 RTP = b"\x80" + bytes(20)
 
 
-def started(port: TransportPort, *, keys: bool = True) -> PeerTransport:
+def started(port: TransportPort, *, keys: bool = True, ufrag: str = "peer") -> PeerTransport:
     transport = port.create(Observer())
-    transport.start("peer", "q" * 24, (("sha-256", "AA"),), None)
+    transport.start(ufrag, PEER_PWD, (("sha-256", "AA"),), None)
     transport.srtp_keys = KEYS if keys else None
     return transport
-
-
-def a_check(transport: PeerTransport, *, nominate: bool = True) -> bytes:
-    attributes = [(stun.USERNAME, f"{transport.ice_ufrag}:peer".encode()), (stun.ICE_CONTROLLING, bytes(8))]
-    if nominate:
-        attributes.append((stun.USE_CANDIDATE, b""))
-    return stun.build(stun.BINDING_REQUEST, os.urandom(12), attributes, transport.ice_pwd)
 
 
 async def until(check: Callable[[], object]) -> None:
@@ -50,10 +43,6 @@ async def udp_socket(port: TransportPort) -> AsyncIterator[socket.socket]:
         sock.setblocking(False)
         sock.connect(("127.0.0.1", port.port))
         yield sock
-
-
-async def received(sock: socket.socket) -> bytes:
-    return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 2000), 5)
 
 
 @contextlib.asynccontextmanager
@@ -71,31 +60,83 @@ def framed(data: bytes) -> bytes:
     return len(data).to_bytes(2, "big") + data
 
 
-async def test_an_address_in_use_cannot_be_claimed_by_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+async def prove_tcp(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, transport: PeerTransport
+) -> None:
+    """Have a connection prove itself."""
+    writer.write(framed(a_check(transport)))
+    size = int.from_bytes(await asyncio.wait_for(reader.readexactly(2), 5), "big")
+    writer.write(framed(an_answer(await asyncio.wait_for(reader.readexactly(size), 5))))
+    own = writer.get_extra_info("sockname")
+    await until(lambda: any((path.host, path.port) == own for path in transport.agent.paths))
+
+
+async def test_an_address_goes_to_whoever_answers_there() -> None:
+    """A forged check names the thief and comes from the victim's address; the victim does not answer it."""
     packets = Packets()
     async with open_port(packets) as port, udp_socket(port) as sock:
-        victim, thief = started(port), started(port)
-        sock.send(a_check(victim))
-        await received(sock)
-        sock.send(a_check(thief))
-        await until(lambda: port.counters["stun-address-taken"])
+        victim, thief = started(port), started(port, ufrag="thief")
+        for connected in (False, True):
+            sock.send(a_check(thief, peer="thief"))
+            assert stun.parse(await received(sock)).username()[0] == "thief"
+            assert stun.parse(await received(sock)).message_type == stun.BINDING_SUCCESS
+            assert thief.agent.selected is None
+            if not connected:
+                await prove(sock, victim)
         sock.send(RTP)
         await until(lambda: packets)
         assert packets[0][0] == victim.key
-        assert thief.agent.selected is None
-        monkeypatch.setattr(ice, "STALE_US", -1)  # The victim has gone: its address is free again.
-        sock.send(a_check(thief))
-        await received(sock)
-        assert thief.agent.selected is not None
+        await prove(sock, thief, peer="thief")
         assert victim.agent.selected is None
+        sock.send(RTP)
+        await until(lambda: len(packets) == 2)
+        assert packets[1][0] == thief.key
+
+
+@pytest.mark.parametrize("connected", [False, True])
+async def test_a_victim_that_never_answers_gets_three_times_what_came_in_its_name(
+    connected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checks with the right credentials and a forged source: neither media nor a handshake goes there."""
+    monkeypatch.setattr(validation, "RETRY_US", 1)
+    async with open_port() as port, udp_socket(port) as attacker, udp_socket(port) as victim:
+        transport = started(port)
+        if connected:
+            await prove(attacker, transport)
+        check = a_check(transport)
+        victim.send(check)
+        got = len(await received(victim))
+        for _ in range(100):
+            port.send(transport.key, RTP)
+            transport._send_dtls(b"\x16" + bytes(1000))
+        await until(lambda: not transport.agent.validates)
+        with contextlib.suppress(BlockingIOError):
+            while data := victim.recv(2048):
+                assert data[0] < 4
+                got += len(data)
+        assert got <= AMPLIFICATION * len(check)
+        assert transport.bytes_sent == (100 * (len(RTP) + 1001) if connected else 0)
+
+
+async def test_a_connection_over_tcp_takes_media_only_when_it_has_answered() -> None:
+    async with open_port() as port, udp_socket(port) as sock, connection(port) as (reader, writer):
+        transport = started(port)
+        await prove(sock, transport)
+        writer.write(framed(a_check(transport)))
+        for kind in (stun.BINDING_REQUEST, stun.BINDING_SUCCESS):
+            size = int.from_bytes(await asyncio.wait_for(reader.readexactly(2), 5), "big")
+            message = stun.parse(await asyncio.wait_for(reader.readexactly(size), 5))
+            assert message.message_type == kind
+        assert transport.stats().protocol == "udp"
+        port.send(transport.key, RTP)
+        assert await received(sock) == RTP
 
 
 async def test_a_restarted_transport_is_known_by_its_new_ufrag_only() -> None:
     async with open_port() as port, udp_socket(port) as sock:
         transport = started(port)
+        await prove(sock, transport)
         before = a_check(transport)
-        sock.send(before)
-        await received(sock)
         transport.restart_ice()
         sock.send(before)
         assert stun.parse(await received(sock)).message_type == stun.BINDING_SUCCESS
@@ -113,8 +154,7 @@ async def test_packets_before_the_keys_wait_and_are_bounded() -> None:
     packets = Packets()
     async with open_port(packets) as port, udp_socket(port) as sock:
         transport = started(port, keys=False)
-        sock.send(a_check(transport))
-        await received(sock)
+        await prove(sock, transport)
         for number in range(EARLY_PACKETS + 3):
             sock.send(RTP + bytes([number]))
         await until(lambda: port.counters["srtp-before-keys"] == 3)
@@ -147,8 +187,7 @@ async def test_a_long_burst_lets_others_run_in_between(monkeypatch: pytest.Monke
     )
     try:
         async with udp_socket(port) as sock:
-            sock.send(a_check(started(port)))
-            await received(sock)
+            await prove(sock, started(port))
             batches[:] = [0]
             for _ in range(200):
                 sock.send(RTP)
@@ -190,8 +229,7 @@ async def test_unproven_connections_of_one_address_are_limited_proven_ones_are_n
     async with open_port() as port, contextlib.AsyncExitStack() as stack:
         for _ in range(4):
             reader, writer = await stack.enter_async_context(connection(port))
-            writer.write(framed(a_check(started(port))))
-            await asyncio.wait_for(reader.readexactly(2), 5)
+            await prove_tcp(reader, writer, started(port))
         silent = [await stack.enter_async_context(connection(port)) for _ in range(2)]
         await until(lambda: len(port._tcp_paths) == 6)
         reader, writer = await stack.enter_async_context(connection(port))
@@ -244,8 +282,7 @@ async def test_a_tcp_peer_that_does_not_read_misses_packets(monkeypatch: pytest.
     monkeypatch.setattr(tcp, "MAX_BUFFERED_BYTES", 50_000)
     async with open_port() as port, connection(port) as (reader, writer):
         transport = started(port)
-        writer.write(framed(a_check(transport)))
-        await asyncio.wait_for(reader.readexactly(2), 5)
+        await prove_tcp(reader, writer, transport)
         for _ in range(20_000):
             port.send(transport.key, bytes([128]) * 1200)
             if port.counters["send-buffer-full"]:
@@ -274,8 +311,7 @@ async def test_a_forgotten_tcp_path_is_closed(monkeypatch: pytest.MonkeyPatch) -
     async with open_port() as port, connection(port) as (reader, writer), connection(port) as second:
         transport = started(port)
         for each_reader, each_writer in ((reader, writer), second):
-            each_writer.write(framed(a_check(transport)))
-            await asyncio.wait_for(each_reader.readexactly(2), 5)
+            await prove_tcp(each_reader, each_writer, transport)
         await asyncio.wait_for(reader.read(), 5)
         assert reader.at_eof()
         assert len(transport.agent.paths) == 1
