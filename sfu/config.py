@@ -110,8 +110,9 @@ class ServerConfig:
     )
     allowed_origins: tuple[str, ...] = option(
         (),
-        "origins, besides the server's own, whose pages may open the WebSocket; '*' allows all. Over plain "
-        "HTTP and without auth.keys a domain name is the server's own only if it stands here (DNS rebinding)",
+        "origins, besides the server's own, whose pages may open the WebSocket and read the API; '*' allows "
+        "all. Over plain HTTP and without auth.keys the server answers to a domain name only if it stands "
+        "here (DNS rebinding)",
         form=forms.origin,
     )
     trust_proxy: bool = option(

@@ -146,9 +146,14 @@ class Server:
     # --- listening -----------------------------------------------------------------------------
 
     async def _listen(self, ssl_context: ssl.SSLContext | None) -> None:
-        guarded = self._conference.access.guarded
+        config, guarded = self._config.server, self._conference.access.guarded
         app = web.Application(
-            middlewares=[notice_requests, json_errors, cors.middleware(self._config.server, guarded=guarded)]
+            middlewares=[
+                notice_requests,
+                json_errors,
+                cors.names(config, guarded=guarded),
+                cors.middleware(config),
+            ]
         )
         app.router.add_get("/signal", self._signal)
         app.router.add_get("/healthz", self._health)
@@ -190,7 +195,7 @@ class Server:
     async def _signal(self, request: web.Request) -> web.StreamResponse:
         if self._stopping:
             raise web.HTTPServiceUnavailable
-        if not cors.origin_allowed(self._config.server, request, guarded=self._conference.access.guarded):
+        if not cors.origin_allowed(self._config.server, request):
             raise web.HTTPForbidden(text="this page may not connect: see server.allowed_origins")
         limits = self._config.limits
         address = self._address(request)

@@ -272,7 +272,8 @@ class Conference:
             case requests.Unsubscribe():
                 self.apply(commands.Unsubscribe(member.id, request.publications))
             case requests.Stats():
-                return {"type": "stats", **self._stats_of(member)}
+                participant = self.core.participant(member.id)
+                return {"type": "stats", **stats.of(member, participant, self.media, addresses=True)}
             case requests.GetBoard():
                 room = self.core.room_of(member.id)
                 strokes = room.board.strokes if room else ()
@@ -351,11 +352,6 @@ class Conference:
         channel.close("denied", "your token was revoked")
         self.stop_waiting(room, channel.key)
 
-    def authenticate(self, room: RoomName, participant: ParticipantId, secret: str) -> Participant | None:
-        """The participant of the room that shows its secret; None where either is wrong."""
-        found = self.core.room_of(participant)
-        return found.authenticate(participant, secret) if found and found.name == room else None
-
     def present(self, room: RoomName, identity: str) -> Participant | None:
         """The participant of that identity in the room, None where there is none."""
         found = self.core.open_room(room)
@@ -370,14 +366,20 @@ class Conference:
             )
         self._arm()
 
-    def room_stats(self, room: RoomName, grants: Grants, viewer: ParticipantId | None) -> list[Json]:
+    def room_stats(
+        self, room: RoomName, grants: Grants, viewer: ParticipantId | None, *, addresses: bool
+    ) -> list[Json]:
         """What each participant that `viewer`, with these rights, may see sends and gets, and why.
 
-        Raises `RequestError` `not_found`.
+        The addresses that they have are there only with `addresses`. Raises `RequestError` `not_found`.
         """
         people = self.core.room(room, grants).participants.values()
         return [
-            {"participant": each.id, "name": each.name, **self._stats_of(self._members[each.id])}
+            {
+                "participant": each.id,
+                "name": each.name,
+                **stats.of(self._members[each.id], each, self.media, addresses=addresses),
+            }
             for each in people
             if visibility.sees(grants, each, viewer)
         ]
@@ -547,9 +549,6 @@ class Conference:
         )
         self._members[participant] = member
         return member
-
-    def _stats_of(self, member: Member) -> Json:
-        return stats.of(member, self.core.participant(member.id), self.media)
 
     def _joined(self, member: Member, welcome: effects.Welcome) -> Json:
         kept = {}

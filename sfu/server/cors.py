@@ -1,4 +1,9 @@
-"""Which pages may talk to the server: the origin rule of the WebSocket, and CORS for the HTTP API."""
+"""Which pages may talk to the server: the rule for its names, for origins, and CORS for the HTTP API.
+
+A browser keeps pages apart by the names of their servers, so whoever may choose a name for this one (DNS
+rebinding) makes a page of its own the server's. Where nobody needs a token that would open everything: then
+every request, to whatever path, must be to a name that no stranger can have chosen.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +23,26 @@ _HEADERS = "Authorization, Content-Type"
 _PREFLIGHT_S = 600
 
 
-def origin_allowed(config: ServerConfig, request: web.Request, *, guarded: bool) -> bool:
+def host_allowed(config: ServerConfig, request: web.Request, *, guarded: bool) -> bool:
+    """Whether the request is to a name of this server.
+
+    With tokens (`guarded`) a name opens nothing; TLS has proven it; behind a trusted proxy it is the proxy's
+    affair. A program that names no host is no browser.
+    """
+    host = request.headers.get("Host")
+    if host is None or guarded or request.secure or config.trust_proxy or "*" in config.allowed_origins:
+        return True
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return False
+    return _only_ours(name) or any(urlsplit(each).hostname == name for each in config.allowed_origins)
+
+
+def origin_allowed(config: ServerConfig, request: web.Request) -> bool:
     """Pages of other sites may not use a visitor's network position. Programs send no origin.
 
-    `guarded` is false where nobody needs a token: then it counts by which name a page has found the server.
+    The host to which the request is has been found allowed.
     """
     origin = request.headers.get("Origin")
     if origin is None:
@@ -36,8 +57,7 @@ def origin_allowed(config: ServerConfig, request: web.Request, *, guarded: bool)
         page = urlsplit(origin)
     except ValueError:
         return False
-    proven = guarded or request.secure or config.trust_proxy
-    return page.netloc == host and (proven or _only_ours(page.hostname or ""))
+    return page.netloc == host
 
 
 def _only_ours(name: str) -> bool:
@@ -48,7 +68,19 @@ def _only_ours(name: str) -> bool:
     return "." not in name or name.endswith((".localhost", ".local")) or name == socket.gethostname().lower()
 
 
-def middleware(config: ServerConfig, *, guarded: bool) -> Middleware:
+def names(config: ServerConfig, *, guarded: bool) -> Middleware:
+    """Refuses requests to a name that is not this server's. Spec: RFC 9110, section 15.5.20 (421)."""
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not host_allowed(config, request, guarded=guarded):
+            raise web.HTTPMisdirectedRequest(text="not a name of this server: see server.allowed_origins")
+        return await handler(request)
+
+    return answer
+
+
+def middleware(config: ServerConfig) -> Middleware:
     """CORS for `/api/`: the origins of `server.allowed_origins` may read, and nobody else's pages.
 
     Credentials are never sent by browsers of their own accord: every request names its token itself.
@@ -60,7 +92,7 @@ def middleware(config: ServerConfig, *, guarded: bool) -> Middleware:
         origin = request.headers.get("Origin")
         if origin is None or not request.path.startswith("/api/"):
             return await handler(request)
-        allowed = origin_allowed(config, request, guarded=guarded)
+        allowed = origin_allowed(config, request)
         preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
         if preflight and not allowed:
             raise web.HTTPForbidden(text="this page may not connect: see server.allowed_origins")

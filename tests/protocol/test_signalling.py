@@ -441,10 +441,11 @@ async def test_origins(origin: str | None, allowed: tuple[str, ...], accepted: b
 
 async def test_http_pages_and_overview() -> None:
     async with clients() as those:
-        await those.join()
+        ann = await those.join()
         url = those.server.http_url
         assert (await (await those.http.get(url + "/healthz")).json()) == {"status": "ok"}
-        rooms = await (await those.http.get(url + "/api/v1/rooms")).json()
+        bearer = {"Authorization": f"Participant {ann.me}:{ann.joined['secret']}"}
+        rooms = await (await those.http.get(url + "/api/v1/rooms", headers=bearer)).json()
         assert [(each["name"], each["participants"]) for each in rooms["rooms"]] == [("r", 1)]
         stats = await (await those.http.get(url + "/api/v1/stats")).json()
         assert (stats["rooms"], stats["participants"], stats["sessions"]) == (1, 1, 1)

@@ -71,11 +71,11 @@ class Callers:
         a rate of its own; all others at an address share one, so that they hold up nobody else behind it.
         """
         host = host_key(self._address(request))
-        if needs == "nothing" or (needs == "server" and not self._access.guarded):
+        if needs == "nothing":
             self._check_rate(host)
             return Caller()
         try:
-            caller = await self._caller(request, RoomName(room) if room is not None else None)
+            caller = await self._caller(request, needs, RoomName(room) if room is not None else None)
         except RequestError:
             self._check_rate(host)
             raise
@@ -95,9 +95,9 @@ class Callers:
             raise RequestError("not_allowed", "no right to chat")
         return caller
 
-    async def _caller(self, request: web.Request, room: RoomName | None) -> Caller:
+    async def _caller(self, request: web.Request, needs: str, room: RoomName | None) -> Caller:
         scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "participant" and room is not None:
+        if scheme.lower() == "participant" and (room is not None or needs == "server"):
             return self._participant(room, credential, self._address(request))
         if scheme.lower() != "bearer":
             raise RequestError("bad_token", "a token is needed, or a participant's secret")
@@ -116,13 +116,15 @@ class Callers:
             identity=claims.identity, name=claims.name, role=role, grants=grants, room=RoomName(claims.room)
         )
 
-    def _participant(self, room: RoomName, credential: str, address: str) -> Caller:
+    def _participant(self, room: RoomName | None, credential: str, address: str) -> Caller:
+        """`room` is None where the path names none: it is the participant's own."""
         participant, _, secret = credential.partition(":")
-        member = self._conference.authenticate(room, ParticipantId(participant), secret)
-        if member is None:
+        its = self._conference.core.room_of(ParticipantId(participant))
+        member = its.authenticate(ParticipantId(participant), secret) if its is not None else None
+        if its is None or member is None or room not in {None, its.name}:
             self._access.failed(address)
             raise RequestError("bad_token", "no such participant here, or another secret")
-        return _as_it_is(member, room)
+        return _as_it_is(member, its.name)
 
     def _check_rate(self, host: str, identity: str = "") -> None:
         now_us = clock.now_us()

@@ -10,7 +10,7 @@ from sfu.server.api.endpoint import PREFIX, STATUS, Endpoint
 from sfu.server.api.schemas import ERROR
 from sfu.server.wire import Json
 
-_ALWAYS = ("rate_limited", "internal")
+_ALWAYS = ("rate_limited", "internal", "host_not_allowed")
 _OF_NEED: dict[str, tuple[str, ...]] = {
     "nothing": (),
     "server": ("bad_token", "token_expired", "token_revoked", "removed", "keys_unavailable", "locked_out"),
@@ -28,7 +28,7 @@ _GUARDED = (
 )
 _WHO = {
     "nothing": "Anybody.",
-    "server": "Any token; in development mode nobody is asked.",
+    "server": "Any token, or a participant's secret: then it is about its room.",
     "room": "A token for the room, or a participant's secret.",
     "inside": "A participant's secret, or a token for the room with the right `moderate`.",
     "follow": "A participant's secret, with a right to subscribe or to chat, or a token with `moderate`.",
@@ -96,10 +96,8 @@ def _operation(endpoint: Endpoint) -> Json:
         "responses": _responses(endpoint),
         "security": [] if endpoint.needs == "nothing" else [{"token": []}],
     }
-    if endpoint.needs in {"room", "inside", "follow", "chat", "moderate"}:
+    if endpoint.needs in {"server", "room", "inside", "follow", "chat", "moderate"}:
         operation["security"].append({"participant": []})
-    if endpoint.needs == "server":
-        operation["security"].append({})
     if endpoint.body is not None:
         operation["requestBody"] = {
             "required": True,

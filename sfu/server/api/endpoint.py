@@ -30,7 +30,7 @@ BODY_S = 30.0
 """How long a body may come to nothing, as one does whose chunks have gone wrong on the way."""
 
 Need = Literal["nothing", "server", "room", "inside", "follow", "chat", "moderate", "admin"]
-"""`server`: any token, and in development mode nothing. `room`: a token for it, or a participant's secret;
+"""`server`: any token, or any participant's secret. `room`: a token for it, or a participant's secret;
 `moderate`: this right there besides. `inside`: to be in the room at this moment, or to moderate it; `follow`:
 besides with a right to subscribe, chat or moderate, `chat`: with that right. `admin`: an administrator's
 token."""
@@ -50,6 +50,7 @@ STATUS: Mapping[str, int] = {
     "not_allowed": 403,
     "refused": 403,
     "origin_not_allowed": 403,
+    "host_not_allowed": 421,
     "not_found": 404,
     "method_not_allowed": 405,
     "bad_offset": 409,
@@ -68,7 +69,7 @@ STATUS: Mapping[str, int] = {
 """Of each code. What is not listed is a client's fault."""
 
 _FRAMEWORK = {400: "bad_request", 403: "origin_not_allowed", 404: "not_found", 405: "method_not_allowed",
-              413: "too_large", 429: "rate_limited", 503: "overloaded"}  # fmt: skip
+              413: "too_large", 421: "host_not_allowed", 429: "rate_limited", 503: "overloaded"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

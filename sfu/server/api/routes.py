@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import cache
 
 from aiohttp import web
 
@@ -14,7 +16,7 @@ from sfu.server.api.endpoint import Call, Endpoint, route
 from sfu.server.api.files import Files
 from sfu.server.api.schemas import ANYTHING
 from sfu.server.conference import Conference
-from sfu.server.wire import Json
+from sfu.server.unchanging import Unchanging
 from sfu.store.store import Store
 
 
@@ -30,8 +32,8 @@ def endpoints(config: Config, conference: Conference, store: Store, files: Files
         *tokens.endpoints(conference, config.auth),
     ]
 
-    async def describe(call: Call) -> Json:
-        return document(declared)
+    async def describe(call: Call) -> web.Response:
+        return described().answer(call.request)
 
     declared.append(
         Endpoint(
@@ -43,6 +45,8 @@ def endpoints(config: Config, conference: Conference, store: Store, files: Files
             answer=ANYTHING,
         )
     )
+    # What is declared is all there is, so the document is made by the first who asks for it.
+    described = cache(lambda: Unchanging(json.dumps(document(declared)).encode(), "application/json"))
     return declared
 
 
