@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser().parse_args(argv)
     except SystemExit as end:
         return os.EX_USAGE if end.code == 2 else int(end.code or 0)
+    # What the server keeps, and what people are recorded to, is nobody else's on this machine.
+    os.umask(0o077)
     try:
         return int(asyncio.run(args.run(args)))
     except ConfigError as error:

@@ -1,9 +1,10 @@
-"""Files of the server's own that survive a power cut whole."""
+"""Files of the server's own: whole after a power cut, and nobody else's to read."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 
 
@@ -29,6 +30,17 @@ def write_private(path: Path, data: bytes) -> None:
             error.filename = str(path)
         raise
     sync(path.parent)
+
+
+def make_private(path: Path) -> None:
+    """Take `path` from everybody else where all others may read or write it, as an ordinary umask leaves it.
+
+    A group that somebody gave it to keeps it. Nothing happens where it is not there or not ours.
+    """
+    with contextlib.suppress(OSError):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o007:
+            path.chmod(mode & ~0o077)
 
 
 def sync(path: Path) -> None:

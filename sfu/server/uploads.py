@@ -53,7 +53,7 @@ class Uploads:
         self.thumbnails = Thumbnails()
         self._folder = storage.store.folder / "uploads"
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
+        self._folder.mkdir(parents=True, mode=0o700)
 
     def close(self) -> None:
         """The server stops: no picture is waited for."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sfu.durable import make_private
 from sfu.errors import ConfigError, StartError
 from sfu.store.alone import alone
 from sfu.store.engine import Engines, open_engines, parse_url, sqlite_url
@@ -61,6 +63,8 @@ async def open_store(url: str, folder: Path | None, max_waiting: int = MAX_WAITI
         lost = asyncio.Event()
         try:
             await stack.enter_async_context(alone(parsed, engines, lost))
+            if parsed.get_backend_name() == "sqlite":
+                _make_private(Path(str(parsed.database)))
             await bring_up_to_date(engines.write, parsed)
         except (ConfigError, StartError):
             raise
@@ -71,3 +75,12 @@ async def open_store(url: str, folder: Path | None, max_waiting: int = MAX_WAITI
         store = Store(engines, folder, max_waiting, lost)
         stack.push_async_callback(store.writes.close)
         yield store
+
+
+def _make_private(database: Path) -> None:
+    """A new database is private, and what SQLite lays beside it becomes as private as it."""
+    # Where it cannot be made SQLite says why.
+    with contextlib.suppress(OSError):
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
+    for end in ("", "-wal", "-shm"):
+        make_private(database.with_name(database.name + end))

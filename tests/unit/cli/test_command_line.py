@@ -85,6 +85,15 @@ def test_an_empty_name_of_a_file_is_an_error(
     assert capsys.readouterr().err.count("is empty") == 2
 
 
+def test_what_commands_make_is_nobody_elses() -> None:
+    before = os.umask(0o022)
+    try:
+        assert main(["config"]) == 0
+        assert os.umask(before) == 0o077
+    finally:
+        os.umask(before)
+
+
 def test_token_needs_a_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["token", "--room", "r", "--identity", "ann"]) == os.EX_CONFIG
     assert "auth.keys" in capsys.readouterr().err
