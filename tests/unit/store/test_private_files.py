@@ -44,7 +44,7 @@ async def test_one_that_everybody_could_read_becomes_private(tmp_path: Path) -> 
     async with open_store("", tmp_path):
         pass
     database = tmp_path / "sfu.db"
-    database.chmod(0o644)  # noqa: ASYNC240 - at once
+    database.chmod(0o644)
     async with open_store("", tmp_path):
         assert mode(database) == 0o600
 
