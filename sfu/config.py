@@ -336,6 +336,13 @@ class LimitsConfig:
         least=1,
         most=1_000_000,
     )
+    rooms_per_address: int = option(
+        30,
+        "rooms open at once that people at one address (IPv6: one /64) have opened without a token, and no "
+        "more than there are places left; an empty one of theirs gives way",
+        least=1,
+        most=1_000_000,
+    )
     connections_per_address: int = option(
         1000,
         "connections to the web server at once from one address over which nobody has joined; the oldest "

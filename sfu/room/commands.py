@@ -20,7 +20,7 @@ class Join:
     of who may open a room, for one that has never been; what a token has `appointed` counts before it, and
     makes a room that is not open that kind, whatever it was. `guarded` is false where nobody needs a token:
     who comes into a room without an owner owns it then, unless `formerly`, its role at an earlier time, says
-    that it did not make the room.
+    that it did not make the room. `host` is from where it comes, then, whose share of rooms is bounded.
     `chat` and `work` are what the store has of the room's chat and class, for a room that is not open yet;
     `chat_read` how far this identity has read, `chat_after` which change of it the client saw last.
     """
@@ -35,6 +35,7 @@ class Join:
     appointed: str | None = None
     guarded: bool = True
     formerly: Role | None = None
+    host: str = ""
     wants: Wants = field(default_factory=Wants)
     chat_after: int | None = None
     chat_read: int = 0

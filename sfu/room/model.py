@@ -49,6 +49,7 @@ class Limits:
     grace_us: int = 20_000_000
     empty_us: int = 30_000_000
     max_rooms: int = 1000
+    max_rooms_of_host: int = 30
     max_participants: int = 250
     max_publications: int = 8
     chat_history: int = 200

@@ -197,25 +197,28 @@ class Rooms:
         room.quiet = room.hides(command)
         if older is not None and room.quiet:
             return older.join(command, now)
-        unneeded = self._unneeded(quiet=room.quiet)
+        room.host = command.host
+        unneeded = self._unneeded(quiet=room.quiet, host=room.host)
         if older is not None:
             renewal.adopt(room, older)
         done = room.join(command, now)
         return [*self._end_room(unneeded), *self._opened(room, older, command.work), *done]
 
-    def _unneeded(self, *, quiet: bool) -> Room | None:
+    def _unneeded(self, *, quiet: bool, host: str = "") -> Room | None:
         """The room that makes place for another: the one empty for longest that nobody asked to keep open.
 
-        None: there is place. Rooms of hidden people alone are `quiet`, and take no place from others. Raises
-        `RequestError` `too_many_rooms`.
+        None: there is place. Rooms of hidden people alone are `quiet`, and take no place from others. A
+        `host` has as many rooms as there are places left for others, and no more than its limit: so whoever
+        has none finds a place for longest. Raises `RequestError` `too_many_rooms`.
         """
-        if sum(room.quiet == quiet for room in self._rooms.values()) < self._limits.max_rooms:
+        open_ = [room for room in self._rooms.values() if room.quiet == quiet]
+        mine = [room for room in open_ if host and room.host == host]
+        left = self._limits.max_rooms - len(open_)
+        if len(mine) >= min(self._limits.max_rooms_of_host, max(left, 1)):
+            open_ = mine
+        elif left > 0:
             return None
-        empty = {
-            room: since
-            for room in self._rooms.values()
-            if room.quiet == quiet and (since := room.unneeded_since_us) is not None
-        }
+        empty = {room: since for room in open_ if (since := room.unneeded_since_us) is not None}
         if not empty:
             raise RequestError("too_many_rooms", "the server has no place for another room")
         return min(empty, key=lambda room: empty[room])

@@ -68,6 +68,8 @@ class Room:
         self.participants: dict[ParticipantId, Participant] = {}
         self.empty_since_us: int | None = now.us
         """Since when nobody is here whom everybody may know of; None while somebody is."""
+        self.host = ""
+        """From where somebody without a token has opened it."""
         self.quiet = False
         """Whether it is over, or has not begun, for all who know of no hidden participant."""
         self.kept = False

@@ -15,6 +15,7 @@ import sfu
 from sfu import clock
 from sfu.config import Config
 from sfu.errors import RequestError
+from sfu.hosts import host_key
 from sfu.ids import ParticipantId, RoomName, SubscriptionKey
 from sfu.room import acts, commands, effects, visibility
 from sfu.room.class_events import AlarmChanged
@@ -42,6 +43,7 @@ from sfu.server.revocations import Kept
 from sfu.server.revoking import Revoking
 from sfu.server.tokens import Claims
 from sfu.server.wire import Json
+from sfu.store import people
 from sfu.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -102,6 +104,9 @@ class Conference:
         conference.media = await Media.open(config, rng, conference.notices.take)
         conference.notices.media = conference.media
         conference._revoking.start()
+        if not conference.access.guarded:
+            async with store.reading() as connection:
+                conference._passes.cut_off = await people.cut_off(connection)
         return conference
 
     @property
@@ -148,9 +153,9 @@ class Conference:
         return tokens.for_room(claims, request.room)
 
     async def join(
-        self, channel: Channel, request: requests.Join, claims: Claims | None
+        self, channel: Channel, request: requests.Join, claims: Claims | None, address: str = ""
     ) -> tuple[Member | None, Json]:
-        """Make the session a participant's, or let it wait in the lobby.
+        """Make the session, which comes from `address`, a participant's, or let it wait in the lobby.
 
         Only what the store has to tell is waited for, before anything changes. Returns the member and its
         `joined`, or None and `waiting`: then `Channel.admitted` follows, or the end of the session. Raises
@@ -162,8 +167,8 @@ class Conference:
         former = self._passes.read(request.pass_, request.room, now_s) if claims is None else None
         if former is not None and self.access.removals.refuses(former):
             former = None
-        returning = self._passes.returning(now_s)
-        command = joining.command(channel.key, request, claims, former, returning=returning)
+        formerly = self._passes.formerly(former, now_s) if former is not None else None
+        command = joining.command(channel.key, request, claims, former, formerly, host=host_key(address))
         if isinstance(command, commands.Resume):
             return self._enter(channel, request, command, claims)
         chat_read = await self.chat.read_position(command.room, command.identity)

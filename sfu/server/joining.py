@@ -6,7 +6,7 @@ from sfu.errors import RequestError
 from sfu.ids import RoomName
 from sfu.room import commands
 from sfu.room.model import SessionKey
-from sfu.room.permissions import GrantChanges
+from sfu.room.permissions import GrantChanges, Role
 from sfu.server.requests import Join
 from sfu.server.tokens import Claims
 
@@ -19,13 +19,14 @@ def command(
     request: Join,
     claims: Claims | None,
     former: Claims | None = None,
+    formerly: Role | None = None,
     *,
-    returning: bool = False,
+    host: str = "",
 ) -> commands.Join | commands.Resume:
     """The room's command; `claims` is None in development mode. Raises `RequestError` `not_allowed`.
 
-    `former` is what a pass says in development mode. That its bearer did not own the room counts while
-    others may be `returning` who did.
+    In development mode `former` is whom a pass names, `formerly` the role that counts of it, and `host` from
+    where it comes: one host opens only so many rooms.
     """
     room = RoomName(request.room)
     identity = claims.identity if claims is not None else None
@@ -47,9 +48,10 @@ def command(
             name=request.name,
             identity=former.identity if former is not None else None,
             role=request.role,
-            formerly=former.role if former is not None and (returning or former.role == "owner") else None,
+            formerly=formerly,
             template=request.template,
             guarded=False,
+            host=host,
             wants=request.wants,
             chat_after=request.chat_after,
         )

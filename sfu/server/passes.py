@@ -3,6 +3,10 @@
 Nobody needs a token there, so a client that comes back after a crash or a restart of the server would be
 a stranger: another identity, and no owner of the room it made. `joined.pass` is a token that the server
 signs for itself, and `join.pass` brings it back. A pass opens nothing that is not open to everybody.
+
+Who owned a room owns it again as long as that room is open, which the room itself remembers. The room's end
+ends that: the next one of the name is another's, who makes it. Only where the server's end has cut a room
+short does a pass say that its bearer was the owner.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from sfu.durable import write_private
 from sfu.errors import RequestError
 from sfu.faults import start_fault
 from sfu.room.model import ParticipantView
+from sfu.room.permissions import Role
 from sfu.server import tokens
 from sfu.server.tokens import Claims
 
@@ -26,6 +31,8 @@ TTL_S = 12 * 3600
 """A day at school, with its breaks."""
 RETURN_S = 60
 """After a start everybody comes back at once: meanwhile nobody owns another's room by being first."""
+OWNER_RETURN_S = 300
+"""An owner whom the server's end has cut off owns the room again for so long: a laptop may be slow."""
 
 _ISSUER = "pass"
 KEY_BYTES = 32
@@ -38,6 +45,8 @@ class Passes:
     def __init__(self, folder: Path | None, started_s: float) -> None:
         self._key = _key(folder) if folder is not None else secrets.token_hex(KEY_BYTES)
         self._started_s = started_s
+        self.cut_off: frozenset[tuple[str, str]] = frozenset()
+        """Room and identity of those who were there when the server ended."""
 
     def give(self, participant: ParticipantView, room: str, now_s: float) -> str:
         """The pass of a participant as it is now."""
@@ -58,9 +67,18 @@ class Passes:
         except RequestError:
             return None
 
-    def returning(self, now_s: float) -> bool:
-        """Whether who was here before a restart may still be on the way back."""
-        return now_s < self._started_s + RETURN_S
+    def formerly(self, former: Claims, now_s: float) -> Role | None:
+        """The role that counts when its bearer joins; None: it comes as anybody does.
+
+        That it did not own the room counts while others may be on the way back who did.
+        """
+        since_s = now_s - self._started_s
+        was_there = (former.room, former.identity) in self.cut_off
+        if former.role == "owner" and was_there and since_s < OWNER_RETURN_S:
+            return "owner"
+        if since_s >= RETURN_S:
+            return None
+        return "participant" if former.role == "owner" else former.role
 
 
 def _key(folder: Path) -> str:

@@ -15,6 +15,7 @@ def limits(config: Config) -> Limits:
         grace_us=round(room.grace_s * 1_000_000),
         empty_us=round(room.empty_s * 1_000_000),
         max_rooms=room.max_rooms,
+        max_rooms_of_host=config.limits.rooms_per_address,
         max_participants=room.max_participants,
         max_publications=room.max_publications,
         chat_history=room.chat_history,

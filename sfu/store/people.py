@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy import Select, and_, bindparam, delete, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sfu.store import classwork, naming
@@ -28,6 +28,8 @@ from sfu.store.writes import Step
 ERASED = "erased"
 """The identity of whom nothing is known any more. No token may have it: who is called so would read others'
 messages."""
+STOPPING_MS = 30_000
+"""A server that is stopped ends all its sessions within this time."""
 IN_ONE_QUERY = 1000
 """Values that a query compares with: databases take some ten thousand parameters at most."""
 
@@ -120,6 +122,20 @@ async def dead_sessions(connection: AsyncConnection) -> list[dict[str, Any]]:
     """Sessions that a killed server left open, oldest first. For its start, before anybody joins."""
     query = select(sessions).where(sessions.c.reason.is_(None)).order_by(sessions.c.joined_ms)
     return [dict(row._mapping) for row in (await connection.execute(query)).all()]
+
+
+async def cut_off(connection: AsyncConnection) -> frozenset[tuple[str, str]]:
+    """Room and identity of those who were there when the last server ended, however it did.
+
+    For a start, before `crashed`. Of one that was stopped the sessions end within moments of each other.
+    """
+    stopped = sessions.c.reason == "shutdown"
+    last_ms = await connection.scalar(select(func.max(sessions.c.left_ms)))
+    ended = sessions.c.left_ms >= (last_ms or 0) - STOPPING_MS
+    query = select(sessions.c.room, sessions.c.identity).where(
+        or_(sessions.c.reason.is_(None), and_(stopped, ended))
+    )
+    return frozenset((row.room, row.identity) for row in await connection.execute(query))
 
 
 def crashed() -> list[Step]:
