@@ -21,6 +21,7 @@ from sfu.media.plane import (
     SubscriptionConfig,
     SubscriptionStats,
 )
+from sfu.media.pli_throttle import PliThrottle
 from sfu.media.reports import round_trip_us
 from sfu.media.run import Run
 from sfu.media.srtp import OutgoingStream
@@ -42,6 +43,8 @@ _RESENT_KEPT = 1024
 _MOST_RESENT = 256
 """In answer to one NACK: a short packet must not make a burst of a megabyte."""
 _REPORTS_KEPT = 4
+_SAME_FIR_US = 2_000_000
+"""A FIR of the same number within this is a repeated one. Later it is of a peer that never counts them on."""
 
 
 class Subscription:
@@ -87,7 +90,9 @@ class Subscription:
         self._earned_bytes = 0
         self._report_us = -1
         self._reports: dict[int, int] = {}
-        self._fir_seq = -1
+        self._fir = (-1, 0)
+        """Number and time of the last FIR."""
+        self._pli_throttle = PliThrottle()
         self._rate_bytes = 0
         self._rate_us = -1
         self.configure(config, layout)
@@ -150,7 +155,7 @@ class Subscription:
                 wanted = encoding
         if wanted is None:
             # What stopped may go on where it stopped; a larger one than policy allows would overrun the path.
-            self._wanted = self._run.encoding if self._run is not None else None
+            self._wanted = self._run.encoding if self._run is not None else publication.silent(target.spatial)
             return
         limited = wanted.spatial + wanted.top_spatial >= target.spatial
         self._temporal_cap = target.temporal if limited else _HIGHEST.temporal
@@ -405,15 +410,23 @@ class Subscription:
                 return None if packet is None else (run, packet)
         return None
 
-    def wants_keyframe(self, reason: Literal["pli", "fir"], fir_seq: int = -1) -> None:
+    def wants_keyframe(self, reason: Literal["pli", "fir"], now_us: int, fir_seq: int = -1) -> None:
         """The subscriber asked for one. A repeated FIR is the same one. Spec: RFC 5104 section 4.3.1.2."""
         if reason == "fir":
-            if fir_seq == self._fir_seq:
+            if fir_seq == self._fir[0] and now_us - self._fir[1] < _SAME_FIR_US:
                 return
-            self._fir_seq = fir_seq
+            self._fir = (fir_seq, now_us)
         self.stats.plis_received += 1
-        if self._wanted is not None:
-            self._emit(KeyframeWanted(self.publication.key, self._wanted.stats.rid, reason))
+        broken = self._broken()
+        if broken is not None and self._pli_throttle.request(broken.keyframe_us, now_us):
+            self._emit(KeyframeWanted(self.publication.key, broken.stats.rid, reason))
+
+    def _broken(self) -> Encoding | None:
+        """The encoding that a request is about: what flows, or what is about to take its place as less."""
+        run, wanted = self._run, self._wanted
+        if run is None or wanted is None or wanted.spatial <= run.encoding.spatial:
+            return wanted
+        return run.encoding
 
     def reported(self, block: ReportBlock, now_us: int) -> None:
         """A reception report of this SSRC arrived. Spec: RFC 3550 section 6.4.1."""
@@ -438,6 +451,9 @@ class Subscription:
     def tick(self, now_us: int) -> None:
         """Reminders of a waiting switch, rates and sender reports; call several times a second."""
         self.settle(now_us)
+        broken = self._broken()
+        if broken is not None and self._pli_throttle.due(broken.keyframe_us, now_us):
+            self._emit(KeyframeWanted(self.publication.key, broken.stats.rid, "pli"))
         run = self._run
         if self._rate_us < 0:
             self._rate_us = now_us

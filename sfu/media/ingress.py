@@ -104,7 +104,6 @@ class Encoding:
         "_frame_gap_us",
         "_frame_us",
         "_keyframe_ts",
-        "_keyframe_us",
         "_layer_gap_us",
         "_pictures",
         "_rate_bytes",
@@ -113,6 +112,7 @@ class Encoding:
         "cache",
         "clock_rate",
         "keyframe_seq",
+        "keyframe_us",
         "last_frame_number",
         "last_tl0",
         "last_ts",
@@ -148,7 +148,8 @@ class Encoding:
         self.keyframe_seq = -1
         """Where the newest keyframe begins, -1 before the first."""
         self._keyframe_ts = -1
-        self._keyframe_us = 0
+        self.keyframe_us = 0
+        """When the newest keyframe began to arrive."""
         self._pictures = PictureNumbers()
         self._frame_us = (0,) * _FRAMES_SHOWN
         self._frame_gap_us = 0
@@ -215,7 +216,7 @@ class Encoding:
         if info.keyframe:
             if packet.timestamp != self._keyframe_ts:
                 self._keyframe_ts = packet.timestamp
-                self._keyframe_us = now_us
+                self.keyframe_us = now_us
                 stats.keyframes += 1
                 self.keyframe_seq = max(packet.ext_seq, self.keyframe_seq)
             elif packet.ext_seq < self.keyframe_seq:
@@ -266,7 +267,7 @@ class Encoding:
     def stalled(self, others: Iterable[Encoding], now_us: int) -> bool:
         """Whether it sends no more: silent while others show frames, or silent for long."""
         silent_us = now_us - self.last_us
-        recovering = self.last_us - self._keyframe_us < _RECOVERY_US
+        recovering = self.last_us - self.keyframe_us < _RECOVERY_US
         patience_us = _patience_us(self._frame_gap_us)
         if silent_us < (max(_RECOVERY_US, patience_us) if recovering else patience_us):
             return False
@@ -276,7 +277,7 @@ class Encoding:
         """Its first packet, where it and everything since are at hand and little enough to be sent again."""
         first = self.keyframe_seq
         end = self.reception.highest + 1
-        if first < 0 or end - first > _REPLAY_PACKETS or now_us - self._keyframe_us > _REPLAY_US:
+        if first < 0 or end - first > _REPLAY_PACKETS or now_us - self.keyframe_us > _REPLAY_US:
             return None
         get = self.cache.get
         return get(first) if all(get(number) is not None for number in range(first, end)) else None
@@ -379,6 +380,14 @@ class Publication:
         if len(config.ssrcs) == 1:
             return [("", config.ssrcs[0])]
         return [(str(index), ssrcs) for index, ssrcs in enumerate(config.ssrcs)]
+
+    def silent(self, spatial: int) -> Encoding | None:
+        """The largest encoding up to `spatial` of those that have flowed and sent nothing for a while.
+
+        A still picture sends nothing either: who joins then is shown it once its encoder is asked for it.
+        """
+        fitting = [each for each in self.encodings.values() if each.spatial <= spatial]
+        return max(fitting, key=lambda each: each.spatial, default=None)
 
     def rank(self) -> bool:
         """Order the encodings, each with its spatial layers, by picture size, then by what they send.

@@ -51,6 +51,8 @@ class PublicationConfig:
     ssrcs: tuple[EncodingSsrcs, ...] = ()
     nack: bool = False
     transport_cc: bool = False
+    fir: bool = False
+    """Keyframes are asked for by FIR, where the peer takes that and no PLI."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -172,9 +172,12 @@ class PythonPlane:
         encoding = known.encodings.get(rid) if known is not None else None
         if known is None or encoding is None:
             return
-        encoding.stats.plis_sent += 1
-        transport = self._transport(known.config.transport)
-        transport.out.send_rtcp(serialize([PictureLoss(self._ssrc, encoding.stats.ssrc)]))
+        stats = encoding.stats
+        stats.plis_sent += 1
+        request: RtcpPacket = PictureLoss(self._ssrc, stats.ssrc)
+        if known.config.fir:
+            request = FullIntraRequest(self._ssrc, ((stats.ssrc, stats.plis_sent & 0xFF),))
+        self._transport(known.config.transport).out.send_rtcp(serialize([request]))
 
     def layers(self, publication: PublicationKey) -> Sequence[tuple[Layer, str, int]]:
         known = self._publications.get(publication)
@@ -387,11 +390,11 @@ class PythonPlane:
                 self._receive_blocks(transport, packet.reports, now_us)
             case PictureLoss():
                 if subscription := subscriptions.get(packet.media_ssrc):
-                    subscription.wants_keyframe("pli")
+                    subscription.wants_keyframe("pli", now_us)
             case FullIntraRequest():
                 for ssrc, seq_nr in packet.entries:
                     if subscription := subscriptions.get(ssrc):
-                        subscription.wants_keyframe("fir", seq_nr)
+                        subscription.wants_keyframe("fir", now_us, seq_nr)
             case Remb():
                 named = sorted({subscriptions[ssrc].key for ssrc in packet.ssrcs if ssrc in subscriptions})
                 self._events.tell(RembReceived(transport.out.key, packet.bitrate_bps, tuple(named)))

@@ -58,6 +58,8 @@ class ReceivedMedia:
     fmtp: str
     nack: bool
     transport_cc: bool
+    fir: bool
+    """The peer is asked for keyframes by FIR: it takes that and no PLI."""
 
     def offered_codecs(self) -> tuple[OfferedCodec, ...]:
         """The codecs as `subscribe.OutgoingMedia` takes them."""
@@ -328,6 +330,7 @@ def _received(
         fmtp=choice.fmtp,
         nack="nack" in choice.media.feedback,
         transport_cc="transport-cc" in choice.media.feedback and "transport_cc" in ids,
+        fir="ccm fir" in choice.media.feedback and "nack pli" not in choice.media.feedback,
     )
 
 

@@ -352,4 +352,5 @@ def _publication_config(published: Published) -> PublicationConfig:
         ssrcs=received.ssrcs,
         nack=received.nack,
         transport_cc=received.transport_cc,
+        fir=received.fir,
     )

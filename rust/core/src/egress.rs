@@ -11,6 +11,7 @@ use crate::layers::PacketLayer;
 use crate::pacer::Priority;
 use crate::parameters::{Kind, Layer, SubscriptionConfig, SubscriptionKey};
 use crate::payload::rewrite;
+use crate::pli_throttle::PliThrottle;
 use crate::publication::Publication;
 use crate::red;
 use crate::resent::Resent;
@@ -91,7 +92,9 @@ pub struct Subscription {
     pub(crate) earned_bytes: i64,
     pub(crate) report_us: i64,
     pub(crate) reports: VecDeque<(u32, i64)>,
-    pub(crate) fir_seq: i64,
+    /// Number and time of the last FIR.
+    pub(crate) fir: Option<(u8, i64)>,
+    pub(crate) pli_throttle: PliThrottle,
     pub(crate) rate_bytes: i64,
     pub(crate) rate_us: i64,
 }
@@ -134,7 +137,8 @@ impl Subscription {
             earned_bytes: 0,
             report_us: -1,
             reports: VecDeque::new(),
-            fir_seq: -1,
+            fir: None,
+            pli_throttle: PliThrottle::default(),
             rate_bytes: 0,
             rate_us: -1,
         }
@@ -188,7 +192,8 @@ impl Subscription {
         let fitting = publication.flowing.iter().rev().find(|id| spatial(id) <= target.spatial);
         let Some(&wanted) = fitting else {
             // What stopped may go on where it stopped; a larger one than policy allows would overrun the path.
-            self.wanted = self.run().map(|run| run.encoding);
+            let running = self.run().map(|run| run.encoding);
+            self.wanted = running.or_else(|| publication.silent(target.spatial));
             return;
         };
         let encoding = &publication.encodings[wanted];

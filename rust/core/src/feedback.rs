@@ -4,7 +4,7 @@ use crate::egress::Subscription;
 use crate::egress_transport::{EgressTransport, Header};
 use crate::extensions::Carried;
 use crate::hub::{Event, Hub};
-use crate::ingress::MediaPacket;
+use crate::ingress::{EncodingId, MediaPacket};
 use crate::pacer::Priority;
 use crate::parameters::{Kind, Layer};
 use crate::payload::rewrite;
@@ -24,6 +24,8 @@ const LONGEST_RESEND_US: i64 = 500_000;
 /// In answer to one NACK: a short packet must not make a burst of a megabyte.
 const MOST_RESENT: usize = 256;
 const REPORTS_KEPT: usize = 4;
+/// A FIR of the same number within this is a repeated one. Later it is of a peer that never counts them on.
+const SAME_FIR_US: i64 = 2_000_000;
 
 impl Subscription {
     /// Answer a NACK by RTX. Spec: RFC 4588 section 4.
@@ -161,20 +163,38 @@ impl Subscription {
     }
 
     /// The subscriber asked for a keyframe. A repeated FIR is the same one. Spec: RFC 5104 section 4.3.1.2.
-    pub fn wants_keyframe(&mut self, fir_seq: Option<u8>, publication: &Publication, hub: &mut Hub) {
-        if let Some(seq) = fir_seq.map(i64::from) {
-            if seq == self.fir_seq {
+    pub fn wants_keyframe(
+        &mut self,
+        fir_seq: Option<u8>,
+        publication: &Publication,
+        now_us: i64,
+        hub: &mut Hub,
+    ) {
+        if let Some(seq) = fir_seq {
+            let same = |(last, at_us): (u8, i64)| seq == last && now_us - at_us < SAME_FIR_US;
+            if self.fir.is_some_and(same) {
                 return;
             }
-            self.fir_seq = seq;
+            self.fir = Some((seq, now_us));
         }
         self.stats.plis_received += 1;
-        if let Some(wanted) = self.wanted {
+        if let Some(broken) = self.broken(publication).map(|id| &publication.encodings[id])
+            && self.pli_throttle.request(broken.keyframe_us, now_us)
+        {
             hub.tell(Event::KeyframeWanted {
                 publication: publication.key,
-                rid: publication.encodings[wanted].stats.rid.clone(),
+                rid: broken.stats.rid.clone(),
                 reason: if fir_seq.is_some() { "fir" } else { "pli" },
             });
+        }
+    }
+
+    /// The encoding that a request is about: what flows, or what is about to take its place as less.
+    fn broken(&self, publication: &Publication) -> Option<EncodingId> {
+        let spatial = |id: EncodingId| publication.encodings[id].spatial;
+        match (self.run(), self.wanted) {
+            (Some(run), Some(wanted)) if spatial(wanted) > spatial(run.encoding) => Some(run.encoding),
+            (_, wanted) => wanted,
         }
     }
 
@@ -218,6 +238,12 @@ impl Subscription {
         hub: &mut Hub,
     ) {
         self.settle(publication, transport, now_us, hub);
+        if let Some(broken) = self.broken(publication).map(|id| &publication.encodings[id])
+            && self.pli_throttle.due(broken.keyframe_us, now_us)
+        {
+            let rid = broken.stats.rid.clone();
+            hub.tell(Event::KeyframeWanted { publication: publication.key, rid, reason: "pli" });
+        }
         if self.rate_us < 0 {
             self.rate_us = now_us;
         }

@@ -146,7 +146,8 @@ pub struct Encoding {
     pub keyframe_seq: i64,
     pictures: PictureNumbers,
     keyframe_ts: i64,
-    keyframe_us: i64,
+    /// When the newest keyframe began to arrive.
+    pub keyframe_us: i64,
     frame_us: [i64; FRAMES_SHOWN],
     frame_gap_us: i64,
     rate_bytes: [i64; LAYERS],

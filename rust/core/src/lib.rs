@@ -15,6 +15,7 @@ pub mod packet;
 pub mod parameters;
 pub mod payload;
 pub mod plane;
+pub mod pli_throttle;
 pub mod reception;
 pub mod red;
 pub mod rtcp;

@@ -89,6 +89,8 @@ pub struct PublicationConfig {
     pub ssrcs: Vec<EncodingSsrcs>,
     pub nack: bool,
     pub transport_cc: bool,
+    /// Keyframes are asked for by FIR, where the peer takes that and no PLI.
+    pub fir: bool,
 }
 
 /// What the plane must know to send one publication to one subscriber. Of payload types the first pair is

@@ -244,9 +244,13 @@ impl Plane {
         let stats = &mut known.encodings[encoding].stats;
         stats.plis_sent += 1;
         let (media_ssrc, transport, ssrc) = (stats.ssrc, known.config.transport, self.ssrc);
+        let fir_seq = known.config.fir.then_some(stats.plis_sent as u8);
         let transport = self.transport(transport);
         let out = &mut self.transports[transport].out;
-        out.send_rtcp(&mut self.hub, |out| rtcp::picture_loss(ssrc, media_ssrc, out));
+        out.send_rtcp(&mut self.hub, |out| match fir_seq {
+            Some(seq) => rtcp::full_intra_request(ssrc, media_ssrc, seq, out),
+            None => rtcp::picture_loss(ssrc, media_ssrc, out),
+        });
     }
 
     pub fn layers(&self, key: PublicationKey) -> Vec<(Layer, std::sync::Arc<str>, i64)> {

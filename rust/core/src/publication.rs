@@ -122,6 +122,16 @@ impl Publication {
         }
     }
 
+    /// The largest encoding up to `spatial` of those that have flowed and sent nothing for a while.
+    ///
+    /// A still picture sends nothing either: who joins then is shown it once its encoder is asked for it.
+    pub fn silent(&self, spatial: i64) -> Option<EncodingId> {
+        let fitting = self.by_rid.iter().map(|(_, id)| *id);
+        let of = |id: &EncodingId| self.encodings[*id].spatial;
+        // Of equals the first, as Python's `max` has it.
+        fitting.filter(|id| of(id) <= spatial).rev().max_by_key(of)
+    }
+
     /// Order the encodings, each with its spatial layers, by picture size, then by what they send.
     ///
     /// Returns whether that changed.

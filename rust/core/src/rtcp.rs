@@ -330,6 +330,15 @@ pub fn picture_loss(sender_ssrc: u32, media_ssrc: u32, out: &mut Vec<u8>) {
     frame(PSFB, FMT_PLI, out, |out| pair(sender_ssrc, media_ssrc, out));
 }
 
+/// A request to one source. Spec: RFC 5104 section 4.3.1.
+pub fn full_intra_request(sender_ssrc: u32, media_ssrc: u32, seq: u8, out: &mut Vec<u8>) {
+    frame(PSFB, FMT_FIR, out, |out| {
+        pair(sender_ssrc, 0, out);
+        out.extend(media_ssrc.to_be_bytes());
+        out.extend([seq, 0, 0, 0]);
+    });
+}
+
 pub fn transport_wide(feedback: &TransportWideFeedback, out: &mut Vec<u8>) {
     frame(RTPFB, FMT_TWCC, out, |out| serialize_feedback(feedback, out));
 }

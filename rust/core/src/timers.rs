@@ -50,10 +50,10 @@ impl Plane {
                 }
                 self.receive_blocks(id, reports, now_us);
             }
-            Rtcp::PictureLoss { media_ssrc, .. } => self.wants_keyframe(id, media_ssrc, None),
+            Rtcp::PictureLoss { media_ssrc, .. } => self.wants_keyframe(id, media_ssrc, None, now_us),
             Rtcp::FullIntraRequest { entries, .. } => {
                 for (ssrc, seq) in rtcp::entries(entries) {
-                    self.wants_keyframe(id, ssrc, Some(seq));
+                    self.wants_keyframe(id, ssrc, Some(seq), now_us);
                 }
             }
             Rtcp::Remb { bitrate_bps, ssrcs, .. } => {
@@ -83,11 +83,11 @@ impl Plane {
         }
     }
 
-    fn wants_keyframe(&mut self, id: usize, ssrc: u32, fir_seq: Option<u8>) {
+    fn wants_keyframe(&mut self, id: usize, ssrc: u32, fir_seq: Option<u8>, now_us: i64) {
         if let Some(subscription) = self.transports[id].subscriptions.get(&ssrc) {
             let subscription = &mut self.subscriptions[*subscription];
             let publication = &self.publications[subscription.publication];
-            subscription.wants_keyframe(fir_seq, publication, &mut self.hub);
+            subscription.wants_keyframe(fir_seq, publication, now_us, &mut self.hub);
         }
     }
 

@@ -65,6 +65,7 @@ fn call(profile: Profile) -> Plane {
             ssrcs: vec![EncodingSsrcs { ssrc: SSRC, rtx_ssrc: Some(RTX_SSRC) }],
             nack: true,
             transport_cc: true,
+            fir: false,
         },
     );
     let subscription = SubscriptionConfig {

@@ -89,6 +89,7 @@ pub struct PyPublication {
     ssrcs: Vec<PySsrcs>,
     nack: bool,
     transport_cc: bool,
+    fir: bool,
 }
 
 impl TryFrom<PyPublication> for PublicationConfig {
@@ -117,6 +118,7 @@ impl TryFrom<PyPublication> for PublicationConfig {
             ssrcs: config.ssrcs.into_iter().map(ssrcs).collect(),
             nack: config.nack,
             transport_cc: config.transport_cc,
+            fir: config.fir,
         })
     }
 }

@@ -357,3 +357,13 @@ def test_the_dependency_descriptor_is_for_av1_alone() -> None:
     (av1,) = [media for media in answer(without).media if media.kind == "video"]
     assert av1.codecs[0].name == "av1"
     assert av1.extensions.dependency_descriptor == 12
+
+
+@pytest.mark.parametrize(
+    ("kept", "fir"),
+    [(("ccm fir", "nack pli"), False), (("ccm fir",), True), (("nack pli",), False), ((), False)],
+)
+def test_fir_is_for_encoders_that_take_no_pli(kept: tuple[str, ...], fir: bool) -> None:
+    lines = [f"rtcp-fb:96 {feedback}" for feedback in kept]
+    (media,) = answer(offer(video("0", "sendonly", *lines))).media
+    assert media.fir is fir
