@@ -186,7 +186,7 @@ class IceConfig:
     )
     turn_ttl_s: int = option(
         3600,
-        "life of a time-limited TURN credential, seconds; renewed at half of it",
+        "life of a time-limited TURN credential, seconds; renewed at half; at most 600 without auth.keys",
         least=1,
         most=31_536_000,
     )
@@ -240,6 +240,10 @@ class AuthConfig:
     lockout_s: float = option(
         60.0, "seconds after which an address's bad tokens are forgotten", above=0, most=2_592_000
     )
+
+    @property
+    def guarded(self) -> bool:
+        return bool(self.keys or self.jwks_url)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,8 +335,7 @@ class LimitsConfig:
     )
     sessions_per_address: int = option(
         100,
-        "signalling sessions at once from one address (IPv6: one /64) that have not joined, and without "
-        "auth.keys of all; the oldest that has not joined gives way",
+        "sessions at once of one address that have not joined (without auth.keys: all); the oldest gives way",
         least=1,
         most=1_000_000,
     )
@@ -345,8 +348,7 @@ class LimitsConfig:
     )
     connections_per_address: int = option(
         1000,
-        "connections to the web server at once from one address over which nobody has joined; the oldest "
-        "idle one gives way. All have three quarters of 'ulimit -n'",
+        "connections at once of one address that nobody has joined over; all have 3/4 of 'ulimit -n'",
         least=1,
         most=1_000_000,
     )

@@ -52,6 +52,8 @@ async def keep_publishing(settings: Config, url: str) -> None:
         )
     command = [
         sys.executable,
+        # Without -P a folder `sfu` of the current directory would be run instead.
+        "-P",
         "-m",
         "sfu",
         "camera",

@@ -31,7 +31,7 @@ class Access:
         self._seldom = Seldom(log)
         self.revocations = Revocations(auth.revoked, auth.revoked_file, store)
         self.removals = Removals(store)
-        self.guarded = bool(self._keys) or self._key_set is not None
+        self.guarded = auth.guarded
 
     async def claims(self, token: str, address: str, *, may_be_old: bool = False) -> Claims:
         """What the token says that a client at `address` brings; `may_be_old` takes one that has expired.
@@ -49,9 +49,11 @@ class Access:
             raise
 
     async def load(self) -> None:
-        """Read what was withdrawn. Raises `ConfigError`, `RequestError`."""
+        """Read what was withdrawn, and begin to fetch keys. Raises `ConfigError`, `RequestError`."""
         await self.revocations.load()
         await self.removals.load()
+        if self._key_set is not None:
+            self._key_set.start()
 
     async def close(self) -> None:
         """Give up what is under way."""

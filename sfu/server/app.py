@@ -36,6 +36,8 @@ from sfu.store import people
 
 log = logging.getLogger(__name__)
 
+_FORWARDED = frozenset({"X-Forwarded-For", "Forwarded"})
+"""Headers that a proxy adds."""
 STOP_DEADLINE_S = 5.0
 """How long sessions may take to end when the server stops."""
 
@@ -50,6 +52,7 @@ class Server:
         self._sessions: set[asyncio.Task[None]] = set()
         self._newcomers = Newcomers(config.limits.sessions_per_address, guarded=conference.access.guarded)
         self._seldom = Seldom(log)
+        self._proxy_told = False
         self._stopping = False
         self._runner: web.AppRunner | None = None
         self._door: Door | None = None
@@ -234,6 +237,13 @@ class Server:
             forwarded = request.headers.get("X-Forwarded-For", "")
             if last := forwarded.rpartition(",")[2].strip():
                 return last
+        elif not self._proxy_told and not _FORWARDED.isdisjoint(request.headers):
+            self._proxy_told = True
+            log.warning(
+                "requests come through a proxy (%s) that is not trusted: everybody behind it counts as one "
+                "address; where it is yours, set server.trust_proxy",
+                peer_address(request.remote or ""),
+            )
         return request.remote or ""
 
     # --- HTTP ----------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from sfu.room.effects import Effect
 from sfu.room.model import ChatHistory, Instant, LeaveReason, Participant, SessionKey
 from sfu.room.permissions import Grants, Role
 from sfu.room.registry import Rooms
-from sfu.server import act_requests, class_wire, joining, requests, settings, stats, tokens, wire
+from sfu.server import act_requests, class_wire, ice_servers, joining, requests, settings, stats, tokens, wire
 from sfu.server.access import Access
 from sfu.server.asking import Asking
 from sfu.server.attendance import Attendance
@@ -101,6 +101,8 @@ class Conference:
         rng = rng or random.SystemRandom()
         conference = cls(config, rng, store)
         await conference.access.load()
+        if told := ice_servers.warning(config.ice, guarded=config.auth.guarded):
+            log.warning(told)
         conference.media = await Media.open(config, rng, conference.notices.take)
         conference.notices.media = conference.media
         conference._revoking.start()

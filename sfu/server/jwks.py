@@ -12,6 +12,7 @@ import jwt
 
 from sfu import clock
 from sfu.errors import RequestError
+from sfu.log import Seldom
 from sfu.server.tokens import bad
 
 log = logging.getLogger(__name__)
@@ -22,34 +23,42 @@ TIMEOUT_S = 5.0
 REFETCH_US = 10_000_000
 """Least time between two fetches: tokens that name keys nobody has cannot make us call more often."""
 RETRY_US = 2_000_000
-"""The same after one that failed."""
+"""The same after one that failed, and when it is tried again."""
 RSA = ("RS256", "PS256")
 """What an RSA key may sign with."""
 
 
 class KeySet:
-    """Fetches when it is first asked, when the keys are old, and when a token names an unknown one."""
+    """Fetches from `start` on, again when the keys are old, and when a token names an unknown one.
+
+    A token of a known key never waits: old keys are fetched again behind its back.
+    """
 
     def __init__(self, url: str, ttl_s: float) -> None:
         self._url = url
-        self._ttl_us = round(ttl_s * 1_000_000)
+        self._ttl_s = ttl_s
         self._keys: dict[str, dict[str, jwt.PyJWK]] = {}
-        self._fetched_us: int | None = None
         self._tried_us: int | None = None
         self._failed = False
         self._fetching: asyncio.Task[None] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
+        self._seldom = Seldom(log)
+
+    def start(self) -> None:
+        """Fetch, and keep the keys fresh until `close`."""
+        self._refreshing = asyncio.create_task(self._refresh())
 
     async def key(self, kid: str, algorithm: str) -> jwt.PyJWK:
         """The key of that id, for signatures of that algorithm.
 
-        Whoever asks while the keys are fetched waits for them. Raises `RequestError` `bad_token`: there is no
-        such key; `keys_unavailable`: nobody knows, because the keys cannot be had just now.
+        Only a token of an unknown key waits for what is being fetched. Raises `RequestError` `bad_token`:
+        there is no such key; `keys_unavailable`: nobody knows, because the keys cannot be had just now.
         """
-        if self._fetching is None and self._due(kid):
-            self._fetching = asyncio.create_task(self._fetch())
-            self._fetching.add_done_callback(self._fetch_ended)
-        if self._fetching is not None:
-            await asyncio.shield(self._fetching)
+        if kid not in self._keys:
+            if self._fetching is None and self._may_fetch():
+                self._fetch_soon()
+            if self._fetching is not None:
+                await asyncio.shield(self._fetching)
         found = self._keys.get(kid, {}).get(algorithm)
         if found is not None:
             return found
@@ -59,17 +68,24 @@ class KeySet:
 
     async def close(self) -> None:
         """Give up what is under way."""
-        if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.gather(self._fetching, return_exceptions=True)
+        tasks = [task for task in (self._refreshing, self._fetching) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _due(self, kid: str) -> bool:
-        now_us = clock.now_us()
+    def _may_fetch(self) -> bool:
         pause_us = RETRY_US if self._failed else REFETCH_US
-        if self._tried_us is not None and now_us - self._tried_us < pause_us:
-            return False
-        old = self._fetched_us is None or now_us - self._fetched_us > self._ttl_us
-        return old or kid not in self._keys
+        return self._tried_us is None or clock.now_us() - self._tried_us >= pause_us
+
+    async def _refresh(self) -> None:
+        while True:
+            await asyncio.shield(self._fetching or self._fetch_soon())
+            await asyncio.sleep(RETRY_US / 1_000_000 if self._failed else self._ttl_s)
+
+    def _fetch_soon(self) -> asyncio.Task[None]:
+        self._fetching = asyncio.create_task(self._fetch())
+        self._fetching.add_done_callback(self._fetch_ended)
+        return self._fetching
 
     def _fetch_ended(self, fetching: asyncio.Task[None]) -> None:
         self._fetching = None
@@ -78,11 +94,11 @@ class KeySet:
         """Where it fails the keys that are known stay good: a pause of their server locks nobody out."""
         try:
             self._keys = _parse(json.loads(await self._body()))
-            self._fetched_us, self._failed = clock.now_us(), False
+            self._failed = False
             log.info("fetched %d keys of the key set", len(self._keys))
         except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             self._failed = True
-            log.warning("the key set cannot be fetched: %s", type(error).__name__)
+            self._seldom.warning("the key set cannot be fetched: %s", type(error).__name__)
         finally:
             self._tried_us = clock.now_us()
 

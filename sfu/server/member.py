@@ -104,7 +104,7 @@ class Member:
         self.channel = channel
         loop = asyncio.get_running_loop()
         self._catching_up = loop.call_soon(self._catch_up)
-        if (after := renewal_s(self._config.ice)) is not None:
+        if (after := renewal_s(self._config.ice, guarded=self._config.auth.guarded)) is not None:
             self._renewal = loop.call_later(after, self._renew_ice_servers, after)
 
     def detach(self) -> None:
@@ -119,7 +119,8 @@ class Member:
             self.channel.send(wire.encode(message))
 
     def ice_servers(self) -> list[Json]:
-        return ice_servers(self._config.ice, self.id, clock.wall_ms() / 1000)
+        config, now_s = self._config, clock.wall_ms() / 1000
+        return ice_servers(config.ice, self.id, now_s, guarded=config.auth.guarded)
 
     def take_samples(self, count: int) -> None:
         """Raises `RequestError` `rate_limited`, which says when there is place for so many."""

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from guarded import SECRET, error, guarded, member, refused, token
-from signalling import clients, local_config
+from signalling import clients, local_config, until
 
 from sfu.config import AuthConfig, ServerConfig
 from sfu.room.permissions import SOURCES, Source
@@ -204,6 +204,39 @@ async def test_all_who_come_while_the_keys_are_fetched_wait_for_them(monkeypatch
             # Another key is in force from now on, and the last fetch is long enough ago.
             keys[:] = [public(second, "2")]
             monkeypatch.setattr(jwks, "REFETCH_US", 0)
+
+
+async def test_a_key_server_that_hangs_holds_up_no_known_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, new = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    hangs = asyncio.Event()
+    hangs.set()
+    asked: list[int] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(1)
+        await hangs.wait()
+        return web.json_response({"keys": [public(known, "known")]})
+
+    app = web.Application()
+    app.router.add_get("/jwks", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/jwks"
+    monkeypatch.setattr(jwks, "REFETCH_US", 0)
+    async with clients(guarded(jwks_url=url, jwks_ttl_s=0.05)) as those:
+        await those.join(token=signed(known, "known", "ES256"))
+        hangs.clear()
+        count = len(asked)
+        await until(lambda: len(asked) > count)
+        stranger = await those.open()
+        waiting = asyncio.create_task(stranger.join(token=signed(new, "new", "ES256")))
+        await those.join(name="Ben", token=signed(known, "known", "ES256", sub="ben"))
+        assert not waiting.done(), "an unknown key waits for what is being fetched"
+        hangs.set()
+        assert error(await waiting) == "bad_token"
+    await runner.cleanup()
 
 
 async def test_an_rsa_key_without_algorithm_is_good_for_each_of_rsa() -> None:

@@ -99,3 +99,13 @@ async def test_unfinished_requests_give_way_and_who_has_joined_does_not() -> Non
         assert (await ann.request("ping"))["type"] == "pong"
         for writer in writers:
             writer.close()
+
+
+async def test_a_proxy_that_is_not_trusted_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with clients() as those:
+        url = f"{those.server.http_url}/api/v1/rooms"
+        assert (await those.http.get(url)).status < 500
+        assert "trust_proxy" not in caplog.text
+        for header in ("X-Forwarded-For", "Forwarded", "x-forwarded-for"):
+            assert (await those.http.get(url, headers={header: "192.0.2.1"})).status < 500
+    assert caplog.text.count("server.trust_proxy") == 1

@@ -410,6 +410,17 @@ async def test_turn_credentials_come_with_joined_and_are_renewed() -> None:
         assert renewed["ice_servers"][0]["urls"] == server["urls"]
 
 
+async def test_who_waits_in_the_lobby_has_no_turn_credentials() -> None:
+    ice = IceConfig(turn_urls=("turn:turn.example.org",), turn_secret="shared")
+    async with clients(local_config(ice=ice)) as those:
+        ann, ben = await those.join(template="consultation"), await those.open()
+        waiting = await ben.join()
+        assert waiting["type"] == "waiting"
+        assert "turn" not in str(waiting)
+        assert (await ann.request("admit"))["type"] == "ok"
+        assert (await ben.next("joined"))["ice_servers"]
+
+
 # --- origin and HTTP ---------------------------------------------------------------------------
 
 
