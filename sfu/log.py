@@ -6,6 +6,7 @@ and message text are never logged; addresses are shortened by `peer_address` unl
 
 from __future__ import annotations
 
+import datetime
 import json
 import logging
 import math
@@ -91,6 +92,12 @@ def _cut(text: str) -> str:
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]} (cut)"
 
 
+def _time(record: logging.LogRecord, zone: datetime.tzinfo | None) -> str:
+    """With its offset from UTC, in `zone` or that of the machine. Spec: RFC 3339."""
+    at = datetime.datetime.fromtimestamp(record.created, datetime.UTC).astimezone(zone)
+    return at.isoformat(timespec="milliseconds")
+
+
 class _Formatter(logging.Formatter):
     """With messages and tracebacks of a bounded length: what an exception says may be a stranger's."""
 
@@ -105,6 +112,9 @@ class _Formatter(logging.Formatter):
 
 
 class _Line(_Formatter):
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - its name
+        return _time(record, None)
+
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         context = " ".join(f"{name}={record.__dict__[name]}" for name in CONTEXT if name in record.__dict__)
@@ -114,7 +124,7 @@ class _Line(_Formatter):
 class _Json(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "time": _time(record, datetime.UTC),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": _cut(record.getMessage()),

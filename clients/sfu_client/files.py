@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,13 @@ from sfu_client.model import ChatMessage
 RETRIES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses after failures in a row; whatever arrives begins anew."""
 
+LONGEST_S = 60.0
+"""The longest pause that a server may ask for."""
+
 DROP_S = 2.0
 """How long an upload that ends early may take to say so."""
 
-PASSING = frozenset({"bad_offset", "storage_failed", "overloaded"})
+PASSING = frozenset({"bad_offset", "storage_failed", "overloaded", "rate_limited"})
 """Refusals that another try may not meet."""
 
 Progress = Callable[[int, int], None]
@@ -101,7 +105,7 @@ class Files:
         """
         source = Path(path)
         size = (await asyncio.to_thread(source.stat)).st_size
-        begun = await self._json("POST", "", json={"name": source.name, "bytes": size})
+        begun = await self._begin(source.name, size)
         try:
             return await self._append(source, size, str(begun["id"]), int(begun["chunk_bytes"]), progress)
         except BaseException:
@@ -110,6 +114,16 @@ class Files:
                 async with asyncio.timeout(DROP_S):
                     await self._json("DELETE", f"/{begun['id']}")
             raise
+
+    async def _begin(self, name: str, size: int) -> dict[str, Any]:
+        """Begin an upload; where the answer is lost, another try gets the same one."""
+        key = {"Idempotency-Key": secrets.token_hex(16)}
+        failures = 0
+        while True:
+            try:
+                return await self._json("POST", "", headers=key, json={"name": name, "bytes": size})
+            except (UnavailableError, RefusedError) as error:
+                failures = await _again(error, failures)
 
     async def _append(
         self, source: Path, size: int, file: str, step: int, progress: Progress | None
@@ -192,8 +206,11 @@ class Files:
 
     async def _json(self, method: str, path: str, **body: Any) -> dict[str, Any]:
         http, root, options = self._door.http()
+        headers = options.pop("headers") | body.pop("headers", {})
         try:
-            async with http.request(method, f"{root}{self._path}{path}", **options, **body) as answer:
+            async with http.request(
+                method, f"{root}{self._path}{path}", headers=headers, **options, **body
+            ) as answer:
                 await _check(answer)
                 found: dict[str, Any] = await answer.json()
                 return found
@@ -209,7 +226,9 @@ async def _check(answer: aiohttp.ClientResponse) -> None:
         code, message = str(error["code"]), str(error["message"])
     except (aiohttp.ClientError, ValueError, KeyError, TypeError):
         raise UnavailableError(f"the server answered {answer.status}") from None
-    raise RefusedError(code, message)
+    after_s = answer.headers.get("Retry-After", "")
+    details = {"retry_after_ms": int(after_s) * 1000} if after_s.isascii() and after_s.isdigit() else {}
+    raise RefusedError(code, message, details)
 
 
 async def _again(error: UnavailableError | RefusedError, failures: int) -> int:
@@ -217,7 +236,8 @@ async def _again(error: UnavailableError | RefusedError, failures: int) -> int:
     lasting = isinstance(error, RefusedError) and error.code not in PASSING
     if lasting or failures >= len(RETRIES_S):
         raise error
-    await asyncio.sleep(RETRIES_S[failures])
+    asked_s = error.details.get("retry_after_ms", 0) / 1000 if isinstance(error, RefusedError) else 0
+    await asyncio.sleep(max(RETRIES_S[failures], min(asked_s, LONGEST_S)))
     return failures + 1
 
 

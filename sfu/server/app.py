@@ -18,7 +18,7 @@ from sfu.hosts import host_key
 from sfu.log import Seldom, peer_address
 from sfu.room.commands import Expire
 from sfu.room.state import Judge, accept_all
-from sfu.server import cors, descriptors, pages
+from sfu.server import cors, descriptors, pages, retrying
 from sfu.server.api import routes as api
 from sfu.server.api.endpoint import json_errors
 from sfu.server.api.files import Files
@@ -163,6 +163,7 @@ class Server:
         app.router.add_routes(self._api)
         app.router.add_routes(pages.Pages(pages.folder()).routes())
         app.on_response_prepare.append(pages.add_security_headers)
+        app.on_response_prepare.append(retrying.say_when)
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S, keepalive_timeout=IDLE_S
         )

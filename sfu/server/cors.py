@@ -17,9 +17,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from sfu.config import ServerConfig
+from sfu.server.api import repeats
+from sfu.server.retrying import RETRY_AFTER
 
 _METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
-_HEADERS = "Authorization, Content-Type"
+_HEADERS = f"Authorization, Content-Type, {repeats.HEADER}"
+_EXPOSED = f"{RETRY_AFTER}, {repeats.REPLAYED}"
 _PREFLIGHT_S = 600
 
 
@@ -118,4 +121,5 @@ def middleware(config: ServerConfig) -> Middleware:
 
 def _allow(headers: MutableMapping[str, str], origin: str) -> None:
     headers["Access-Control-Allow-Origin"] = origin
+    headers["Access-Control-Expose-Headers"] = _EXPOSED
     headers["Vary"] = "Origin"

@@ -33,7 +33,9 @@ class Lockout:
         if now_us - since_us >= self._window_us:
             count = 0
         if count >= self._max_failures:
-            raise RequestError("locked_out", "too many bad tokens from your address: try again later")
+            left_ms = (since_us + self._window_us - now_us) // 1000
+            text = "too many bad tokens from your address: try again later"
+            raise RequestError("locked_out", text, {"retry_after_ms": left_ms})
         # The time runs from the last failure that counted.
         self._failures[key] = (count + 1, now_us)
         self._failures.move_to_end(key)

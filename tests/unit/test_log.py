@@ -1,5 +1,7 @@
+import datetime
 import json
 import logging
+import time
 
 import pytest
 from aiohttp.http_exceptions import BadHttpMessage
@@ -23,6 +25,26 @@ def test_a_line_carries_its_context(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure(LogConfig())
     logging.getLogger("sfu.room").info("joined", extra={"room": "r1", "participant": "PA_1"})
     assert capsys.readouterr().err.strip().endswith("sfu.room: joined [room=r1 participant=PA_1]")
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "UTC", "America/St_Johns"])
+def test_times_have_an_offset(
+    zone: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        for as_json in (True, False):
+            log.configure(LogConfig(json=as_json))
+            logging.getLogger("sfu.room").info("joined")
+            line = capsys.readouterr().err
+            told = datetime.datetime.fromisoformat(json.loads(line)["time"] if as_json else line.split()[0])
+            assert told.tzinfo is not None
+            assert abs(told.timestamp() - time.time()) < 60
+            assert not as_json or told.utcoffset() == datetime.timedelta()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:

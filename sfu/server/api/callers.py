@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -136,7 +137,8 @@ class Callers:
         if len(self._buckets) > MAX_CALLERS:
             self._buckets.popitem(last=False)
         if not bucket.take(1, now_us):
-            raise RequestError("rate_limited", "too many requests a second")
+            wait_ms = math.ceil(bucket.wait_us(1, now_us) / 1000)
+            raise RequestError("rate_limited", "too many requests a second", {"retry_after_ms": wait_ms})
 
 
 def _as_it_is(member: Participant, room: RoomName) -> Caller:

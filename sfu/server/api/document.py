@@ -7,7 +7,9 @@ from typing import Any
 
 import sfu
 from sfu.server.api.endpoint import PREFIX, STATUS, Endpoint
+from sfu.server.api.repeats import HEADER, KEY_SCHEMA
 from sfu.server.api.schemas import ERROR
+from sfu.server.retrying import RETRY_AFTER, TURNED_AWAY
 from sfu.server.wire import Json
 
 _ALWAYS = ("rate_limited", "internal", "host_not_allowed")
@@ -75,6 +77,8 @@ def errors_of(endpoint: Endpoint) -> list[str]:
         codes.add("too_large")
     if endpoint.parts:
         codes.add("not_found")
+    if endpoint.repeatable:
+        codes |= {"bad_request", "key_reused"}
     return sorted(codes)
 
 
@@ -87,6 +91,8 @@ def _operation(endpoint: Endpoint) -> Json:
         {"name": name, "in": "query", "required": False, "schema": schema}
         for name, schema in endpoint.query.items()
     ]
+    if endpoint.repeatable:
+        parameters.append({"name": HEADER, "in": "header", "required": False, "schema": KEY_SCHEMA})
     operation: Json = {
         "operationId": _name(endpoint),
         "tags": [_tag(endpoint.path)],
@@ -121,6 +127,9 @@ def _responses(endpoint: Endpoint) -> Json:
             "description": ", ".join(f"`{code}`" for code in codes),
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
         }
+        if status in TURNED_AWAY:
+            seconds = {"schema": {"type": "integer"}, "description": "Seconds after which to try again."}
+            responses[str(status)]["headers"] = {RETRY_AFTER: seconds}
     return responses
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,9 @@ from sfu.errors import RequestError
 from sfu.ids import RoomName
 from sfu.server import validation as v
 from sfu.server.api.callers import Caller, Callers
+from sfu.server.api.repeats import HEADER, Repeats
 from sfu.server.api.schemas import ID, ROOM, Schema
+from sfu.server.retrying import RETRY_AFTER
 from sfu.server.wire import Json
 
 log = logging.getLogger(__name__)
@@ -58,6 +61,7 @@ STATUS: Mapping[str, int] = {
     "room_full": 409,
     "too_many_rooms": 409,
     "too_large": 413,
+    "key_reused": 422,
     "locked_out": 429,
     "rate_limited": 429,
     "internal": 500,
@@ -124,13 +128,29 @@ class Endpoint:
         """The schema of each part of the path that is a name."""
         return {name: ROOM if name == "room" else ID for name in re.findall(r"{(\w+)}", self.path)}
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether it takes a key that makes a repeated request do nothing more."""
+        return self.method == "POST"
+
     @cached_property
     def body_check(self) -> Draft202012Validator:
         return Draft202012Validator(self.body or {}, format_checker=FORMATS)
 
 
-def route(endpoint: Endpoint, callers: Callers) -> web.RouteDef:
-    """The endpoint as aiohttp serves it."""
+def route(endpoint: Endpoint, callers: Callers, repeats: Repeats) -> web.RouteDef:
+    """The endpoint as aiohttp serves it. `repeats` are shared by all endpoints."""
+
+    async def do(call: Call) -> Answer:
+        if not endpoint.repeatable or HEADER not in call.request.headers:
+            return await endpoint.do(call)
+
+        async def plainly() -> Json:
+            result = await endpoint.do(call)
+            assert not isinstance(result, web.StreamResponse)
+            return result
+
+        return await repeats.once(call.request, call.caller, call.body, endpoint.status, plainly)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
@@ -142,7 +162,7 @@ def route(endpoint: Endpoint, callers: Callers) -> web.RouteDef:
             room = RoomName(request.match_info.get("room", ""))
             query = _query(endpoint, request)
             body = await _body(endpoint, request)
-            result = await endpoint.do(Call(request, caller, room, query, body))
+            result = await do(Call(request, caller, room, query, body))
         except RequestError as error:
             return refusal(error)
         except (web.HTTPException, ConnectionError):
@@ -161,6 +181,8 @@ def refusal(error: RequestError, status: int | None = None) -> web.Response:
     """The answer to a request that is refused; `status` where it is another than the code's."""
     status = status or STATUS.get(error.code, 400)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if "retry_after_ms" in error.details:
+        headers[RETRY_AFTER] = str(max(1, math.ceil(error.details["retry_after_ms"] / 1000)))
     body = {"error": {"code": error.code, "message": error.message}}
     return web.json_response(body, status=status, headers=headers)
 
@@ -179,7 +201,7 @@ async def json_errors(
             raise
         code = _FRAMEWORK.get(error.status, "bad_request" if error.status < 500 else "internal")
         answer = refusal(RequestError(code, error.text or error.reason), error.status)
-        for name in ("Allow", "Access-Control-Allow-Origin", "Vary"):
+        for name in ("Allow", "Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Vary"):
             if name in error.headers:
                 answer.headers[name] = error.headers[name]
         return answer

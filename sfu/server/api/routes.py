@@ -14,6 +14,7 @@ from sfu.server.api.callers import Callers
 from sfu.server.api.document import document
 from sfu.server.api.endpoint import Call, Endpoint, route
 from sfu.server.api.files import Files
+from sfu.server.api.repeats import Repeats
 from sfu.server.api.schemas import ANYTHING
 from sfu.server.conference import Conference
 from sfu.server.unchanging import Unchanging
@@ -59,4 +60,5 @@ def routes(
 ) -> list[web.RouteDef]:
     """They as aiohttp serves them; `address` tells where a request comes from."""
     callers = Callers(conference, config.limits, address)
-    return [route(each, callers) for each in endpoints(config, conference, store, files)]
+    repeats = Repeats()
+    return [route(each, callers, repeats) for each in endpoints(config, conference, store, files)]
