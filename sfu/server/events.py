@@ -53,6 +53,20 @@ class RoomEvent:
     data: Mapping[str, Any]
 
 
+_WEIGHTY = frozenset({"room_started", "room_ended", "moderated", "alarm", "recording"})
+
+
+def weighty(kind: str) -> bool:
+    """Whether events of this type outlast others where too many wait: few may cause them, and they matter."""
+    return kind in _WEIGHTY
+
+
+def source(room: str, data: Mapping[str, Any]) -> tuple[str, str]:
+    """Who has caused an event: queues that are bounded share their places among these."""
+    told = data.get("message") or data
+    return room, str(told.get("identity", ""))
+
+
 Listener = Callable[[RoomEvent], None]
 """Called at once, in the server's one thread: it must neither block nor wait."""
 

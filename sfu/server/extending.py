@@ -19,7 +19,7 @@ from sfu.ids import ParticipantId
 from sfu.server import requests
 from sfu.server.conference import Conference
 from sfu.server.data import DataMessage
-from sfu.server.events import RoomEvent
+from sfu.server.events import RoomEvent, source, weighty
 from sfu.server.guard import Feed, Guard
 from sfu.server.hook_thread import HookThread
 from sfu.server.hooks import ModuleHooks
@@ -90,7 +90,7 @@ class Extensions:
         """A listener of `Events`."""
         value = Event(id=event.id, at_ms=event.at_ms, room=event.room, type=event.type, data=event.data)
         for feed in self._events:
-            feed.put(event.type, value)
+            feed.put(event.type, value, source(event.room, event.data), weighty=weighty(event.type))
         self._frames.told(event)
 
     def relayed(self, room: str, participant: ParticipantId, message: DataMessage) -> None:
@@ -105,7 +105,7 @@ class Extensions:
             text=message.format != "binary",
         )
         for feed in self._data:
-            feed.put(message.topic, value)
+            feed.put(message.topic, value, (room, participant))
 
     def ask(
         self,

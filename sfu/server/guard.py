@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Generic, TypeVar
 
 from sfu.config import ExtensionsConfig
 from sfu.extensions import Refused
+from sfu.server.fair_queue import FairQueue
 from sfu.server.hook_thread import HookThread
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 WAITING = 256
-"""Things that may wait for one callback; past that the oldest go."""
+"""Things that may wait for one callback; past that whoever has caused most of them loses its oldest."""
 
 
 class Guard:
@@ -75,22 +75,21 @@ class Feed(Generic[T]):
     def __init__(self, guard: Guard, wanted: frozenset[str]) -> None:
         self.guard = guard
         self._wanted = wanted
-        self._waiting: deque[T] = deque()
+        self._waiting: FairQueue[T] = FairQueue(WAITING)
         self._wake = asyncio.Event()
 
-    def put(self, kind: str, thing: T) -> None:
+    def put(self, kind: str, thing: T, source: Hashable, *, weighty: bool = False) -> None:
+        """`source` is who has caused it; what is `weighty` gives way last."""
         if not self.guard.on or (self._wanted and kind not in self._wanted):
             return
-        self._waiting.append(thing)
-        if len(self._waiting) > WAITING:
-            self._waiting.popleft()
+        if self._waiting.put(thing, source, weighty=weighty) is not None:
             self.guard.dropped += 1
         self._wake.set()
 
     async def run(self) -> None:
         """Call for ever."""
         while True:
-            while self._waiting:
+            while len(self._waiting):
                 await self.guard(self._waiting.popleft())
             self._wake.clear()
             await self._wake.wait()

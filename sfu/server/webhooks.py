@@ -15,7 +15,6 @@ import hashlib
 import hmac
 import json
 import logging
-from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -27,7 +26,8 @@ import sfu
 from sfu import clock
 from sfu.config import WebhooksConfig
 from sfu.errors import RequestError
-from sfu.server.events import RoomEvent
+from sfu.server.events import RoomEvent, source, weighty
+from sfu.server.fair_queue import FairQueue
 from sfu.store import outbox
 from sfu.store.outbox import Delivery
 from sfu.store.store import Store
@@ -36,6 +36,12 @@ log = logging.getLogger(__name__)
 
 RETRIES_S = (1.0, 5.0, 30.0, 120.0, 600.0)
 """Pauses after failures in a row; the last one again and again."""
+UNWANTED = frozenset({400, 409, 410, 413, 415, 422})
+"""Answers that are about the event: it will not be taken later either, and the next ones may be."""
+PASSING = frozenset({408, 425, 429})
+"""Of the answers from 300 to 499 those that ask for another try."""
+REFUSALS = 5
+"""So many others of these in a row are about the event too. A receiver that is being set up gives fewer."""
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the standard's mark of a Base64 secret
 LAST_S = 2.0
 """How long the last events of a server that stops may take; what is left waits for the next start."""
@@ -43,10 +49,11 @@ LAST_S = 2.0
 
 @dataclass(slots=True)
 class WebhookCounters:
-    """Of all URLs. `dropped` are those that were too many, or too old."""
+    """Of all URLs. `refused` are those that a receiver did not want, `dropped` too many or too old ones."""
 
     delivered: int = 0
     failed: int = 0
+    refused: int = 0
     dropped: int = 0
 
 
@@ -84,7 +91,9 @@ class Webhooks:
         self._store = store
         self._http = http
         self._next = 1
-        self._queues: dict[str, deque[Delivery]] = {url: deque() for url in config.urls}
+        self._queues: dict[str, FairQueue[Delivery]] = {
+            url: FairQueue(config.max_waiting) for url in config.urls
+        }
         self._wakes = {url: asyncio.Event() for url in config.urls}
         self._taken = asyncio.Event()
 
@@ -93,8 +102,7 @@ class Webhooks:
         await self._store.writes.transact(lambda c: outbox.keep_only(c, self._config.urls))
         async with self._store.reading() as connection:
             for delivery in await outbox.waiting(connection):
-                self._queues[delivery.url].append(delivery)
-                self._wakes[delivery.url].set()
+                self._put(delivery)
                 self._next = delivery.number + 1
 
     def listen(self, event: RoomEvent) -> None:
@@ -118,12 +126,13 @@ class Webhooks:
         if error is not None:
             self._drop("a failing store")
             return
-        queue = self._queues[delivery.url]
-        queue.append(delivery)
-        while len(queue) > self._config.max_waiting:
-            # Never the first: it may be under way.
-            dropped = queue[1]
-            del queue[1]
+        self._put(delivery)
+
+    def _put(self, delivery: Delivery) -> None:
+        event = json.loads(delivery.body)
+        by = source(event["room"], event["data"])
+        dropped = self._queues[delivery.url].put(delivery, by, weighty=weighty(event["type"]))
+        if dropped is not None:
             self._forget(dropped)
             self._drop("a receiver that does not keep up")
         self._wakes[delivery.url].set()
@@ -131,39 +140,43 @@ class Webhooks:
     async def drain(self) -> None:
         """Wait until every receiver has taken everything."""
         await self._store.writes.flush()
-        while any(self._queues.values()):
+        while any(map(len, self._queues.values())):
             self._taken.clear()
             await self._taken.wait()
 
     async def run(self, url: str) -> None:
         """Deliver to one URL for ever."""
         queue, wake = self._queues[url], self._wakes[url]
-        failures = 0
+        failures = refusals = 0
         while True:
-            while not queue:
+            while not len(queue):
                 wake.clear()
                 await wake.wait()
-            delivery = queue[0]
+            delivery = queue.first
             expired = clock.wall_ms() - delivery.at_ms > self._config.max_age_s * 1000
-            reason = "" if expired else await self._post(delivery)
-            if reason:
-                self.counters.failed += 1
+            status, reason = (204, "") if expired else await self._post(delivery)
+            self.counters.failed += bool(reason)
+            refusals += 300 <= status < 500 and status not in PASSING
+            unwanted = status in UNWANTED or refusals >= REFUSALS
+            if reason and not unwanted:
                 pause_s = RETRIES_S[min(failures, len(RETRIES_S) - 1)]
                 failures += 1
                 log.warning("webhook %s: %s; again in %g s", urlsplit(url).hostname, reason, pause_s)
                 await asyncio.sleep(pause_s)
                 continue
-            failures = 0
+            failures = refusals = 0
             queue.popleft()
             self._taken.set()
             self._forget(delivery)
             if expired:
                 self._drop("their age")
+            elif unwanted:
+                self._refused(url, status)
             else:
                 self.counters.delivered += 1
 
-    async def _post(self, delivery: Delivery) -> str:
-        """Why it was not taken, empty where it was."""
+    async def _post(self, delivery: Delivery) -> tuple[int, str]:
+        """The status (0: no answer), and why it was not taken, empty where it was."""
         now_s = clock.wall_ms() // 1000
         headers = {
             "Content-Type": "application/json",
@@ -179,14 +192,21 @@ class Webhooks:
             async with self._http.post(
                 delivery.url, data=delivery.body.encode(), headers=headers, allow_redirects=False
             ) as answer:
-                return "" if 200 <= answer.status < 300 else f"answered {answer.status}"
+                taken = 200 <= answer.status < 300
+                return answer.status, "" if taken else f"answered {answer.status}"
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return type(error).__name__
+            return 0, type(error).__name__
 
     def _forget(self, delivery: Delivery) -> None:
         """What cannot be marked as delivered now is delivered again after a restart, with its id."""
         with contextlib.suppress(RequestError):
             self._store.writes.submit(outbox.removed(delivery.number))
+
+    def _refused(self, url: str, status: int) -> None:
+        if not self.counters.refused:
+            host = urlsplit(url).hostname
+            log.warning("webhook %s refuses events (%d); counted from now on, not logged", host, status)
+        self.counters.refused += 1
 
     def _drop(self, why: str) -> None:
         if not self.counters.dropped:

@@ -35,12 +35,14 @@ class Receiver:
         self.stalled = asyncio.Event()
         self.stall = False
         self.url = ""
+        self.coming: dict[str, str] = {}
 
     def types(self) -> list[str]:
         return [each["type"] for each in self.taken]
 
     async def take(self, request: web.Request) -> web.Response:
         text = await request.text()
+        self.coming = dict(request.headers)
         status = self.answer(len(self.posts))
         self.posts.append((dict(request.headers), text))
         if self.stall:
@@ -87,8 +89,8 @@ async def test_a_call_is_told_in_order_and_signed() -> None:
                 counts = (await answer.json())["webhooks"]
             # The receiver has taken the last one; the server may not have its answer yet.
             assert counts in (
-                {"delivered": 3, "failed": 0, "dropped": 0, "waiting": 1},
-                {"delivered": 4, "failed": 0, "dropped": 0, "waiting": 0},
+                {"delivered": 3, "failed": 0, "refused": 0, "dropped": 0, "waiting": 1},
+                {"delivered": 4, "failed": 0, "refused": 0, "dropped": 0, "waiting": 0},
             )
             await ann.request("leave")
             await until(lambda: len(there.taken) >= 5)
@@ -113,6 +115,56 @@ async def test_what_is_refused_is_posted_again_before_anything_else() -> None:
             assert len(ids) == 5
             assert len(set(ids[1:])) == 1
             assert there.types() == ["room_started", "participant_joined"]
+
+
+@pytest.mark.parametrize(("status", "posts"), [(400, 1), (422, 1), (404, webhooks.REFUSALS)])
+async def test_an_event_that_a_receiver_does_not_want_holds_up_no_other(status: int, posts: int) -> None:
+    """What is wrong with the event is said once; what may be wrong with the receiver is tried for a while."""
+    async with receiver() as there:
+        first: list[str] = []
+
+        def answer(before: int) -> int:
+            event = there.coming["webhook-id"]
+            if before == 0:
+                first.append(event)
+            return status if event == first[0] else 200
+
+        there.answer = answer
+        async with clients(telling(there)) as those:
+            await those.join()
+            await until(lambda: there.types() == ["participant_joined"])
+            async with those.http.get(those.server.http_url + "/api/v1/stats") as counted:
+                counts = (await counted.json())["webhooks"]
+            assert (counts["refused"], counts["dropped"]) == (1, 0)
+        assert [headers["webhook-id"] for headers, _ in there.posts].count(first[0]) == posts
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+async def test_what_may_pass_is_never_given_up(status: int) -> None:
+    async with receiver() as there:
+        there.answer = lambda before: status if before < 2 * webhooks.REFUSALS else 200
+        async with clients(telling(there)) as those:
+            await those.join()
+            await until(lambda: there.types() == ["room_started", "participant_joined"])
+
+
+async def test_one_participants_flood_does_not_push_out_what_others_did() -> None:
+    async with receiver() as there:
+        there.stall = True
+        async with clients(telling(there, max_waiting=6, timeout_s=0.2)) as those:
+            ann, eve = await those.join(), await those.join(name="Eve")
+            ben = await those.join(name="Ben")
+            await there.stalled.wait()
+            await ben.request("chat", text="before the flood")
+            await ann.request("remove", participant=ben.me)
+            for number in range(20):
+                await eve.request("chat", text=str(number))
+            there.stall = False
+            await until(lambda: len(there.taken) >= 6)
+            texts = [e["data"]["message"]["text"] for e in there.taken if e["type"] == "message"]
+            assert "moderated" in there.types()
+            assert texts[0] == "before the flood"
+            assert texts[-1] == "19"
 
 
 async def test_only_the_types_asked_for_are_posted() -> None:

@@ -34,7 +34,13 @@ def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
                 sessions=s.NUMBER,
                 publications=s.NUMBER,
                 telemetry_lost=s.NUMBER,
-                webhooks=s.answer(delivered=s.NUMBER, failed=s.NUMBER, dropped=s.NUMBER, waiting=s.NUMBER),
+                webhooks=s.answer(
+                    delivered=s.NUMBER,
+                    failed=s.NUMBER,
+                    refused=s.NUMBER,
+                    dropped=s.NUMBER,
+                    waiting=s.NUMBER,
+                ),
                 extensions=s.answer(
                     calls=s.NUMBER, failures=s.NUMBER, dropped=s.NUMBER, switched_off=s.NUMBER
                 ),
