@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 import sfu
-from sfu.cli import config, demo, person, serve, token
+from sfu.cli import arguments, config, demo, person, serve, token
 from sfu.errors import ConfigError, StartError
 from sfu_client.commands import camera, record, view
 
@@ -38,6 +38,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status follows sysexits.h (see docs/config.md)."""
+    if argv is None:
+        argv = arguments.given(sys.argv[1:], os.environ)
     try:
         args = parser().parse_args(argv)
     except SystemExit as end:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 
 from sfu_client.errors import RefusedError, UnavailableError
+from sfu_client.urls import without_password
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def signal_url(url: str) -> str:
     parts = urlsplit(url)
     schemes = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
     if parts.scheme not in schemes or not parts.hostname:
-        raise ValueError(f"{url}: expected http(s)://host:port")
+        raise ValueError(f"{without_password(url)}: expected http(s)://host:port")
     path = parts.path.rstrip("/")
     if not path.endswith("/signal"):
         path += "/signal"
@@ -63,12 +64,13 @@ class Signalling:
                 )
         except aiohttp.ClientConnectorCertificateError as error:
             raise UnavailableError(
-                f"{url}: the server's certificate is not trusted (a self-signed one needs insecure): {error}"
+                f"{without_password(url)}: the server's certificate is not trusted "
+                f"(a self-signed one needs insecure): {error}"
             ) from error
         except TimeoutError as error:
-            raise UnavailableError(f"{url}: no answer in {OPEN_TIMEOUT_S:.0f} s") from error
+            raise UnavailableError(f"{without_password(url)}: no answer in {OPEN_TIMEOUT_S:.0f} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise UnavailableError(f"{url}: {error}") from error
+            raise UnavailableError(f"{without_password(url)}: {error}") from error
         return cls(socket)
 
     async def join(self, members: Message) -> Message:

@@ -18,8 +18,8 @@ from sfu.loading.keys import Key, keys, nearest, section_class
 from sfu.loading.show import MASK
 
 ENV_PREFIX = "SFU_"
-NOT_KEYS = frozenset({"SFU_CONFIG", "SFU_TOKEN"})
-"""Variables of ours that are no configuration keys: the file, and the token of `sfu camera` and the like."""
+NOT_KEYS = frozenset({"SFU_CONFIG", "SFU_TOKEN", "SFU_SOURCE", "SFU_AUDIO"})
+"""Variables of ours that are no configuration keys: the file, and what `sfu camera` and the like take."""
 
 # Kubernetes gives containers such variables of a service called "sfu" (or "sfu-..."), unless told otherwise.
 _SERVICE_LINK = re.compile(

@@ -10,8 +10,9 @@ from av import AudioFrame, AudioResampler
 from av.container import InputContainer
 
 from sfu_client.capture.base import CaptureError, UnusableSourceError, Worker
-from sfu_client.capture.files import is_live, is_url, open_container, without_password
+from sfu_client.capture.files import is_live, is_url, open_container
 from sfu_client.sources import AudioSource
+from sfu_client.urls import without_password
 
 RATE = 48_000
 AHEAD_S = 0.2

@@ -8,6 +8,7 @@ import av
 from av.container import InputContainer
 
 from sfu_client.capture.base import CaptureError, Grab, UnusableSourceError
+from sfu_client.urls import without_password
 
 OPEN_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 10.0
@@ -31,17 +32,6 @@ def open_container(source: str) -> InputContainer:
         raise UnusableSourceError(f"{source} is no media file") from error
     except (av.FFmpegError, OSError) as error:
         raise CaptureError(f"{without_password(source)}: {error.strerror}") from error
-
-
-def without_password(source: str) -> str:
-    """`source` as it may be logged.
-
-    >>> without_password("rtsp://user:pass@cam/stream")
-    'rtsp://cam/stream'
-    """
-    scheme, separator, rest = source.partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}" if separator else source
 
 
 def is_live(container: InputContainer, source: str) -> bool:
@@ -96,5 +86,5 @@ class MediaGrabber:
             if first_s is not None and last_s is not None:
                 origin_s += last_s - first_s + step_s
             elif last_s is None and origin_s == 0:
-                raise CaptureError(f"{self._source} has no pictures")
+                raise CaptureError(f"{without_password(self._source)} has no pictures")
             self._container.seek(0)

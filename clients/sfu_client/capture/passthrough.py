@@ -19,7 +19,8 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from sfu_client.capture.base import CaptureError, Pacer, UnusableSourceError, Worker, monotonic_s
-from sfu_client.capture.files import is_live, is_url, open_container, without_password
+from sfu_client.capture.files import is_live, is_url, open_container
+from sfu_client.urls import without_password
 
 logger = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from sfu_client.backoff import Backoff
 from sfu_client.capture import overlay
 from sfu_client.capture.base import Grabber, Image, Pacer, UnusableSourceError, Worker, monotonic_s
 from sfu_client.sources import VideoSource
+from sfu_client.urls import without_password
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class VideoCapture:
         self._open = open_source
         self._fps = fps
         self._stages = tuple(stages)
-        self._worker = Worker(name, self._attempt, backoff=backoff, on_failure=on_failure)
+        self._worker = Worker(without_password(name), self._attempt, backoff=backoff, on_failure=on_failure)
 
     @property
     def opened(self) -> int:

@@ -32,8 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "source",
         metavar="SOURCE",
         nargs="?",
-        default="0",
-        help="device number, /dev/video path, file, folder of pictures, RTSP or HTTP URL, or 'synthetic'",
+        help="device number, /dev/video path, file, folder of pictures, RTSP or HTTP URL, or 'synthetic'; "
+        "without it SFU_SOURCE in the environment, the safer place for a URL with a password, else 0",
     )
     common.add_connection(parser, "Camera")
     parser.add_argument(
@@ -51,8 +51,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--audio",
         metavar="default|tone|none|FILE",
-        default="none",
-        help="sound: the default microphone, a test tone, none, or a file or URL",
+        help="sound: the default microphone, a test tone, none, or a file or URL; without it SFU_AUDIO in "
+        "the environment, else none",
     )
     parser.add_argument("--timestamp", action="store_true", help="write date and time into the picture")
     parser.add_argument(
@@ -73,6 +73,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 async def run(args: argparse.Namespace) -> int:
     """Publish until asked to stop. Returns an exit status of sysexits.h (docs/camera.md lists them)."""
     common.start_logging(args.verbose)
+    args.source = args.source or os.environ.get("SFU_SOURCE") or "0"
+    args.audio = args.audio or os.environ.get("SFU_AUDIO") or "none"
     if args.fps <= 0 or args.fps > 120:
         common.say("sfu camera: --fps must be between 0 and 120")
         return os.EX_USAGE

@@ -94,7 +94,7 @@ def watch_link(server: str, room: str) -> str:
     parts = urlsplit(server)
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
     path = parts.path.removesuffix("/").removesuffix("/signal")
-    return urlunsplit((scheme, parts.netloc, f"{path}/r/{quote(room, safe='')}", "", ""))
+    return urlunsplit((scheme, parts.netloc.rpartition("@")[2], f"{path}/r/{quote(room, safe='')}", "", ""))
 
 
 def closed_status(reason: ClosedError) -> int:

@@ -19,11 +19,12 @@ from sfu_client.backoff import Backoff
 from sfu_client.capture import overlay
 from sfu_client.capture.audio import AudioCapture
 from sfu_client.capture.base import CaptureError, Grab, Grabber, Pacer, UnusableSourceError, Worker
-from sfu_client.capture.files import MediaGrabber, without_password
+from sfu_client.capture.files import MediaGrabber
 from sfu_client.capture.folder import FolderGrabber
 from sfu_client.capture.passthrough import PassthroughTrack
 from sfu_client.capture.synthetic import SyntheticGrabber, ToneSource
 from sfu_client.capture.video import VideoCapture, opener
+from sfu_client.urls import without_password
 
 DEADLINE_S = 15
 
@@ -223,7 +224,11 @@ def test_a_mistyped_file_is_told_at_once() -> None:
 
 
 def test_passwords_are_not_logged() -> None:
-    assert without_password("rtsp://admin:secret@cam/1?x=@") == "rtsp://cam/1?x=@"
+    assert without_password("rtsp://admin:secret@cam/1?x=@") == "rtsp://cam/1?x=***"
+    assert without_password("http://cam:80/v?user=admin&pwd=secret") == "http://cam:80/v?user=***&pwd=***"
+    for unescaped in ("sec/ret", "sec?ret", "sec#ret"):
+        assert without_password(f"rtsp://admin:{unescaped}@cam/1") == "rtsp://cam/1"
+    assert without_password("rtsp://cam:554/1@2") == "rtsp://cam:554/1@2"
     assert without_password("/data/a@b.mp4") == "/data/a@b.mp4"
 
 
