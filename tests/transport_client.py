@@ -14,7 +14,7 @@ from aiortc import RTCBundlePolicy, RTCConfiguration, RTCDataChannel, RTCPeerCon
 from sfu.config import RtcConfig
 from sfu.ids import TransportKey
 from sfu.sdp import model, publish
-from sfu.sdp.negotiate import LocalParameters
+from sfu.sdp.negotiate import LocalParameters, RemoteParameters
 from sfu.transport import stun
 from sfu.transport.peer import PeerTransport
 from sfu.transport.port import TransportPort
@@ -132,6 +132,16 @@ async def connect(
         "lossy": client.createDataChannel("lossy", ordered=False, maxRetransmits=0),
     }
     transport = port.create(observer)
+    remote = await negotiate(port, transport, client)
+    sctp = None if remote.sctp_port is None else (remote.sctp_port, remote.max_message_size)
+    transport.start(remote.ice_ufrag, remote.ice_pwd, remote.fingerprints, sctp)
+    return transport, channels
+
+
+async def negotiate(
+    port: TransportPort, transport: PeerTransport, client: RTCPeerConnection, version: int = 1
+) -> RemoteParameters:
+    """One offer of the client's and its answer. Returns the client's side."""
     await client.setLocalDescription(await client.createOffer())
     local = LocalParameters(
         ice_ufrag=transport.ice_ufrag,
@@ -144,13 +154,10 @@ async def connect(
         model.parse(client.localDescription.sdp),
         local,
         session_id=1,
-        version=1,
+        version=version,
         accept=lambda mid, kind: None,
     )
-    remote = answer.remote
-    sctp = None if remote.sctp_port is None else (remote.sctp_port, remote.max_message_size)
-    transport.start(remote.ice_ufrag, remote.ice_pwd, remote.fingerprints, sctp)
     await client.setRemoteDescription(
         RTCSessionDescription(adapt(model.format(answer.description)), "answer")
     )
-    return transport, channels
+    return answer.remote

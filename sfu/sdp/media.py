@@ -15,7 +15,7 @@ MAX_RIDS = 8
 MAX_SSRCS = 32
 """SSRCs read from one m-line."""
 
-_MID = re.compile(r"[!#-'*+\-.0-9A-Z^-~]{1,32}")
+_MID = re.compile(r"[!#-'*+\-.0-9A-Z^-~]{1,64}")
 _RID = re.compile(r"[0-9A-Za-z_-]{1,16}")
 _DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 

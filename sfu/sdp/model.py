@@ -20,7 +20,10 @@ MAX_MEDIA = 200
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-~]+")
-_MEDIA_LINE = re.compile(r"([a-z]{1,16}) ([0-9]{1,5}) ([A-Za-z0-9/]{1,32})((?: [!-~]{1,64})+)")
+_MEDIA_LINE = re.compile(
+    r"([a-z]{1,16}) ([0-9]{1,5})(?:/[0-9]{1,5})? ([A-Za-z0-9/]{1,32})((?: [!-~]{1,64})+) *"
+)
+_ORIGIN_NUMBER = re.compile(r"-?[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +85,14 @@ def decimal(text: str, maximum: int) -> int | None:
 def parse(text: str) -> SessionDescription:
     """Read a description with CRLF or LF line ends.
 
-    Unknown lines and attributes are kept or skipped, never refused. Raises `ParseError` where the text
-    is too long, has too many m-lines, is not made of `x=` lines, carries control characters (they could
-    smuggle lines into another peer's description), or has a malformed version, origin or m-line.
+    Unknown lines and attributes are kept or skipped, never refused, and so are blank lines. Raises
+    `ParseError` where the text is too long, has too many m-lines, is not made of `x=` lines, carries control
+    characters (they could smuggle lines into another peer's description), or has a malformed version, origin
+    or m-line.
     """
     if len(text) > MAX_CHARACTERS:
         raise ParseError("sdp-too-long")
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    while lines and not lines[-1]:
-        lines.pop()
+    lines = [line for line in (line.removesuffix("\r") for line in text.split("\n")) if line]
     if not lines or lines[0] != "v=0":
         raise ParseError("sdp-version")
     origin: tuple[int, int] | None = None
@@ -137,12 +139,11 @@ def format(description: SessionDescription) -> str:
 
 
 def _parse_origin(value: str) -> tuple[int, int]:
-    fields = value.split(" ")
-    session_id = decimal(fields[1], 2**64 - 1) if len(fields) == 6 else None
-    version = decimal(fields[2], 2**64 - 1) if len(fields) == 6 else None
-    if session_id is None or version is None:
+    """Session id and version, modulo 2^64. Gateways write user names with spaces, Java signed numbers."""
+    fields = value.rsplit(" ", 5)
+    if len(fields) != 6 or not all(_ORIGIN_NUMBER.fullmatch(field) for field in fields[1:3]):
         raise ParseError("sdp-origin")
-    return session_id, version
+    return int(fields[1]) % 2**64, int(fields[2]) % 2**64
 
 
 def _parse_attribute(text: str) -> Attribute:

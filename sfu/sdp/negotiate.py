@@ -14,15 +14,24 @@ from sfu.errors import ParseError
 from sfu.sdp.model import Attribute, MediaDescription, SessionDescription, decimal
 
 RTP_PROTOCOL = "UDP/TLS/RTP/SAVPF"
+RTP_PROTOCOLS = frozenset(
+    f"{transport}RTP/{profile}"
+    for transport in ("UDP/TLS/", "TCP/DTLS/", "")
+    for profile in ("SAVPF", "SAVP", "AVPF", "AVP")
+)
+"""Of offers; whatever they say, it is DTLS-SRTP. Spec: RFC 8829 section 5.1.2."""
 SCTP_PROTOCOL = "UDP/DTLS/SCTP"
+SCTP_PROTOCOLS = frozenset((SCTP_PROTOCOL, "TCP/DTLS/SCTP", "DTLS/SCTP"))
+"""Of offers; the last is that of drafts before RFC 8841."""
 DISCARD_PORT = 9
 """The port of a live m-line whose addresses are in its candidates. Spec: RFC 8840 section 4.1.1."""
 
 DEFAULT_MAX_MESSAGE_SIZE = 65_536
 """Bytes, where the peer does not say. Spec: RFC 8841 section 6.1."""
 
-_UFRAG = re.compile(r"[0-9A-Za-z+/]{4,256}")
-_PASSWORD = re.compile(r"[0-9A-Za-z+/]{22,256}")
+# Some devices use the alphabet of base64url, which the grammar of RFC 8839 does not have.
+_UFRAG = re.compile(r"[0-9A-Za-z+/_-]{4,256}")
+_PASSWORD = re.compile(r"[0-9A-Za-z+/_-]{22,256}")
 _FINGERPRINT = re.compile(r"([0-9A-Za-z-]{3,16}) ([0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){15,63})")
 
 
@@ -91,7 +100,7 @@ def remote_parameters(
     fingerprints = fingerprints or tuple(_fingerprints(description))
     if not fingerprints:
         raise ParseError("sdp-fingerprint")
-    port = decimal(data.get("sctp-port") or "", 65535) if data else None
+    port = sctp_port(data) if data else None
     size = decimal((data.get("max-message-size") if data else None) or "", 2**53)
     return RemoteParameters(
         ice_ufrag=ufrag,
@@ -101,6 +110,12 @@ def remote_parameters(
         sctp_port=port,
         max_message_size=DEFAULT_MAX_MESSAGE_SIZE if size is None else size,
     )
+
+
+def sctp_port(data: MediaDescription) -> int | None:
+    """The peer's SCTP port, None where it names none. Older drafts name it in the m-line's format."""
+    mapped = data.get("sctpmap") or ""
+    return decimal(data.get("sctp-port") or mapped.split(" ")[0], 65535)
 
 
 def bundle(description: SessionDescription) -> tuple[str, ...]:

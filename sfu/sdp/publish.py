@@ -19,8 +19,8 @@ from sfu.sdp.media import RtpCodec
 from sfu.sdp.model import Attribute, MediaDescription, SessionDescription
 from sfu.sdp.negotiate import (
     DISCARD_PORT,
-    RTP_PROTOCOL,
-    SCTP_PROTOCOL,
+    RTP_PROTOCOLS,
+    SCTP_PROTOCOLS,
     LocalParameters,
     OfferedCodec,
     RemoteParameters,
@@ -171,14 +171,16 @@ def _refused_by_peer(media: MediaDescription) -> bool:
 
 def _decide_data(section: _Section, local: LocalParameters, *, taken: bool) -> None:
     media = section.offered
-    if taken or media.protocol != SCTP_PROTOCOL or media.formats != ("webrtc-datachannel",):
+    old = media.get("sctpmap")
+    channel = old.split(" ")[1:2] if old is not None else list(media.formats)
+    if taken or media.protocol not in SCTP_PROTOCOLS or channel != ["webrtc-datachannel"]:
         section.error = BAD_SDP
         return
-    section.formats = media.formats
-    section.attributes = (
-        Attribute("sctp-port", str(SCTP_PORT)),
-        Attribute("max-message-size", str(local.sctp_max_message_size)),
-    )
+    section.formats = media.formats if old is None else (str(SCTP_PORT),)
+    port = Attribute("sctp-port", str(SCTP_PORT))
+    if old is not None:
+        port = Attribute("sctpmap", f"{SCTP_PORT} webrtc-datachannel 1024")
+    section.attributes = (port, Attribute("max-message-size", str(local.sctp_max_message_size)))
 
 
 def _decide_rtp(section: _Section, accept: Accept, *, tagged: bool) -> None:
@@ -192,7 +194,8 @@ def _decide_rtp(section: _Section, accept: Accept, *, tagged: bool) -> None:
         section.error = BAD_SDP
         return
     sends = rtp_media.sends(media)
-    if media.protocol != RTP_PROTOCOL or not media.has("rtcp-mux"):
+    muxes = media.has("rtcp-mux") or media.has("rtcp-mux-only")
+    if media.protocol not in RTP_PROTOCOLS or not muxes:
         section.error = BAD_SDP if sends else None
         return
     choice = _choose(media, kind)

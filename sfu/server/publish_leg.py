@@ -166,11 +166,14 @@ class PublishLeg:
         return line is not None and wanted is not None and line.source == wanted.source
 
     def _connect(self, transport: PeerTransport, remote: RemoteParameters) -> None:
+        sctp = None if remote.sctp_port is None else (remote.sctp_port, remote.max_message_size)
         if self._remote is None:
-            sctp = None if remote.sctp_port is None else (remote.sctp_port, remote.max_message_size)
             transport.start(remote.ice_ufrag, remote.ice_pwd, remote.fingerprints, sctp)
-        elif self._remote.ice_ufrag != remote.ice_ufrag:
-            transport.update_remote(remote.ice_ufrag, remote.ice_pwd)
+        else:
+            if self._remote.ice_ufrag != remote.ice_ufrag:
+                transport.update_remote(remote.ice_ufrag, remote.ice_pwd)
+            if sctp is not None:
+                transport.open_data(sctp)
         self._remote = remote
 
     def _publish(self, transport: PeerTransport, answer: PublishAnswer, request: Offer) -> list[Json]:

@@ -89,6 +89,8 @@ class PeerTransport:
             lambda label: self._guard(lambda: observer.on_data_ready(self, label)),
         )
         self._task: asyncio.Task[None] | None = None
+        self._sctp: tuple[int, int] | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._releasing: asyncio.Task[None] | None = None
 
     @property
@@ -111,8 +113,17 @@ class PeerTransport:
             return
         self.agent.remote = Credentials(remote_ufrag, remote_pwd)
         self.state = "connecting"
-        self._task = asyncio.create_task(self._connect(fingerprints, sctp))
+        self._sctp = sctp
+        self._task = asyncio.create_task(self._connect(fingerprints))
         self._port.validate(self)
+
+    def open_data(self, sctp: tuple[int, int]) -> None:
+        """The peer has an SCTP association from now on, where `start` was told of none; see there."""
+        if self._sctp is not None or self.state in ("failed", "closed"):
+            return
+        self._sctp = sctp
+        if self.state in ("connected", "disconnected"):
+            self._opening = asyncio.create_task(self._start_data(sctp))
 
     def update_remote(self, remote_ufrag: str, remote_pwd: str) -> None:
         """The peer restarted ICE. Spec: RFC 8839 section 4.4.1.1.1."""
@@ -182,7 +193,7 @@ class PeerTransport:
 
     # --- inside --------------------------------------------------------------------------------
 
-    async def _connect(self, fingerprints: tuple[tuple[str, str], ...], sctp: tuple[int, int] | None) -> None:
+    async def _connect(self, fingerprints: tuple[tuple[str, str], ...]) -> None:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 connected = await self._dtls.handshake(fingerprints)
@@ -205,9 +216,12 @@ class PeerTransport:
         early, self._early = self._early, []
         for packet, arrival_us in early:
             self._port.deliver(self, packet, clock.now_us(), arrival_us)
-        if sctp is not None and self.state == "connected":
-            with contextlib.suppress(ConnectionError):
-                await self._data.start(self._dtls, *sctp)
+        if self._sctp is not None and self.state == "connected" and self._opening is None:
+            await self._start_data(self._sctp)
+
+    async def _start_data(self, sctp: tuple[int, int]) -> None:
+        with contextlib.suppress(ConnectionError):
+            await self._data.start(self._dtls, *sctp)
 
     def _dtls_changed(self) -> None:
         if self._dtls.state == "closed":
@@ -229,10 +243,11 @@ class PeerTransport:
 
     async def _release(self) -> None:
         self._dtls.remove_all_listeners()
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        for task in (self._task, self._opening):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         with contextlib.suppress(ConnectionError):
             await self._data.stop()
         await self._dtls.stop()

@@ -54,7 +54,8 @@ def test_direction_is_sendrecv_when_nothing_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "mid"), [("0", "0"), ("video-1", "video-1"), ("a b", ""), ("", ""), ("x" * 33, "")]
+    ("value", "mid"),
+    [("0", "0"), ("video-1", "video-1"), ("a b", ""), ("", ""), ("x" * 64, "x" * 64), ("x" * 65, "")],
 )
 def test_mid(value: str, mid: str) -> None:
     assert rtp_media.mid(section(f"mid:{value}")) == mid

@@ -227,7 +227,7 @@ def test_a_tagged_m_line_without_a_shared_codec_is_kept_inactive() -> None:
 
 
 def test_the_bundle_tag_moves_off_a_refused_first_m_line() -> None:
-    first = media_line("audio 9 RTP/AVP 111", "mid:0", *OPUS)
+    first = media_line("audio 9 RTP/AVP 111", "mid:0", *OPUS, mux=False)
     result = answer(offer(first, video("1"), group="0 1"))
     assert result.rejected == (("0", "bad_sdp"),)
     assert result.description.get("group") == "BUNDLE 1"
@@ -254,12 +254,12 @@ def test_the_room_may_refuse_an_m_line() -> None:
     "section",
     [
         media_line("video 9 UDP/TLS/RTP/SAVPF 96 97", "mid:1", *VP8, mux=False),
-        media_line("video 9 RTP/SAVPF 96 97", "mid:1", *VP8),
+        media_line("video 9 RTP/SAVPX 96 97", "mid:1", *VP8),
         media_line("text 9 UDP/TLS/RTP/SAVPF 96", "mid:1", "rtpmap:96 t140/1000"),
         media_line("video 9 UDP/TLS/RTP/SAVPF 96 97", "mid:unbundled", *VP8),
         media_line("video 9 UDP/TLS/RTP/SAVPF 96 97", *VP8),
-        media_line("application 9 TCP/DTLS/SCTP webrtc-datachannel", "mid:1"),
-        media_line("application 9 DTLS/SCTP 5000", "mid:1", "sctpmap:5000 webrtc-datachannel 65535"),
+        media_line("application 9 TCP/SCTP webrtc-datachannel", "mid:1"),
+        media_line("application 9 DTLS/SCTP 5000", "mid:1"),
     ],
 )
 def test_what_the_server_does_not_speak_is_refused_alone(section: list[str]) -> None:
@@ -367,3 +367,64 @@ def test_fir_is_for_encoders_that_take_no_pli(kept: tuple[str, ...], fir: bool) 
     lines = [f"rtcp-fb:96 {feedback}" for feedback in kept]
     (media,) = answer(offer(video("0", "sendonly", *lines))).media
     assert media.fir is fir
+
+
+# --- forms that standards and devices have -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    ["RTP/SAVPF", "RTP/SAVP", "RTP/AVPF", "TCP/DTLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"],
+)
+def test_every_profile_of_jsep_is_accepted_and_echoed(protocol: str) -> None:
+    lines = media_line(f"video 9 {protocol} 96 97", "mid:0", *VP8, "sendonly")
+    result = answer(offer(lines))
+    assert len(result.media) == 1
+    assert result.description.media[0].protocol == protocol
+
+
+def test_a_profile_without_dtls_is_refused() -> None:
+    result = answer(
+        offer(video("0", "sendonly"), media_line("video 9 XYZ/AVP 96", "mid:1", "sendonly"), group="0 1")
+    )
+    assert result.rejected == (("1", "bad_sdp"),)
+
+
+@pytest.mark.parametrize(
+    ("line", "attribute", "answered"),
+    [
+        ("application 9 UDP/DTLS/SCTP webrtc-datachannel", "sctp-port:5000", "sctp-port:5000"),
+        ("application 9 TCP/DTLS/SCTP webrtc-datachannel", "sctp-port:5000", "sctp-port:5000"),
+        (
+            "application 9 DTLS/SCTP 5001",
+            "sctpmap:5001 webrtc-datachannel 256",
+            "sctpmap:5000 webrtc-datachannel 1024",
+        ),
+    ],
+)
+def test_data_is_accepted_in_every_form(line: str, attribute: str, answered: str) -> None:
+    result = answer(offer(media_line(line, "mid:0", attribute, mux=False)))
+    assert result.data_mid == "0"
+    assert result.remote.sctp_port == int(re.findall(r":(\d+)", attribute)[0])
+    assert f"a={answered}\r\n" in model.format(result.description)
+    again = model.parse(model.format(result.description)).media[0]
+    assert again.protocol == line.split(" ")[2]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("m=video 9 UDP", "m=video 9/2 UDP"),
+        ("SAVPF 96 97\r\n", "SAVPF 96 97 \r\n"),
+        ("mid:0", "mid:7b0d4bd2-6b1c-4d0e-9a59-5c1e0e0c2b11"),
+        ("o=- 1 1", "o=My Soft Phone 1 1"),
+        ("o=- 1 1", "o=- -8070161385456021410 2"),
+        ("m=video", "\r\nm=video"),
+        ("ice-ufrag:abcd", "ice-ufrag:ab-_"),
+        ("a=rtcp-mux\r\n", "a=rtcp-mux-only\r\n"),
+    ],
+)
+def test_what_devices_write_is_read(before: str, after: str) -> None:
+    text = offer(video("0", "sendonly"))
+    assert before in text
+    assert len(answer(text.replace(before, after)).media) == 1

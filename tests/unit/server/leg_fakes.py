@@ -30,6 +30,9 @@ class FakeTransport:
     def start(self, ufrag: str, pwd: str, fingerprints: Any, sctp: Any) -> None:
         self.calls.append(("start", ufrag))
 
+    def open_data(self, sctp: Any) -> None:
+        self.calls.append(("open_data", sctp))
+
     def update_remote(self, ufrag: str, pwd: str) -> None:
         self.calls.append(("update_remote", ufrag))
 

@@ -101,6 +101,13 @@ def test_the_first_offer_makes_transport_and_publications() -> None:
     assert ann.media.transports[0].calls == [("start", "cli0")]
 
 
+def test_data_of_a_later_offer_reaches_the_transport() -> None:
+    ann = Publisher()
+    ann.offer(offer(section("0", "audio")), m0=MICROPHONE)
+    ann.offer(offer(section("0", "audio"), section("2", "application")), m0=MICROPHONE)
+    assert ann.media.transports[0].calls == [("start", "cli0"), ("open_data", (5000, 65536))]
+
+
 def test_the_same_offer_again_changes_nothing() -> None:
     ann = Publisher()
     sdp = offer(section("0", "video"))

@@ -13,7 +13,7 @@ import pylibsrtp
 import pytest
 from aiortc import RTCDataChannel
 from aiortc.mediastreams import AudioStreamTrack
-from transport_client import Observer, Packets, connect, new_client, open_port
+from transport_client import Observer, Packets, connect, negotiate, new_client, open_port
 
 from sfu.ids import TransportKey
 from sfu.transport import addresses
@@ -57,6 +57,31 @@ async def test_connects_and_carries_data_both_ways() -> None:
         finally:
             await client.close()
         assert await asyncio.wait_for(observer.closed, 10) == "closed-by-peer"
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_channel_of_a_later_offer_opens(early: bool) -> None:
+    """Before DTLS has ended, or after."""
+    async with open_port() as port:
+        observer, client = Observer(), new_client()
+        client.addTrack(AudioStreamTrack())
+        transport = port.create(observer)
+        try:
+            remote = await negotiate(port, transport, client)
+            assert remote.sctp_port is None
+            transport.start(remote.ice_ufrag, remote.ice_pwd, remote.fingerprints, None)
+            if not early:
+                await asyncio.wait_for(observer.connected.wait(), 10)
+            channel = client.createDataChannel("reliable")
+            remote = await negotiate(port, transport, client, version=2)
+            assert remote.sctp_port is not None
+            for _ in range(2):
+                transport.open_data((remote.sctp_port, remote.max_message_size))
+            await opened(channel)
+            channel.send(b"late")
+            assert await asyncio.wait_for(observer.messages.get(), 10) == ("reliable", b"late")
+        finally:
+            await client.close()
 
 
 async def test_srtp_keys_fit_the_clients() -> None:
