@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import logging
+import os
 import shutil
 import socket
 import sys
@@ -14,12 +17,37 @@ from rich.console import Console
 import sfu
 from sfu.config import Config
 
+log = logging.getLogger(__name__)
+
+
+class _Console(Console):
+    """Rich ends the program where nobody reads its output; this one says so."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
 
 def show(settings: Config, http_url: str, https_url: str, room: str) -> None:
-    """Print the links. `room` is the room they lead to; empty leads to the landing page."""
+    """Print the links. `room` is the room they lead to; empty leads to the landing page.
+
+    A server whose standard output is full, closed or not read any more runs without.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        _print(settings, http_url, https_url, room)
+    except OSError as error:
+        log.warning("the links could not be printed: %s", error.strerror)
+        # What is still in its buffer would fail once more at the end, and make the exit status 120.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _print(settings: Config, http_url: str, https_url: str, room: str) -> None:
     path = f"/r/{room}" if room else "/"
     local = _with_host(http_url, "localhost") + path
-    console = Console(highlight=False, soft_wrap=True)
+    console = _Console(highlight=False, soft_wrap=True)
     console.print(f"\n[bold]pysfu {sfu.__version__}[/]")
     console.print(f"  Open          [bold cyan]{local}[/]")
     lan = lan_address()
