@@ -292,6 +292,33 @@ class LimitsConfig:
         above=0,
         most=3600,
     )
+    stored_bytes_per_day: int = option(
+        8_388_608,
+        "bytes one person may add a day to what is kept of chat, questions, polls and acts of moderation",
+        least=1,
+        most=1_000_000_000_000,
+    )
+    room_stored_bytes_per_day: int = option(
+        67_108_864, "the same of all people in one room", least=1, most=1_000_000_000_000
+    )
+    address_stored_bytes_per_day: int = option(
+        33_554_432,
+        "the same of one address (IPv6: one /64) where nobody needs a token",
+        least=1,
+        most=1_000_000_000_000,
+    )
+    address_file_bytes_per_day: int = option(
+        536_870_912,
+        "bytes of files from one address a day where nobody needs a token",
+        least=1,
+        most=1_000_000_000_000,
+    )
+    joins_per_day: int = option(
+        10_000,
+        "joins a day of one person; of one address where nobody needs a token",
+        least=1,
+        most=1_000_000_000,
+    )
     chat_characters: int = option(4_000, "longest chat message, characters", least=1, most=1_000_000)
     state_keys: int = option(256, "keys in the shared state of one room", least=0, most=1_000_000)
     state_value_bytes: int = option(

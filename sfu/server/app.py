@@ -85,7 +85,12 @@ class Server:
             conference.core.judge = judge
             conference.chat.drop_file = storage.drop_file
             storage.expired = lambda before_ms: conference.apply(Expire(before_ms))
-            conference.events.listen(Audit(storage.store).listen)
+            audit = Audit(storage.store, conference.quotas)
+            conference.events.listen(audit.listen)
+            conference.more_counts["quotas"] = lambda: {
+                "refused": conference.quotas.refused,
+                "alarms_unrecorded": audit.lost,
+            }
             server = cls(config, conference, timing or Timing())
             uploads = Uploads(storage, config.storage, random.SystemRandom())
             server._uploads = uploads

@@ -39,6 +39,7 @@ from sfu.server.member import Channel, Member
 from sfu.server.notices import Notices
 from sfu.server.passes import TTL_S as PASS_TTL_S
 from sfu.server.passes import Passes
+from sfu.server.quotas import ROW_BYTES, Quotas, bytes_of, cost
 from sfu.server.revocations import Kept
 from sfu.server.revoking import Revoking
 from sfu.server.tokens import Claims
@@ -65,6 +66,8 @@ _CLOSED_CODE: dict[LeaveReason, str] = {
 
 _TIMED = (commands.Disconnect, commands.Leave, acts.Remove, acts.DeclareSeries)
 """What may begin a time that ends by itself; the end of an alarm does as well."""
+_KEPT = requests.Chat | requests.ChatEdit | requests.ChatDelete | requests.ChatReact | requests.Revoke
+"""Requests beside acts that leave rows in the database, some of them in the audit log only."""
 
 
 class Conference:
@@ -74,6 +77,7 @@ class Conference:
         self._config = config
         self.core = Rooms(settings.limits(config), rng, settings.templates(config), config.room.template)
         self.access = Access(config.auth, store)
+        self.quotas = Quotas(config.limits, guarded=self.access.guarded)
         self.events = Events(rng)
         self._attendance = Attendance(store)
         # First of all: what others are told of is known to the store before.
@@ -191,14 +195,20 @@ class Conference:
         if claims is not None:
             # Something may have been waited for since it was checked.
             self.access.check_withdrawn(claims)
+        payer = self.quotas.payer(claims.identity if claims is not None else "", channel.address)
+        if isinstance(command, commands.Join):
+            self.quotas.check_join(payer)
         done = self.core.apply(command, _now())
         welcome = next((effect for effect in done if isinstance(effect, effects.Welcome)), None)
         if welcome is None:
+            self.quotas.joined(payer)
             self._waiting[channel.key] = (channel, claims)
             self._execute(done)
             log.info("waits in the lobby", extra={"room": request.room})
             waiting = next(effect.waiting for effect in done if isinstance(effect, effects.WaitingBegun))
             return None, {"type": "waiting", "waiting": waiting}
+        if not welcome.resumed:
+            self.quotas.joined(payer)
         member = self._welcome(channel, welcome, claims)
         self._execute(done)
         how = "resumed" if welcome.resumed else "joined"
@@ -210,6 +220,7 @@ class Conference:
         member.expires_s = clock.wall_ms() / 1000 + PASS_TTL_S
         if claims is not None:
             member.jti, member.expires_s = claims.jti, claims.expires_s
+        member.payer = self.quotas.payer(welcome.participant.identity, channel.address)
         if member.channel is not None:
             member.channel.close("replaced", "a newer session has taken over")
         member.attach(channel)
@@ -254,6 +265,8 @@ class Conference:
         """
         if isinstance(request, requests.Reading) and not member.grants.follows:
             raise RequestError("not_allowed", "no right to subscribe or to chat, so none to read")
+        if isinstance(request, _KEPT):
+            self.quotas.store(member.payer, member.room, ROW_BYTES + bytes_of(request))
         match request:
             case requests.Offer():
                 return member.publish.negotiate(request)
@@ -294,6 +307,7 @@ class Conference:
                 if not member.acts.take(1, clock.now_us()):
                     raise RequestError("rate_limited", "too many acts a second")
                 act = request.by(member.id)
+                self.quotas.store(member.payer, member.room, cost(act))
                 if isinstance(act, acts.Remove):
                     _answer_when_kept(self.remove(act), answer)
                     return None

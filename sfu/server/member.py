@@ -21,6 +21,7 @@ from sfu.server.data_relay import DataEnd, DataRelay
 from sfu.server.frames import Frame
 from sfu.server.ice_servers import ice_servers, renewal_s
 from sfu.server.publish_leg import Apply, PublishLeg, Refusal
+from sfu.server.quotas import NOBODY
 from sfu.server.rates import TokenBucket
 from sfu.server.subscribe_leg import SubscribeLeg
 from sfu.server.wire import Json
@@ -36,6 +37,8 @@ class Channel(Protocol):
     """A session as the conference sees it."""
 
     key: SessionKey
+    address: str
+    """Where it comes from."""
 
     def send(self, frame: Frame) -> None: ...
 
@@ -73,6 +76,8 @@ class Member:
         self.id = participant
         self.room = room
         self.grants = grants
+        self.payer = NOBODY
+        """Whose share is used by what it makes the server keep."""
         self.jti = ""
         """Id of the token it came with, empty without."""
         self.expires_s: float = 0

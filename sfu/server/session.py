@@ -71,7 +71,7 @@ class Session:
     ) -> None:
         self.key = key
         self._joined = joined
-        self._address = address
+        self.address = address
         self._socket = socket
         self._transport = transport
         self._conference = conference
@@ -275,10 +275,10 @@ class Session:
     async def _join(self, request_id: int | None, request: requests.Join) -> None:
         if self._member is not None or self._waits_for is not None:
             raise RequestError("bad_state", "joined already")
-        claims = await self._conference.authorise(request, self._address)
+        claims = await self._conference.authorise(request, self.address)
         if self._closed is not None:
             return
-        self._member, answer = await self._conference.join(self, request, claims, self._address)
+        self._member, answer = await self._conference.join(self, request, claims, self.address)
         if self._member is None:
             self._waits_for = RoomName(request.room)
         self._joined()

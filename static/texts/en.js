@@ -265,7 +265,7 @@ export default {
   'error.overloaded': 'The server is too busy just now. Try again in a moment.',
   'error.storage_failed': 'The server could not store this. Try again in a moment.',
   'error.bad_offset': 'The upload got out of step. Try again.',
-  'error.quota_exceeded': 'There is no place left for files.',
+  'error.quota_exceeded': 'Your share of the storage is used up for now.',
   'error.cancelled': 'Stopped.',
   'error.not_allowed': 'You are not allowed to do this.',
   'error.not_found': 'It is no longer there.',

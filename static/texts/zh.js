@@ -263,7 +263,7 @@ export default {
   'error.overloaded': '服务器繁忙，请稍后重试。',
   'error.storage_failed': '服务器未能保存，请稍后重试。',
   'error.bad_offset': '上传不同步，请重试。',
-  'error.quota_exceeded': '文件空间已满。',
+  'error.quota_exceeded': '您的存储额度暂时已用完。',
   'error.cancelled': '已停止。',
   'error.not_allowed': '您无权执行此操作。',
   'error.not_found': '它已不存在。',

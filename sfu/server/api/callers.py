@@ -19,6 +19,7 @@ from sfu.room.permissions import Grants, Role
 from sfu.server import tokens
 from sfu.server.conference import Conference
 from sfu.server.door import connection_of
+from sfu.server.quotas import NOBODY, Payer
 from sfu.server.rates import TokenBucket
 
 MAX_CALLERS = 10_000
@@ -46,6 +47,8 @@ class Caller:
     room: RoomName | None = None
     admin: bool = False
     limited: bool = False
+    payer: Payer = NOBODY
+    """Whose share is used by what it makes the server keep."""
 
     @property
     def actor(self) -> ParticipantId | None:
@@ -71,7 +74,8 @@ class Callers:
         The code is one of a token's, `not_allowed` or `rate_limited`. Each caller with a good credential has
         a rate of its own; all others at an address share one, so that they hold up nobody else behind it.
         """
-        host = host_key(self._address(request))
+        address = self._address(request)
+        host = host_key(address)
         if needs == "nothing":
             self._check_rate(host)
             return Caller()
@@ -94,7 +98,15 @@ class Callers:
             raise RequestError("not_allowed", "no right to subscribe or to chat, so none to read")
         if needs == "chat" and not caller.grants.may_chat:
             raise RequestError("not_allowed", "no right to chat")
-        return caller
+        return replace(caller, payer=self._conference.quotas.payer(caller.identity, address))
+
+    def store(self, caller: Caller, room: RoomName, size: int) -> None:
+        """Take bytes of rows from the caller's share; an administrator has no limit.
+
+        Raises `RequestError` `quota_exceeded`.
+        """
+        if not caller.admin:
+            self._conference.quotas.store(caller.payer, room, size)
 
     async def _caller(self, request: web.Request, needs: str, room: RoomName | None) -> Caller:
         scheme, _, credential = request.headers.get("Authorization", "").partition(" ")

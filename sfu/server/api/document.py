@@ -79,6 +79,8 @@ def errors_of(endpoint: Endpoint) -> list[str]:
         codes.add("not_found")
     if endpoint.repeatable:
         codes |= {"bad_request", "key_reused"}
+    if endpoint.costs:
+        codes.add("quota_exceeded")
     return sorted(codes)
 
 

@@ -22,6 +22,7 @@ from sfu.server import validation as v
 from sfu.server.api.callers import Caller, Callers
 from sfu.server.api.repeats import HEADER, Repeats
 from sfu.server.api.schemas import ID, ROOM, Schema
+from sfu.server.quotas import ROW_BYTES, bytes_of
 from sfu.server.retrying import RETRY_AFTER
 from sfu.server.wire import Json
 
@@ -133,6 +134,11 @@ class Endpoint:
         """Whether it takes a key that makes a repeated request do nothing more."""
         return self.method == "POST"
 
+    @property
+    def costs(self) -> bool:
+        """Whether it leaves rows, if only in the audit log. Bytes of files have places of their own."""
+        return self.method != "GET" and not self.raw_body
+
     @cached_property
     def body_check(self) -> Draft202012Validator:
         return Draft202012Validator(self.body or {}, format_checker=FORMATS)
@@ -162,6 +168,8 @@ def route(endpoint: Endpoint, callers: Callers, repeats: Repeats) -> web.RouteDe
             room = RoomName(request.match_info.get("room", ""))
             query = _query(endpoint, request)
             body = await _body(endpoint, request)
+            if endpoint.costs:
+                callers.store(caller, room, ROW_BYTES + bytes_of(body))
             result = await do(Call(request, caller, room, query, body))
         except RequestError as error:
             return refusal(error)

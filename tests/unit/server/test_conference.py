@@ -28,6 +28,7 @@ class FakeChannel:
 
     def __init__(self, key: int) -> None:
         self.key = SessionKey(key)
+        self.address = "192.0.2.1"
         self.messages: list[dict[str, Any]] = []
         self.closed: str | None = None
 
