@@ -92,7 +92,7 @@ class Server:
                 "alarms_unrecorded": audit.lost,
             }
             server = cls(config, conference, timing or Timing())
-            uploads = Uploads(storage, config.storage, random.SystemRandom())
+            uploads = Uploads(storage, config.storage, conference.quotas, random.SystemRandom())
             server._uploads = uploads
             conference.more_counts["thumbnails"] = uploads.thumbnails.counts
             files = Files(storage, uploads)

@@ -82,7 +82,7 @@ class Folder:
         source = self._path(sha256)
         if not source.is_file():
             raise RequestError("not_found", "no such content")
-        with _disk():
+        with disk():
             await asyncio.to_thread(shutil.copyfile, source, target)
 
     async def remove(self, hashes: Iterable[str]) -> None:
@@ -97,7 +97,7 @@ class Folder:
 
     def _keep(self, sha256: str, content: Path, small: Path | None) -> None:
         target = self._path(sha256)
-        with _disk():
+        with disk():
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if small is not None:
                 sync(small)
@@ -107,13 +107,13 @@ class Folder:
             sync(target.parent)
 
     def _remove(self, hashes: list[str]) -> None:
-        with _disk():
+        with disk():
             for sha256 in hashes:
                 for small in (False, True):
                     self._path(sha256, small=small).unlink(missing_ok=True)
 
     def _hashes(self, since_ms: int) -> set[str]:
-        with _disk():
+        with disk():
             return {
                 path.stem
                 for path in self._folder.glob("??/*")
@@ -251,7 +251,8 @@ async def open_contents(config: StorageConfig, folder: Path) -> AsyncIterator[Co
 
 
 @contextlib.contextmanager
-def _disk() -> Iterator[None]:
+def disk() -> Iterator[None]:
+    """Log what goes wrong with the folder of files (it may be full), and refuse one request for it."""
     try:
         yield
     except OSError as error:

@@ -68,8 +68,7 @@ class Thumbnails:
         if not whole and not self._closed:
             self._distrust(owner)
         if small:
-            await asyncio.to_thread(target.write_bytes, small)
-            self.made += 1
+            self.made += await asyncio.to_thread(_written, target, small)
         return size
 
     def close(self) -> None:
@@ -137,6 +136,17 @@ async def _read(process: asyncio.subprocess.Process, said: bytearray) -> None:
         if len(said) > MAX_BYTES:
             _kill(process)
             return
+
+
+def _written(target: Path, small: bytes) -> bool:
+    """Whether there was place for it: a picture without a thumbnail is better than none."""
+    try:
+        target.write_bytes(small)
+    except OSError as error:
+        log.warning("a thumbnail could not be written: %s", error.strerror)
+        target.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

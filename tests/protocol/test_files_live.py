@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import io
 import os
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,9 @@ import pytest
 from PIL import Image
 from signalling import Clients, Signal, clients, local_config
 
-from sfu.config import Config, ServerConfig, StorageConfig
+from sfu.config import Config, LimitsConfig, ServerConfig, StorageConfig
 from sfu.server import thumbnails, uploads
-from sfu.server.contents import Folder
+from sfu.server.contents import Folder, disk
 from sfu.store import files
 from sfu.store.writes import Writes
 
@@ -190,10 +193,74 @@ async def test_quotas_and_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         full = await ann.json("POST", json={"name": "b", "bytes": 51})
         assert (full[0], full[1]["code"]) == (507, "quota_exceeded")
         await ben.upload("a", b"x" * 100)
-        assert (await ben.json("POST", json={"name": "b", "bytes": 50}))[0] == 201
-        assert (await ann.json("POST", json={"name": "b", "bytes": 1}))[1]["code"] == "quota_exceeded"
+        _, mine = await ben.json("POST", json={"name": "b", "bytes": 50})
+        # What Ben has announced takes nobody's place in the room; what has come does.
+        _, other = await ann.json("POST", json={"name": "b", "bytes": 50})
+        assert (await ben.json("PATCH", f"/{mine['id']}", params={"offset": 0}, data=b"x" * 49))[0] == 200
+        late = await ann.json("PATCH", f"/{other['id']}", params={"offset": 0}, data=b"xx")
+        assert (late[0], late[1]["code"]) == (507, "quota_exceeded")
+        # It is given up, for it can never be whole.
+        assert (await ann.json("GET", f"/{other['id']}/upload"))[0] == 404
+        assert (await ann.json("POST", json={"name": "b", "bytes": 2}))[1]["code"] == "quota_exceeded"
+        assert (await ben.json("PATCH", f"/{mine['id']}", params={"offset": 49}, data=b"x"))[0] == 200
         _, begun = await ben.json("GET", "/nothing/upload")
         assert begun["code"] == "not_found"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+async def test_a_full_disk_refuses_and_what_came_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Wherever it is met: at the begin, at a chunk, at the whole file. Then the upload goes on."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    async with clients(keeping(tmp_path)) as those:
+        ann = Sender(those, await those.join())
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "touch", full)
+            refused = await ann.json("POST", json={"name": "a", "bytes": 6})
+            assert (refused[0], refused[1]["code"]) == (503, "storage_failed")
+        _, begun = await ann.json("POST", json={"name": "a", "bytes": 6})
+        path = f"/{begun['id']}"
+        assert (await ann.json("PATCH", path, params={"offset": 0}, data=b"abc"))[0] == 200
+        for place, name in ((uploads, "_append"), (uploads, "_look"), (Folder, "_keep")):
+            with monkeypatch.context() as patched:
+                patched.setattr(place, name, full if place is uploads else _inside(disk, full))
+                refused = await ann.json("PATCH", path, params={"offset": 3}, data=b"def")
+                assert (refused[0], refused[1]["code"]) == (503, "storage_failed"), name
+            assert (await ann.json("GET", path + "/upload"))[1]["offset"] == 3, name
+        status, done = await ann.json("PATCH", path, params={"offset": 3}, data=b"def")
+        assert (status, done["file"]["bytes"]) == (200, 6)
+    assert len(_contents(tmp_path)) == 1
+
+
+def _inside(context: Callable[[], AbstractContextManager[None]], do: Callable[..., None]) -> Any:
+    def done(*arguments: object) -> None:
+        with context():
+            do()
+
+    return done
+
+
+async def test_who_sends_nothing_takes_no_place_in_a_room(tmp_path: Path) -> None:
+    """As often as it joins: eleven guests announced the gigabyte of a room, and sent not a byte."""
+    async with clients(keeping(tmp_path, room_bytes=100, person_bytes=100, file_bytes=100)) as those:
+        for _ in range(11):
+            guest = Sender(those, await those.join(name="Eve"))
+            assert (await guest.json("POST", json={"name": "a", "bytes": 100}))[0] == 201
+        await Sender(those, await those.join()).upload("homework", b"x" * 100)
+
+
+async def test_joining_anew_gives_no_more_place_for_files(tmp_path: Path) -> None:
+    limits = LimitsConfig(address_file_bytes_per_day=250)
+    async with clients(replace(keeping(tmp_path, person_bytes=100), limits=limits)) as those:
+        for name in ("Eve", "Eve again"):
+            await Sender(those, await those.join(name=name)).upload("a", name.encode() + b"x" * 80)
+        third = Sender(those, await those.join(room="r", name="and again"))
+        refused = await third.json("POST", json={"name": "a", "bytes": 100})
+        assert (refused[0], refused[1]["code"]) == (507, "quota_exceeded")
 
 
 async def test_more_than_was_announced_is_refused() -> None:

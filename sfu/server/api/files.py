@@ -67,7 +67,7 @@ class Files:
                 query={"offset": s.NUMBER},
                 raw_body=True,
                 answer=s.answer(id=s.ID, offset=s.NUMBER),
-                errors=("bad_offset", "overloaded", "storage_failed"),
+                errors=("bad_offset", "overloaded", "quota_exceeded", "storage_failed"),
             ),
             Endpoint(
                 method="GET",
@@ -128,7 +128,9 @@ class Files:
 
     async def _begin(self, call: Call) -> Json:
         name, size = call.body["name"], call.body["bytes"]
-        upload = await self._uploads.begin(call.room, call.caller.identity, name, size, clock.now_us())
+        upload = await self._uploads.begin(
+            call.room, call.caller.identity, call.caller.payer, name, size, clock.now_us()
+        )
         return {"id": upload.id, "offset": 0, "chunk_bytes": CHUNK_BYTES, "name": upload.name}
 
     async def _offset(self, call: Call) -> Json:
