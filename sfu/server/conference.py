@@ -159,9 +159,9 @@ class Conference:
         return tokens.for_room(claims, request.room)
 
     async def join(
-        self, channel: Channel, request: requests.Join, claims: Claims | None, address: str = ""
+        self, channel: Channel, request: requests.Join, claims: Claims | None
     ) -> tuple[Member | None, Json]:
-        """Make the session, which comes from `address`, a participant's, or let it wait in the lobby.
+        """Make the session a participant's, or let it wait in the lobby.
 
         Only what the store has to tell is waited for, before anything changes. Returns the member and its
         `joined`, or None and `waiting`: then `Channel.admitted` follows, or the end of the session. Raises
@@ -174,7 +174,9 @@ class Conference:
         if former is not None and self.access.removals.refuses(former):
             former = None
         formerly = self._passes.formerly(former, now_s) if former is not None else None
-        command = joining.command(channel.key, request, claims, former, formerly, host=host_key(address))
+        command = joining.command(
+            channel.key, request, claims, former, formerly, host=host_key(channel.address)
+        )
         if isinstance(command, commands.Resume):
             return self._enter(channel, request, command, claims)
         chat_read = await self.chat.read_position(command.room, command.identity)

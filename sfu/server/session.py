@@ -278,7 +278,7 @@ class Session:
         claims = await self._conference.authorise(request, self.address)
         if self._closed is not None:
             return
-        self._member, answer = await self._conference.join(self, request, claims, self.address)
+        self._member, answer = await self._conference.join(self, request, claims)
         if self._member is None:
             self._waits_for = RoomName(request.room)
         self._joined()

@@ -126,6 +126,7 @@ class FakeMedia:
             fmtp="" if kind == "video" else "minptime=10;useinbandfec=1",
             nack=True,
             transport_cc=True,
+            fir=False,
         )
         self.publish(
             PublicationId(publication), ParticipantId("PA_ann"), TransportKey(99), received, "camera"
