@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sfu.room import class_events as events
+from sfu.room import names
 from sfu.room.board import Stroke
 from sfu.room.class_events import ClassEvent, ClassView, RoomView
 from sfu.room.hands import HandsView
@@ -75,7 +76,13 @@ def poll(value: PollView) -> Json:
 
 def lobby(value: tuple[WaitingView, ...]) -> list[Json]:
     return [
-        {"id": each.id, "identity": each.identity, "name": each.name, "since_ms": each.since_ms}
+        {
+            "id": each.id,
+            "identity": each.identity,
+            "name": each.name,
+            "name_key": names.key(each.name),
+            "since_ms": each.since_ms,
+        }
         for each in value
     ]
 

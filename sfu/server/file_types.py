@@ -6,6 +6,8 @@ import codecs
 import re
 import unicodedata
 
+from sfu.room import names
+
 SNIFFED_BYTES = 4096
 """The beginning of a file that decides on its type."""
 MAX_NAME_BYTES = 200
@@ -56,10 +58,10 @@ def safe_name(name: str) -> str:
     """`name` without a path, control or direction characters, hidden or reserved names; never empty."""
     name = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2]
     name = "".join(c if unicodedata.category(c)[0] != "C" and c not in '<>:"|?*' else "_" for c in name)
-    name = name.strip(" .")
+    name = names.clean(name).strip(" .")
     while len(name.encode()) > MAX_NAME_BYTES:
         stem, dot, ending = name.rpartition(".")
         name = stem[:-1] + dot + ending if stem and len(ending) < 20 else name[:-1]
-    if not name or _RESERVED.match(name):
+    if not names.visible(name.strip("_")) or _RESERVED.match(name):
         return f"file_{name}".strip("_") or "file"
     return name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sfu.errors import RequestError
 from sfu.ids import RoomName
-from sfu.room import commands
+from sfu.room import commands, names
 from sfu.room.model import SessionKey
 from sfu.room.permissions import GrantChanges, Role
 from sfu.server.requests import Join
@@ -59,7 +59,7 @@ def command(
     return commands.Join(
         session=session,
         room=room,
-        name=claims.name or request.name,
+        name=names.clean(claims.name) or request.name,
         identity=identity,
         role=claims.role,
         grants=claims.grants or GrantChanges(),

@@ -263,7 +263,7 @@ def _join(message: Message) -> Join:
     return Join(
         version=v.integer(message, "version", lowest=0, highest=v.LARGEST_ID),
         room=v.label(message, "room", shortest=1, longest=MAX_ROOM),
-        name=v.label(message, "name", longest=MAX_NAME, default=""),
+        name=v.person(message, "name", longest=MAX_NAME),
         token=v.text(message, "token", longest=MAX_TOKEN, default=""),
         pass_=v.text(message, "pass", longest=MAX_TOKEN, default=""),
         role=v.choice(message, "role", ROLES) if message.get("role") is not None else None,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from sfu.errors import RequestError
+from sfu.room import names
 
 Message = Mapping[str, Any]
 T = TypeVar("T", bound=str)
@@ -43,6 +44,18 @@ def text(message: Message, name: str, *, longest: int, shortest: int = 0, defaul
     return value
 
 
+def person(message: Message, name: str, *, longest: int) -> str:
+    """What somebody wants to be called, as others are shown it. Empty: it has no name, and is a guest.
+
+    A name of which nothing can be seen is refused: it would be taken for none, or for somebody else's.
+    """
+    given = text(message, name, longest=longest, default="")
+    cleaned = names.clean(given)
+    if not cleaned and given.strip():
+        raise bad(f"{name} has nothing that can be seen")
+    return label({name: cleaned}, name, longest=longest)
+
+
 def label(message: Message, name: str, *, longest: int, shortest: int = 0, default: str | None = None) -> str:
     """A text on one line, fit to be shown: no control characters, no blanks around it."""
     value = text(message, name, longest=longest, default=default).strip()
@@ -50,6 +63,8 @@ def label(message: Message, name: str, *, longest: int, shortest: int = 0, defau
         raise bad(f"{name} must have {shortest} to {longest} characters")
     if not value.isprintable():
         raise bad(f"{name} has characters that cannot be shown")
+    if value and not names.visible(value):
+        raise bad(f"{name} has nothing that can be seen")
     return value
 
 
@@ -110,7 +125,15 @@ def texts(message: Message, name: str, *, most: int, longest: int) -> tuple[str,
     value = message.get(name)
     if not isinstance(value, list) or not 0 < len(value) <= most:
         raise bad(f"{name} must be a list of 1 to {most} texts")
-    return tuple(text({name: item}, name, shortest=1, longest=longest) for item in value)
+    return tuple(seen({name: item}, name, longest=longest) for item in value)
+
+
+def seen(message: Message, name: str, *, longest: int) -> str:
+    """A text in which there is something to see."""
+    value = text(message, name, shortest=1, longest=longest)
+    if not names.visible(value):
+        raise bad(f"{name} has nothing that can be seen")
+    return value
 
 
 def optional_object(message: Message, name: str) -> Message | None:

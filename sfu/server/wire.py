@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sfu.room import effects
+from sfu.room import effects, names
 from sfu.room.effects import Event, Welcome
 from sfu.room.model import ChatMessage, ParticipantView, Publication
 from sfu.room.permissions import Grants
@@ -54,6 +54,7 @@ def participant(value: ParticipantView) -> Json:
     return {
         "id": value.id,
         "name": value.name,
+        "name_key": names.key(value.name),
         "identity": value.identity,
         "state": value.state,
         "joined_at_ms": value.joined_at_ms,

@@ -16,6 +16,7 @@
  * @typedef {object} Participant
  * @property {string} id
  * @property {string} name
+ * @property {string} nameKey the same for names that look alike, empty for no name
  * @property {string} identity
  * @property {'connected' | 'reconnecting'} state
  * @property {number} joinedAtMs
@@ -113,6 +114,6 @@ export class Roster {
 }
 
 function assign(participant, wire) {
-  const { id, name, identity, state, joined_at_ms: joinedAtMs, role, grants, breakout = null } = wire;
-  Object.assign(participant, { id, name, identity, state, joinedAtMs, role, grants, breakout });
+  const { id, name, name_key: nameKey = '', identity, state, joined_at_ms: joinedAtMs, role, grants, breakout = null } = wire;
+  Object.assign(participant, { id, name, nameKey, identity, state, joinedAtMs, role, grants, breakout });
 }

@@ -11,6 +11,7 @@ export default {
   'people.message': 'Message {name}',
   'people.more': 'What to do with {name}',
   'people.hand': 'Hand raised, place {place}',
+  'people.same_name': 'another has this name too',
   'people.answered': 'answered {count}×',
   'people.not_yet': 'not yet called on',
   'people.not_yet.only': 'Not yet ({count})',

@@ -10,6 +10,7 @@ export default {
   'people.message': '给 {name} 发消息',
   'people.more': '对 {name} 的操作',
   'people.hand': '已举手，第 {place} 位',
+  'people.same_name': '还有人用这个名字',
   'people.answered': '已回答 {count} 次',
   'people.not_yet': '尚未点名',
   'people.not_yet.only': '未点名（{count}）',

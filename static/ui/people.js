@@ -48,9 +48,11 @@ export class PeoplePanel {
     const faces = new Map(views.filter((each) => each.key.endsWith('/face')).map((each) => [each.participant, each]));
     const sharing = new Set(views.filter((each) => each.source === 'screen').map((each) => each.participant));
     const hands = new Map(classroom.hands.map((each, index) => [each.participant, index + 1]));
+    const { room, lobby } = classroom;
     const rows = [self, ...participants.values()].map((each) => ({
       id: each.id,
       name: each.name,
+      alike: this.#alike(each.nameKey ?? each.name_key, moderates ? lobby : []),
       role: each.role,
       grants: each.grants,
       breakout: each.breakout,
@@ -62,7 +64,6 @@ export class PeoplePanel {
       hand: hands.get(each.id) ?? 0,
       answered: classroom.answered[each.identity] ?? 0,
     }));
-    const { room, lobby } = classroom;
     const signature = JSON.stringify([rows, room, lobby, moderates, this.#opened, this.#waiting]);
     if (signature === this.#signature) return;
     this.#signature = signature;
@@ -110,16 +111,28 @@ export class PeoplePanel {
     );
   }
 
+  /** Whether somebody else here, or among those who wait, has a name that looks like this one. */
+  #alike(key, waiting) {
+    const { self, participants } = this.#room;
+    const keys = [self?.name_key, ...[...participants.values()].map((each) => each.nameKey), ...waiting.map((each) => each.name_key)];
+    return Boolean(key) && keys.filter((each) => each === key).length > 1;
+  }
+
   #showLobby(waiting) {
     const { act } = this.#options;
     this.#lobby.hidden = !waiting.length;
     const button = (testid, kind, key, on) => el('button', { type: 'button', class: kind, testid, text: t(key), on: { click: on } });
-    const entry = ({ id, name }) =>
+    const entry = ({ id, name, name_key: key }) =>
       el(
         'li',
         { testid: 'waiting', data: { key: id } },
         avatar(name || '?'),
-        el('span', { class: 'person-name', text: name || t('guest') }),
+        el(
+          'span',
+          { class: 'person-name' },
+          el('span', { class: 'person-title', text: name || t('guest') }),
+          this.#alike(key, waiting) && el('small', { class: 'warn', testid: 'same-name', text: t('people.same_name') }),
+        ),
         button('deny', 'quiet', 'lobby.deny', () => act('deny', { waiting: id })),
         button('admit', 'primary', 'lobby.admit', () => act('admit', { waiting: id })),
       );
@@ -152,6 +165,7 @@ export class PeoplePanel {
         { class: 'person-name' },
         el('span', { class: 'person-title', text: name }),
         el('small', { text: notes.filter(Boolean).join(' · ') }),
+        person.alike && el('small', { class: 'warn', testid: 'same-name', text: t('people.same_name') }),
         reconnecting && el('small', { class: 'warn', text: t('people.reconnecting') }),
       ),
       hand > 0 && el('span', { class: 'hand-place', testid: 'hand-place', title: t('people.hand', { place: hand }) }, icon('hand'), String(hand)),

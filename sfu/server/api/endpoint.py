@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from sfu.errors import RequestError
 from sfu.ids import RoomName
+from sfu.room import names
 from sfu.server import validation as v
 from sfu.server.api.callers import Caller, Callers
 from sfu.server.api.repeats import HEADER, Repeats
@@ -41,7 +42,10 @@ token."""
 
 FORMATS = FormatChecker(formats=())
 FORMATS.checks("printable")(
-    lambda value: not isinstance(value, str) or (value.isprintable() and value == value.strip())
+    lambda value: (
+        not isinstance(value, str)
+        or (value.isprintable() and value == value.strip() and (not value or names.visible(value)))
+    )
 )
 
 STATUS: Mapping[str, int] = {

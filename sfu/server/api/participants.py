@@ -106,7 +106,14 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             needs="moderate",
             do=partial(_lobby, conference),
             answer=s.answer(
-                waiting=s.listing(s.answer(id=s.ID, name={"type": "string"}, since_ms=s.TIME_MS))
+                waiting=s.listing(
+                    s.answer(
+                        id=s.ID,
+                        name={"type": "string"},
+                        name_key={"type": "string"},
+                        since_ms=s.TIME_MS,
+                    )
+                )
             ),
         ),
         Endpoint(

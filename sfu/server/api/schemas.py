@@ -87,6 +87,7 @@ PARTICIPANT = answer(
     id=ID,
     identity={"type": "string"},
     name={"type": "string"},
+    name_key={"type": "string"},
     state=one_of(("connected", "reconnecting")),
     joined_at_ms=TIME_MS,
     role=ROLE,
