@@ -3,6 +3,7 @@ import { detectLanguage, t } from '../texts/index.js';
 import { CallMedia } from './call-media.js';
 import { CallPage } from './call.js';
 import { explain } from './dialogs.js';
+import { takeToken } from './invitation.js';
 import { messageKey } from '../sdk/errors.js';
 import { landingPage } from './landing.js';
 import { leftPage } from './left.js';
@@ -27,8 +28,7 @@ class App {
   #name = '';
   #seat = /** @type {import('./seats.js').Seat | null} */ (null);
   #query = new URLSearchParams(location.search);
-  // In the fragment, which browsers send to nobody and servers never log.
-  #token = new URLSearchParams(location.hash.slice(1)).get('token') ?? '';
+  #token = '';
 
   start() {
     detectLanguage(location.search);
@@ -42,8 +42,9 @@ class App {
 
   #route() {
     this.#end();
-    const room = roomOf(location.pathname);
-    if (location.pathname.startsWith('/r/') && room) this.#showPrejoin(room);
+    const room = location.pathname.startsWith('/r/') ? roomOf(location.pathname) : '';
+    this.#token = takeToken(room);
+    if (room) this.#showPrejoin(room);
     else this.#showLanding();
   }
 
