@@ -391,7 +391,10 @@ class MediaConfig:
         form=forms.one_of("auto", "python", "rust"),
     )
     threads: int = option(
-        0, "threads of the native media plane; 0 is one per core, at most 16", least=0, most=64
+        0,
+        "threads of the native media plane; 0 is one per core that it may use (cpu.max), at most 16",
+        least=0,
+        most=64,
     )
     keyframe_interval_ms: int = option(
         500, "least time between two keyframe requests for one encoding, ms", least=1, most=60_000
@@ -510,6 +513,7 @@ class LogConfig:
     level: str = option("info", "debug, info, warning or error", form=_level)
     json: bool = option(False, "one JSON object a line")
     addresses: bool = option(False, "write peers' network addresses in full instead of shortened")
+    access: bool = option(False, "one line for each HTTP request, without its query; it is not bounded")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,8 @@ TOLD_EVERY_S = 60.0
 """How often it is told how many lines were held back."""
 MOST_CHARACTERS = 16_384
 """Of one message, and of one traceback."""
+ACCESS = "sfu.access"
+"""The logger of the access log, which is whole or of no use: whoever switches it on has a place for it."""
 CONTEXT = ("room", "participant", "transport")
 
 _addresses_in_full = False
@@ -55,6 +57,9 @@ class _Bounded(logging.StreamHandler[TextIO]):
         self._places: dict[tuple[str, int, int, type | None], _Place] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name == ACCESS:
+            super().emit(record)
+            return
         kind = record.exc_info[0] if record.exc_info else None
         most, per_s = (TRACEBACKS, TRACEBACKS_PER_S) if kind else (LINES, LINES_PER_S)
         key = (record.pathname, record.lineno, record.levelno, kind)
@@ -183,6 +188,8 @@ def configure(config: LogConfig) -> None:
     root.setLevel(logging.WARNING)
     for name in ("sfu", "sfu_client"):
         logging.getLogger(name).setLevel(config.level.upper())
+    # Whoever wants few lines of the server may want all of these.
+    logging.getLogger(ACCESS).setLevel(logging.INFO)
 
 
 def peer_address(host: str) -> str:

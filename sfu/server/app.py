@@ -18,7 +18,7 @@ from sfu.hosts import host_key
 from sfu.log import Seldom, peer_address
 from sfu.room.commands import Expire
 from sfu.room.state import Judge, accept_all
-from sfu.server import cors, descriptors, pages, retrying
+from sfu.server import access_log, cors, descriptors, pages, retrying
 from sfu.server.api import routes as api
 from sfu.server.api.endpoint import json_errors
 from sfu.server.api.files import Files
@@ -170,7 +170,11 @@ class Server:
         app.on_response_prepare.append(pages.add_security_headers)
         app.on_response_prepare.append(retrying.say_when)
         self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S, keepalive_timeout=IDLE_S
+            app,
+            access_log=access_log.log if self._config.log.access else None,
+            access_log_class=access_log.AccessLogger,
+            shutdown_timeout=CLOSE_TIMEOUT_S,
+            keepalive_timeout=IDLE_S,
         )
         await self._runner.setup()
         server = self._config.server
