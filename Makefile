@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
+MADE := $(VENV)/made
 NATIVE := $(VENV)/native
 OF_MEDIA := tests/interop $(addprefix tests/e2e/test_,$(addsuffix .py,call scalable_streams unused_layers bandwidth python_peers turn))
 BENCHES ?= $(patsubst bench/%.py,%,$(wildcard bench/*.py))
 CARGO_TEST := cargo test -q --locked --manifest-path rust/Cargo.toml -p pysfu-plane-core -p pysfu-plane-io
 
 .DEFAULT_GOAL := help
-.PHONY: help run plane test unit lint fmt types native rust sanitize e2e browser bench clean
+.PHONY: help run plane test interop unit lint fmt types native rust sanitize e2e browser bench dist clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -18,7 +19,7 @@ help: ## show this list
 run: $(VENV)/run plane ## set up and start the server with a demo room; prints the link to open
 	@$(BIN)/sfu demo
 
-plane: $(VENV)/bin/python
+plane: $(MADE)
 	@if ! command -v cargo >/dev/null; then echo "The Python media plane forwards; with cargo (https://rustup.rs) a faster one is built."; \
 	else $(MAKE) --no-print-directory $(NATIVE) || echo "The Python media plane forwards instead."; fi
 
@@ -28,6 +29,10 @@ test: $(VENV)/dev browser ## set up and run lint, types and every test, the brow
 	$(BIN)/python -m pytest
 	@if command -v cargo >/dev/null; then echo "The same browsers and peers on the Python plane:" && \
 		SFU_MEDIA__PLANE=python $(BIN)/python -m pytest -q $(OF_MEDIA); fi
+
+interop: dist ## what installs slowly: bare, lowest and newest environments, from what `make dist` built
+	@$(PIP) install -e '.[interop]'
+	$(BIN)/python -m pytest tests/installed
 
 unit: $(VENV)/dev ## the fast tests only: no browser, no TURN server, no PostgreSQL
 	$(BIN)/python -m pytest -m 'not e2e and not turn and not postgres'
@@ -66,24 +71,33 @@ bench: $(VENV)/dev browser ## measure (BENCHES="planes holding": only those); pr
 	@for b in $(BENCHES); do case $$b in planes|estimator) plots="--plots artifacts";; *) plots=;; esac; \
 		$(BIN)/python bench/$$b.py --json artifacts/$$b.json $$plots || exit 1; done
 
+dist: $(VENV)/dev ## build what is installed elsewhere into dist/: sdist, wheel and, with cargo, the native plane's wheel
+	@$(PIP) install -e '.[dist]'
+	@rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	@if command -v cargo >/dev/null; then $(BIN)/maturin build -q --release --locked -m rust/py/Cargo.toml -o dist; \
+	else echo "Without cargo the native media plane is not built: servers run on the Python plane."; fi
+	@ls -l dist
+
 clean: ## remove everything that was made
 	rm -rf $(VENV) rust/target build dist *.egg-info artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/bin/python:
+# What an interrupted `python -m venv` leaves has a python, but no pip: it is made anew.
+$(MADE):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "Making a virtual environment in $(VENV) ..."
-	@$(PYTHON) -m venv $(VENV)
-
-$(VENV)/run: $(VENV)/bin/python pyproject.toml
-	@echo "Installing (the first time takes a minute) ..."
-	@$(PIP) install -e .
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "Making a virtual environment in $(VENV) ..."; $(PYTHON) -m venv --clear $(VENV); }
 	@touch $@
 
-$(VENV)/dev: $(VENV)/bin/python pyproject.toml
+$(VENV)/run: $(MADE) pyproject.toml
+	@echo "Installing (the first time takes a minute) ..."
+	@$(PIP) install -e '.[camera]'
+	@touch $@
+
+$(VENV)/dev: $(MADE) pyproject.toml
 	@echo "Installing with the developer's tools ..."
 	@$(PIP) install -e '.[dev]'
 	@touch $@ $(VENV)/run
 
-$(NATIVE): $(VENV)/bin/python $(shell find rust -name target -prune -o -type f -print)
+$(NATIVE): $(MADE) $(shell find rust -name target -prune -o -type f -print)
 	@if bash rust/install.sh $(BIN)/python; then touch $@; else exit 1; fi

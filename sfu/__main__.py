@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 
 import sfu
-from sfu.cli import arguments, config, demo, person, serve, token
+from sfu.cli import arguments, completion, config, demo, person, serve, token
 from sfu.errors import ConfigError, StartError
-from sfu_client.commands import camera, record, view
+from sfu_client.commands import camera, common, record, view
 
-COMMANDS = (serve, demo, token, person, config, camera, view, record)
+COMMANDS = (serve, demo, token, person, config, camera, view, record, completion)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
         module.configure(sub)
-        sub.set_defaults(run=module.run)
+        sub.set_defaults(run=module.run, parser=top)
     return top
 
 
@@ -55,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StartError as error:
         print(f"sfu: unavailable: {error}", file=sys.stderr)
         return error.status
+    except ModuleNotFoundError as error:
+        if error.name != "cv2":
+            raise
+        print(f"sfu: this {common.NEEDS_OPENCV}", file=sys.stderr)
+        return os.EX_UNAVAILABLE
     except KeyboardInterrupt:
         return 0
 

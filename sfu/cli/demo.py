@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from sfu.cli.serve import run_server
 from sfu.config import Config
 from sfu.server import tokens
 from sfu.server.app import Server
+from sfu_client.commands import common
 
 NAME = "demo"
 HELP = "run the server with a moving picture and a tone in the room 'demo', so that nobody is alone"
@@ -37,6 +39,9 @@ async def run(args: argparse.Namespace) -> int:
 
 async def keep_publishing(settings: Config, url: str) -> None:
     """Run the synthetic camera in a process of its own, so that its encoding never delays forwarding."""
+    if importlib.util.find_spec("cv2") is None:
+        print(f"sfu: nobody is in the room: the moving picture {common.NEEDS_OPENCV}", file=sys.stderr)
+        await asyncio.Event().wait()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SFU_")}
     if settings.auth.keys:
         key, _, secret = settings.auth.keys[0].partition(":")

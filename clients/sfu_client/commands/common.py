@@ -16,6 +16,9 @@ from sfu_client.errors import PERMANENT_CODES, ClosedError, RefusedError, Unavai
 
 DEFAULT_SERVER = "http://localhost:7880"
 
+NEEDS_OPENCV = "needs OpenCV: pip install 'pysfu[camera]'"
+"""What a server does without; some machines have no build of it (musl)."""
+
 
 def add_connection(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options that say where to connect and as whom."""

@@ -162,7 +162,10 @@ class Window:
             self._process.stdin.write(picture.tobytes())
             self._process.stdin.flush()
         except (BrokenPipeError, ValueError):
-            if self._process.wait() == window_process.NO_WINDOWS:
+            status = self._process.wait()
+            if status == window_process.NO_OPENCV:
+                common.say(f"sfu view: a window {common.NEEDS_OPENCV}")
+            if status == window_process.NO_WINDOWS:
                 common.say(
                     "sfu view: this OpenCV has no windows; replace opencv-python-headless by opencv-python,"
                     " or give --snapshots, --output or --raw"

@@ -2,20 +2,24 @@
 
 OpenCV's windows may hang in a process that has loaded PyAV, so this one never imports it. Each picture is
 a header of two little-endian 32-bit numbers, width and height, and its BGR bytes. Exit status 3 says that
-this OpenCV has no windows.
+this OpenCV has no windows, 4 that there is none.
 """
 
 import struct
 import sys
 
-import cv2
-import numpy as np
-
 NO_WINDOWS = 3
+NO_OPENCV = 4
 HEADER = struct.Struct("<II")
 
 
 def main() -> int:
+    try:
+        import cv2
+    except ImportError:
+        return NO_OPENCV
+    import numpy as np
+
     title = sys.argv[1]
     stream = sys.stdin.buffer
     try:
