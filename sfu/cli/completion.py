@@ -6,8 +6,6 @@ import argparse
 import os
 import sys
 
-import shtab
-
 NAME = "completion"
 HELP = "print the script that completes this command in a shell"
 SHELLS = ("bash", "zsh", "fish")
@@ -19,5 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 async def run(args: argparse.Namespace) -> int:
     """Write the script: it is made from the parser of all commands, so it knows every option."""
+    import shtab  # nothing else needs it, and every start would pay for it
+
     sys.stdout.write(shtab.complete(args.parser, shell=args.shell))
     return os.EX_OK
