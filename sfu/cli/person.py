@@ -14,11 +14,11 @@ from typing import Any
 from sfu.cli import options
 from sfu.errors import RequestError
 from sfu.server.contents import Contents
-from sfu.server.storage import open_storage
+from sfu.server.storage import open_present_storage, read_storage
 from sfu.store import people
 
 NAME = "person"
-HELP = "export or erase everything stored of one person; the server must not be running"
+HELP = "export or erase everything stored of one person; to erase, the server must not be running"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,16 +31,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(args: argparse.Namespace) -> int:
-    """A running server holds the database: it knows messages that an erasure here would not reach."""
-    async with open_storage(options.load(args)) as storage:
-        if args.action == "export":
-            async with storage.store.reading() as connection:
+    """An export only looks; an erasure needs the database for itself: a server knows messages beside it."""
+    config = options.load(args)
+    if args.action == "export":
+        async with read_storage(config) as (reader, contents):
+            async with reader.reading() as connection:
                 found = await people.export(connection, args.identity)
             json.dump(found, sys.stdout, ensure_ascii=False, indent=2)
             print()
             if args.files is not None:
-                return await _save_files(storage.contents, found["files"], Path(args.files))
-        else:
+                return await _save_files(contents, found["files"], Path(args.files))
+    else:
+        async with open_present_storage(config) as storage:
             await storage.remove(functools.partial(people.erase, identity=args.identity))
     return 0
 

@@ -172,5 +172,7 @@ def _at_odds(config: Config) -> Iterator[str]:
     names = [key.partition(":")[0] for key in config.auth.keys]
     if len(set(names)) < len(names):
         yield "auth.keys: two keys have the same name"
+    if storage.files and storage.url == "temporary":
+        yield "storage.files: a bucket would outlive a temporary database (storage.url)"
     if bool(storage.s3_key) != bool(storage.s3_secret):
         yield "storage.s3_key and storage.s3_secret belong together"

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
+import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -17,7 +19,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from sfu.config import StorageConfig
-from sfu.durable import sync
+from sfu.durable import sync, write_private
 from sfu.errors import ConfigError, RequestError
 from sfu.server.door import FileResponse
 
@@ -28,6 +30,11 @@ READ_BYTES = 65_536
 """Of a bucket's answer at once: what one download holds in memory."""
 CONNECT_S, READ_S, TRIES = 5, 30, 3
 """A bucket that does not answer is a failed request, not a waiting one."""
+
+ASIDE = "aside"
+"""The folder, or what begins the keys, of contents that are set aside."""
+OWNER = "database.id"
+"""The file, or the key, that says whose contents these are."""
 
 _HASH = re.compile("[0-9a-f]{64}")
 
@@ -55,8 +62,29 @@ class Contents(Protocol):
     async def remove(self, hashes: Iterable[str]) -> None:
         """Delete contents that no file has any more. Raises `RequestError` `storage_failed`."""
 
-    async def hashes(self, since_ms: int) -> set[str]:
-        """What came after `since_ms` (Unix milliseconds). Raises `RequestError` `storage_failed`."""
+    async def hashes(self) -> set[str]:
+        """What is there. Raises `RequestError` `storage_failed`."""
+
+    async def owner(self) -> str:
+        """The id of the database that these contents belong to, empty where none has come yet.
+
+        Raises `RequestError` `storage_failed`.
+        """
+
+    async def claim(self, database: str) -> None:
+        """Make them those of the database with that id. Raises `RequestError` `storage_failed`."""
+
+    async def set_aside(self, hashes: Iterable[str], now_ms: int) -> None:
+        """Put contents where nobody finds them for now. Raises `RequestError` `storage_failed`."""
+
+    async def aside(self) -> dict[str, int]:
+        """What is set aside, and since when (Unix milliseconds). Raises `RequestError` `storage_failed`."""
+
+    async def bring_back(self, hashes: Iterable[str]) -> None:
+        """Undo `set_aside`. Raises `RequestError` `storage_failed`."""
+
+    async def forget(self, hashes: Iterable[str]) -> None:
+        """Delete what is set aside. Raises `RequestError` `storage_failed`."""
 
 
 class Folder:
@@ -88,11 +116,35 @@ class Folder:
     async def remove(self, hashes: Iterable[str]) -> None:
         await asyncio.to_thread(self._remove, list(hashes))
 
-    async def hashes(self, since_ms: int) -> set[str]:
-        return await asyncio.to_thread(self._hashes, since_ms)
+    async def hashes(self) -> set[str]:
+        return await asyncio.to_thread(self._hashes)
+
+    async def owner(self) -> str:
+        with disk():
+            return await asyncio.to_thread(self._owner)
+
+    async def claim(self, database: str) -> None:
+        with disk():
+            await asyncio.to_thread(self._claim, database)
+
+    async def set_aside(self, hashes: Iterable[str], now_ms: int) -> None:
+        await asyncio.to_thread(self._set_aside, list(hashes), now_ms)
+
+    async def aside(self) -> dict[str, int]:
+        return await asyncio.to_thread(self._aside)
+
+    async def bring_back(self, hashes: Iterable[str]) -> None:
+        await asyncio.to_thread(self._bring_back, list(hashes))
+
+    async def forget(self, hashes: Iterable[str]) -> None:
+        await asyncio.to_thread(self._forget, list(hashes))
 
     def _path(self, sha256: str, *, small: bool = False) -> Path:
         path = self._folder / sha256[:2] / sha256
+        return path.with_suffix(".jpg") if small else path
+
+    def _aside_path(self, sha256: str, *, small: bool = False) -> Path:
+        path = self._folder / ASIDE / sha256
         return path.with_suffix(".jpg") if small else path
 
     def _keep(self, sha256: str, content: Path, small: Path | None) -> None:
@@ -108,17 +160,52 @@ class Folder:
 
     def _remove(self, hashes: list[str]) -> None:
         with disk():
-            for sha256 in hashes:
-                for small in (False, True):
-                    self._path(sha256, small=small).unlink(missing_ok=True)
+            for sha256, small in itertools.product(hashes, (True, False)):
+                self._path(sha256, small=small).unlink(missing_ok=True)
 
-    def _hashes(self, since_ms: int) -> set[str]:
+    def _hashes(self) -> set[str]:
+        with disk():
+            return {path.stem for path in self._folder.glob("??/*") if _HASH.fullmatch(path.stem)}
+
+    def _owner(self) -> str:
+        try:
+            return (self._folder / OWNER).read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return ""
+
+    def _claim(self, database: str) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(self._folder / OWNER, f"{database}\n".encode())
+
+    def _set_aside(self, hashes: list[str], now_ms: int) -> None:
+        with disk():
+            for sha256, small in itertools.product(hashes, (True, False)):
+                target = self._aside_path(sha256, small=small)
+                target.parent.mkdir(exist_ok=True, mode=0o700)
+                with contextlib.suppress(FileNotFoundError):
+                    self._path(sha256, small=small).replace(target)
+                    os.utime(target, (now_ms / 1000, now_ms / 1000))
+
+    def _aside(self) -> dict[str, int]:
         with disk():
             return {
-                path.stem
-                for path in self._folder.glob("??/*")
-                if _HASH.fullmatch(path.stem) and path.stat().st_mtime * 1000 > since_ms
+                path.stem: int(path.stat().st_mtime * 1000)
+                for path in (self._folder / ASIDE).glob("*")
+                if _HASH.fullmatch(path.stem)
             }
+
+    def _bring_back(self, hashes: list[str]) -> None:
+        with disk():
+            for sha256, small in itertools.product(hashes, (True, False)):
+                target = self._path(sha256, small=small)
+                target.parent.mkdir(exist_ok=True, mode=0o700)
+                with contextlib.suppress(FileNotFoundError):
+                    self._aside_path(sha256, small=small).replace(target)
+
+    def _forget(self, hashes: list[str]) -> None:
+        with disk():
+            for sha256, small in itertools.product(hashes, (True, False)):
+                self._aside_path(sha256, small=small).unlink(missing_ok=True)
 
 
 class Bucket:
@@ -171,25 +258,74 @@ class Bucket:
                         await asyncio.to_thread(file.write, part)
 
     async def remove(self, hashes: Iterable[str]) -> None:
-        for sha256 in hashes:
-            for small in (False, True):
-                with self._refusals():
-                    await self._client.delete_object(Bucket=self._bucket, Key=self._key(sha256, small=small))
+        await self._delete(hashes, "")
 
-    async def hashes(self, since_ms: int) -> set[str]:
-        found: set[str] = set()
+    async def hashes(self) -> set[str]:
+        return set(await self._listed(""))
+
+    async def owner(self) -> str:
+        try:
+            with self._refusals():
+                found = await self._client.get_object(Bucket=self._bucket, Key=self._prefix + OWNER)
+                async with found["Body"] as body:
+                    return str((await body.read()).decode("ascii", "replace")).strip()
+        except RequestError as error:
+            if error.code == "not_found":
+                return ""
+            raise
+
+    async def claim(self, database: str) -> None:
+        with self._refusals():
+            await self._client.put_object(
+                Bucket=self._bucket, Key=self._prefix + OWNER, Body=f"{database}\n".encode()
+            )
+
+    async def set_aside(self, hashes: Iterable[str], now_ms: int) -> None:
+        # The bucket has a clock of its own.
+        await self._move(hashes, "", f"{ASIDE}/")
+
+    async def aside(self) -> dict[str, int]:
+        return await self._listed(f"{ASIDE}/")
+
+    async def bring_back(self, hashes: Iterable[str]) -> None:
+        await self._move(hashes, f"{ASIDE}/", "")
+
+    async def forget(self, hashes: Iterable[str]) -> None:
+        await self._delete(hashes, f"{ASIDE}/")
+
+    async def _move(self, hashes: Iterable[str], source: str, target: str) -> None:
+        for sha256, small in itertools.product(hashes, (True, False)):
+            name = f"{sha256}{'.jpg' if small else ''}"
+            old, new = f"{self._prefix}{source}{name}", f"{self._prefix}{target}{name}"
+            try:
+                with self._refusals():
+                    copied = {"Bucket": self._bucket, "Key": old}
+                    await self._client.copy_object(Bucket=self._bucket, Key=new, CopySource=copied)
+                    await self._client.delete_object(Bucket=self._bucket, Key=old)
+            except RequestError as error:
+                if error.code != "not_found":
+                    raise
+
+    async def _delete(self, hashes: Iterable[str], place: str) -> None:
+        for sha256, suffix in itertools.product(hashes, ("", ".jpg")):
+            with self._refusals():
+                key = f"{self._prefix}{place}{sha256}{suffix}"
+                await self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    async def _listed(self, place: str) -> dict[str, int]:
+        """Hashes right there, and when each came (Unix milliseconds). Others may keep something there too."""
+        found: dict[str, int] = {}
+        prefix = self._prefix + place
         with self._refusals():
             pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=self._prefix
+                Bucket=self._bucket, Prefix=prefix, Delimiter="/"
             )
             async for page in pages:
-                found |= {
-                    each["Key"].removeprefix(self._prefix).removesuffix(".jpg")
-                    for each in page.get("Contents", ())
-                    if each["LastModified"].timestamp() * 1000 > since_ms
-                }
-        # Others may keep something in the bucket too.
-        return {name for name in found if _HASH.fullmatch(name)}
+                for each in page.get("Contents", ()):
+                    name = each["Key"].removeprefix(prefix).removesuffix(".jpg")
+                    if _HASH.fullmatch(name):
+                        found[name] = int(each["LastModified"].timestamp() * 1000)
+        return found
 
     def _key(self, sha256: str, *, small: bool = False) -> str:
         return f"{self._prefix}{sha256}{'.jpg' if small else ''}"

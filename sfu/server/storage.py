@@ -1,4 +1,7 @@
-"""Where the server keeps what lasts: the data directory, the open store, and the job that clears it out."""
+"""Where the server keeps what lasts: the data directory, the open store, and the job that clears it out.
+
+Only a server clears out. Commands work on what is there (`open_present`), or look at it (`read_only`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,7 @@ from sfu.faults import start_fault
 from sfu.server.contents import Contents, open_contents
 from sfu.store import files, people, retention
 from sfu.store.files import StoredFile
-from sfu.store.store import TEMPORARY, Store, open_store
+from sfu.store.store import TEMPORARY, Reader, Store, open_present, open_store, read_only
 from sfu.store.writes import Work
 
 log = logging.getLogger(__name__)
@@ -27,6 +31,8 @@ log = logging.getLogger(__name__)
 CLEARED_EVERY_S = 3600.0
 """Retention is counted in days: an hour more is no harm."""
 DAY_MS = 86_400_000
+ASIDE_DAYS = 30
+"""How long what nobody seems to need is kept: contents without a row, copies from before upgrades."""
 
 
 def data_dir(config: Config) -> Path:
@@ -34,14 +40,20 @@ def data_dir(config: Config) -> Path:
 
     Raises `ConfigError` or `StartError` where there can be none.
     """
+    path = data_path(config)
     try:
-        path = _chosen(config.server.data_dir)
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except RuntimeError as error:
-        raise ConfigError([f"server.data_dir: name a folder: {error}"]) from error
     except OSError as error:
         raise start_fault("server.data_dir", error) from error
     return path
+
+
+def data_path(config: Config) -> Path:
+    """The same folder, which need not be there. Raises `ConfigError`."""
+    try:
+        return _chosen(config.server.data_dir)
+    except RuntimeError as error:
+        raise ConfigError([f"server.data_dir: name a folder: {error}"]) from error
 
 
 def _chosen(configured: str) -> Path:
@@ -87,29 +99,62 @@ class Storage:
 
     async def expire(self, before_ms: int) -> None:
         """Delete everything from before `before_ms`. Raises `RequestError` `storage_failed`."""
-        async with self._lock:
-            unused = await self.store.writes.transact(
-                functools.partial(retention.expire, before_ms=before_ms)
-            )
-            # At once: contents may take long to go, and rooms would take changes of what has no row.
-            self.expired(before_ms)
-            await self.contents.remove(unused)
+        # Before, so that rooms take no changes of what has no row; afterwards, for those opened meanwhile.
+        self.expired(before_ms)
+        gone = await retention.expire(self.store, before_ms)
+        self.expired(before_ms)
+        await self.remove(functools.partial(people.unused, hashes=gone.hashes))
+        if gone.counts:
+            counts = ", ".join(f"{count} {name}" for name, count in sorted(gone.counts.items()))
+            log.info("storage.retention_days: %s are deleted, from before %s", counts, _day(before_ms))
 
-    async def sweep(self) -> int:
-        """Delete contents without a row: the server was killed between the two. How many they were.
+    async def claim(self) -> None:
+        """Make the contents those of this database.
 
-        Those from before this database was begun are another's. Raises `RequestError` `storage_failed`.
+        Raises `ConfigError` where they are another's, `RequestError` `storage_failed`.
+        """
+        owner = await self.contents.owner()
+        if owner == self.store.id:
+            return
+        there = await self.contents.hashes() | (await self.contents.aside()).keys()
+        if there and owner:
+            raise _strangers(self.store, f"they are of the database {owner}, and this one is {self.store.id}")
+        async with self.store.reading() as connection:
+            if there and len(await people.unused(connection, there)) == len(there):
+                raise _strangers(self.store, f"this one knows none of the {len(there)} that are there")
+        await self.contents.claim(self.store.id)
+
+    async def sweep(self, now_ms: int) -> None:
+        """Set contents without a row aside, and delete what has been there for `ASIDE_DAYS`.
+
+        A killed server leaves a few; an older database that was put back, many. Raises `RequestError`
+        `storage_failed`.
         """
         async with self._lock:
-            async with self.store.reading() as connection:
-                begun_ms = await people.first_room_ms(connection)
-            if begun_ms is None:
-                return 0
-            there = await self.contents.hashes(begun_ms)
+            there = await self.contents.hashes()
             async with self.store.reading() as connection:
                 unused = await people.unused(connection, there)
-            await self.contents.remove(unused)
-        return len(unused)
+            await self.contents.set_aside(unused, now_ms)
+            aside = await self.contents.aside()
+            over = [each for each, since_ms in aside.items() if since_ms < now_ms - ASIDE_DAYS * DAY_MS]
+            await self.contents.forget(over)
+        if unused:
+            log.warning(
+                "%d contents belong to no file: they are set aside for %d days", len(unused), ASIDE_DAYS
+            )
+        if over:
+            log.warning("%d contents that were set aside %d days ago are deleted", len(over), ASIDE_DAYS)
+
+    async def bring_back(self) -> None:
+        """Take back what is set aside and has a row by now. Raises `RequestError` `storage_failed`."""
+        async with self._lock:
+            aside = await self.contents.aside()
+            async with self.store.reading() as connection:
+                unused = await people.unused(connection, aside)
+            known = aside.keys() - set(unused)
+            await self.contents.bring_back(known)
+        if known:
+            log.warning("%d contents that were set aside belong to files again", len(known))
 
     async def drop_file(self, room: str, file: str) -> None:
         """A message that showed the room's file is gone: so is the file, if no other shows it.
@@ -121,7 +166,10 @@ class Storage:
 
 @contextlib.asynccontextmanager
 async def open_storage(config: Config) -> AsyncIterator[Storage]:
-    """What is configured, and a job that clears it out. Raises `ConfigError`: it cannot be used."""
+    """Open what is configured, for a server, and clear it out hourly.
+
+    Raises `ConfigError`: it cannot be used.
+    """
     url = config.storage.url
     folder = None if url == TEMPORARY else data_dir(config)
     async with contextlib.AsyncExitStack() as stack:
@@ -132,6 +180,12 @@ async def open_storage(config: Config) -> AsyncIterator[Storage]:
             log.warning("%d sessions had no end: the server was killed", len(dead))
         contents = await stack.enter_async_context(open_contents(config.storage, store.folder))
         storage = Storage(store, contents, dead)
+        try:
+            await storage.claim()
+            await storage.bring_back()
+            await store.believe(clock.wall_ms())
+        except RequestError as error:
+            raise ConfigError([f"storage: {error.message}"]) from error
         clearing = asyncio.create_task(_clear_out(storage, config.storage))
         try:
             yield storage
@@ -141,18 +195,60 @@ async def open_storage(config: Config) -> AsyncIterator[Storage]:
                 await clearing
 
 
+@contextlib.asynccontextmanager
+async def open_present_storage(config: Config) -> AsyncIterator[Storage]:
+    """Hold what is there, for a command that changes something. Raises `ConfigError`: it cannot be used."""
+    async with (
+        open_present(config.storage.url, data_path(config)) as store,
+        open_contents(config.storage, store.folder) as contents,
+    ):
+        yield Storage(store, contents)
+
+
+@contextlib.asynccontextmanager
+async def read_storage(config: Config) -> AsyncIterator[tuple[Reader, Contents]]:
+    """Open what is there, for a command that only looks. Raises `ConfigError`: it cannot be used."""
+    async with (
+        read_only(config.storage.url, data_path(config)) as reader,
+        open_contents(config.storage, reader.folder) as contents,
+    ):
+        yield reader, contents
+
+
 async def _clear_out(storage: Storage, config: StorageConfig) -> None:
-    writes = storage.store.writes
+    store = storage.store
     while True:
         # A failure is logged by the store; the next round is soon enough.
         with contextlib.suppress(RequestError):
-            if config.telemetry_days:
-                before_ms = clock.wall_ms() - config.telemetry_days * DAY_MS
-                await writes.transact(functools.partial(retention.expire_telemetry, before_ms=before_ms))
-            if config.retention_days:
-                before_ms = clock.wall_ms() - config.retention_days * DAY_MS
-                await storage.expire(before_ms)
-        with contextlib.suppress(RequestError):
-            if swept := await storage.sweep():
-                log.warning("%d contents belonged to no file: the server was killed", swept)
+            if store.believed:
+                await _clear_once(storage, config)
         await asyncio.sleep(CLEARED_EVERY_S)
+        with contextlib.suppress(RequestError):
+            await store.believe(clock.wall_ms())
+
+
+async def _clear_once(storage: Storage, config: StorageConfig) -> None:
+    now_ms = clock.wall_ms()
+    if config.telemetry_days:
+        before_ms = now_ms - config.telemetry_days * DAY_MS
+        if gone := await retention.expire_telemetry(storage.store.writes, before_ms):
+            log.info("storage.telemetry_days: %d samples are deleted, from before %s", gone, _day(before_ms))
+    if config.retention_days:
+        await storage.expire(now_ms - config.retention_days * DAY_MS)
+    await storage.sweep(now_ms)
+    for name in await storage.store.drop_copies(now_ms - ASIDE_DAYS * DAY_MS):
+        log.info("%s, from before an upgrade %d days ago, is deleted", name, ASIDE_DAYS)
+    await storage.store.shrink()
+
+
+def _strangers(store: Store, why: str) -> ConfigError:
+    return ConfigError(
+        [
+            f"storage.files: the contents of files are not those of this database: {why}. Put the right "
+            f"database back, or give this one a folder (or prefix) of its own; it has {store.folder} now"
+        ]
+    )
+
+
+def _day(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,4 +1,4 @@
-"""One server to one database: two would give the same ids to different messages."""
+"""One server to one database and one folder: two would give the same ids to different messages."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from sqlalchemy import URL, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,9 +23,54 @@ log = logging.getLogger(__name__)
 ADVISORY_LOCK = 0x5F5_F00D
 """Our number among PostgreSQL's advisory locks."""
 WATCH_S = 3.0
-"""PostgreSQL's lock ends with its connection, which may end unnoticed: how often it is looked after."""
+"""How often a lock is looked after: PostgreSQL's ends with its connection, a file may be deleted."""
 ANSWER_S = 10.0
 """A connection that says nothing for so long is no connection any more."""
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder that exists for this process, whatever is deleted or put into it.
+
+    Raises `StartError` where another holds it, `OSError` where it cannot be opened.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = f"server.data_dir: another server or command is using {folder}"
+            raise StartError(text, os.EX_UNAVAILABLE) from None
+        except OSError as error:
+            # Network file systems lock no folders: then the database's own lock has to do.
+            log.warning("%s cannot be locked: %s", folder, error.strerror)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def no_server(database: Path) -> Iterator[bool]:
+    """Keep servers from the SQLite file meanwhile. Yields whether that could be had; changes nothing."""
+    try:
+        descriptor = os.open(lock_path(database), os.O_RDONLY)
+    except FileNotFoundError:
+        yield True  # No server was ever here.
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def lock_path(database: Path) -> Path:
+    """The file whose lock tells that a server uses the SQLite file `database`."""
+    return database.with_name(f"{database.name}.lock")
 
 
 @contextlib.asynccontextmanager
@@ -33,23 +79,12 @@ async def alone(url: URL, engines: Engines, lost: asyncio.Event) -> AsyncIterato
 
     Raises `StartError` where another holds it. A killed process lets go by itself.
     """
-    busy = StartError("storage.url: another server is using this database", os.EX_UNAVAILABLE)
+    lock: _Lock = _AdvisoryLock(engines.write)
     if url.get_backend_name() == "sqlite":
-        path = Path(f"{url.database}.lock")
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise busy from None
-        try:
-            yield
-        finally:
-            os.close(descriptor)
-        return
-    lock = _AdvisoryLock(engines.write)
+        lock = _FileLock(lock_path(Path(url.database or "")))
     if not await lock.take():
-        raise busy
+        text = "storage.url: another server or command is using this database"
+        raise StartError(text, os.EX_UNAVAILABLE)
     watching = asyncio.create_task(_watch(lock, lost))
     try:
         yield
@@ -57,6 +92,48 @@ async def alone(url: URL, engines: Engines, lost: asyncio.Event) -> AsyncIterato
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         await lock.let_go()
+
+
+class _Lock(Protocol):
+    async def take(self) -> bool:
+        """Whether it could be had. Raises `SQLAlchemyError` or `OSError`: the database is away."""
+
+    async def alive(self) -> bool:
+        """Whether it still keeps others out; one that does not is given up."""
+
+    async def let_go(self) -> None: ...
+
+
+class _FileLock:
+    """A lock on a file that lies beside the database. Who deletes the file has unlocked nothing for long."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    async def take(self) -> bool:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    async def alive(self) -> bool:
+        if self._descriptor is None:
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._descriptor), self._path.stat()):
+                return True
+        await self.let_go()
+        return False
+
+    async def let_go(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 class _AdvisoryLock:
@@ -67,7 +144,6 @@ class _AdvisoryLock:
         self._connection: AsyncConnection | None = None
 
     async def take(self) -> bool:
-        """Whether it could be had. Raises `SQLAlchemyError` or `OSError`: the database is away."""
         connection = await self._engine.connect()
         try:
             query = text("SELECT pg_try_advisory_lock(:lock)")
@@ -84,7 +160,6 @@ class _AdvisoryLock:
         return held
 
     async def alive(self) -> bool:
-        """Whether the connection that holds it is there; one that is not is given up."""
         if self._connection is None:
             return False
         try:
@@ -110,7 +185,7 @@ async def _end(connection: AsyncConnection) -> None:
         await connection.close()
 
 
-async def _watch(lock: _AdvisoryLock, lost: asyncio.Event) -> None:
+async def _watch(lock: _Lock, lost: asyncio.Event) -> None:
     """Keep it, or take it again when the database is back."""
     while True:
         await asyncio.sleep(WATCH_S)

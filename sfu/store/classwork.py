@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import BindParameter, Executable, Table, bindparam, delete, insert, literal, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Executable,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sfu.store.tables import ballots, polls, question_votes, questions, strokes, thresholds, turns
@@ -188,13 +199,18 @@ def _both(first: Executable, second: Executable, room: str, number: int) -> list
 
 async def drop_orphans(connection: AsyncConnection) -> None:
     """Votes and ballots go with what they were for: a later question of that number has its own."""
-    await _drop_orphans(connection, question_votes, "question", questions)
-    await _drop_orphans(connection, ballots, "poll", polls)
+    for table, orphaned in orphans():
+        await connection.execute(delete(table).where(orphaned))
 
 
-async def _drop_orphans(connection: AsyncConnection, table: Table, column: str, of: Table) -> None:
+def orphans() -> list[tuple[Table, ColumnElement[bool]]]:
+    """Tables whose rows belong to others, and which rows have lost theirs."""
+    return [_orphans(question_votes, "question", questions), _orphans(ballots, "poll", polls)]
+
+
+def _orphans(table: Table, column: str, of: Table) -> tuple[Table, ColumnElement[bool]]:
     there = select(literal(1)).where(of.c.room == table.c.room, of.c.id == table.c[column])
-    await connection.execute(delete(table).where(~there.exists()))
+    return table, ~there.exists()
 
 
 # --- reading -----------------------------------------------------------------------------------

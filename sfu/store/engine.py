@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import sqlite3
@@ -14,6 +15,7 @@ from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from sfu import clock
 from sfu.errors import ConfigError
 
 READERS = 4
@@ -23,11 +25,19 @@ BUSY_MS = 1_000
 
 Writes wait longer, by trying again (`Writes`).
 """
+LOG_BYTES = 4_194_304
+"""Of the write-ahead log beside a SQLite file once its content is in the file."""
+SPARE_PAGES = 256
+"""Unused pages (1 MiB) that a SQLite file keeps: what is written next has a place."""
+SHRUNK_PAGES = 256
+"""Pages that a SQLite file gives back at once: others wait to write meanwhile."""
 
 CONNECT_S = 10
 """A PostgreSQL that does not answer is away, not slow."""
 POSTGRESQL_PARAMETERS = frozenset({"host", "port", "ssl", "sslmode"})
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+log = logging.getLogger(__name__)
 
 # At DEBUG it would log every statement with its values, which are what people say.
 logging.getLogger("aiosqlite").setLevel(logging.INFO)
@@ -80,6 +90,17 @@ def _check_parameters(url: URL, known: frozenset[str]) -> None:
             raise ConfigError([f"storage.url: {name} is one of {', '.join(SSL_MODES)}"])
 
 
+def open_reader(url: URL, *, unused: bool) -> Engines:
+    """Engines that cannot change anything, and make no file beside a SQLite one that is `unused` now."""
+    if url.get_backend_name() != "sqlite":
+        return open_engines(url)
+    query = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if unused else {})
+    file = url.set(database=Path(url.database or "").absolute().as_uri(), query=query)
+    engine = create_async_engine(file, pool_size=READERS, max_overflow=0, hide_parameters=True)
+    _prepare_sqlite(engine, "DEFERRED")
+    return Engines(engine, engine)
+
+
 def open_engines(url: URL, *, lasting: bool = True) -> Engines:
     """Nothing is connected yet. `lasting` false (a database that is thrown away) spares the disk.
 
@@ -90,8 +111,13 @@ def open_engines(url: URL, *, lasting: bool = True) -> Engines:
         read = create_async_engine(url, pool_size=READERS, max_overflow=0, hide_parameters=True)
         # FULL, not NORMAL: in WAL mode NORMAL survives kill -9 but not a power cut, and an acknowledged
         # message has to survive both. One sync serves a whole batch of messages, so it costs little.
-        _prepare_sqlite(write, "IMMEDIATE", synchronous="FULL" if lasting else "OFF")
-        _prepare_sqlite(read, "DEFERRED", query_only="ON")
+        # What is deleted gives its place back, in portions (`shrink`); a log that has grown is cut.
+        _prepare_sqlite(
+            write, "IMMEDIATE",
+            auto_vacuum="INCREMENTAL", journal_mode="WAL", journal_size_limit=str(LOG_BYTES),
+            synchronous="FULL" if lasting else "OFF",
+        )  # fmt: skip
+        _prepare_sqlite(read, "DEFERRED", journal_mode="WAL", query_only="ON")
         return Engines(write, read)
     try:
         engine = create_async_engine(
@@ -121,6 +147,46 @@ async def outside_transaction(engine: AsyncEngine) -> AsyncIterator[Any]:
             raise OperationalError("outside a transaction", None, error) from error
 
 
+async def make_shrinkable(engine: AsyncEngine) -> None:
+    """Rewrite a SQLite file that cannot give back what is unused; nobody else may use it.
+
+    Raises `SQLAlchemyError`.
+    """
+    async with outside_transaction(engine) as connection:
+        ((mode,),) = await connection.execute_fetchall("PRAGMA auto_vacuum")
+        if mode:
+            return
+        log.info("the database is rewritten once, so that it can shrink when something is deleted")
+        began_us = clock.now_us()
+        try:
+            await connection.execute("VACUUM")
+        except sqlite3.OperationalError as error:
+            # It works as it is.
+            log.warning("the database could not be rewritten: %s", error)
+            return
+        log.info("the database is rewritten: it took %.1f s", (clock.now_us() - began_us) / 1e6)
+
+
+async def shrink(engine: AsyncEngine) -> None:
+    """Give unused pages of a SQLite file back to the disk, in portions. Raises `SQLAlchemyError`."""
+    if engine.dialect.name != "sqlite":
+        return
+    while True:
+        began_us = clock.now_us()
+        async with outside_transaction(engine) as connection:
+            ((free,),) = await connection.execute_fetchall("PRAGMA freelist_count")
+            if free <= SPARE_PAGES:
+                return
+            # As a script: a query would stop after one page.
+            await connection.executescript(
+                f"PRAGMA incremental_vacuum({min(SHRUNK_PAGES, free - SPARE_PAGES)})"
+            )
+            ((left,),) = await connection.execute_fetchall("PRAGMA freelist_count")
+        if left == free:
+            return
+        await asyncio.sleep((clock.now_us() - began_us) / 1e6)
+
+
 def _prepare_sqlite(engine: AsyncEngine, begin: str, **pragmas: str) -> None:
     """Transactions that we begin ourselves: the driver's own leave schema changes outside them."""
 
@@ -129,7 +195,6 @@ def _prepare_sqlite(engine: AsyncEngine, begin: str, **pragmas: str) -> None:
             connection.isolation_level = None
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
-            cursor.execute("PRAGMA journal_mode=WAL")
             for name, value in pragmas.items():
                 cursor.execute(f"PRAGMA {name}={value}")
             cursor.close()

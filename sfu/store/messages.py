@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal, 
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sfu.store import properties
 from sfu.store.tables import messages, reactions, read_positions, rooms
 from sfu.store.writes import Step
 
@@ -125,9 +126,11 @@ def _change(message: StoredMessage) -> Step:
 
 
 async def head(connection: AsyncConnection, room: str) -> int:
-    """The highest number ever given in the room, 0 before the first."""
+    """The highest number ever given in the room, and in a new one in any of its name before."""
     there = await connection.scalar(select(func.max(messages.c.rev)).where(messages.c.room == room))
     gone = await connection.scalar(select(rooms.c.chat_head).where(rooms.c.name == room))
+    if gone is None:
+        gone = await connection.scalar(select(properties.floor()))
     return max(there or 0, gone or 0)
 
 

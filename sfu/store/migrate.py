@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sfu import clock
 from sfu.errors import ConfigError
+from sfu.store.engine import make_shrinkable
 from sfu.store.snapshot import snapshot
 from sfu.store.tables import metadata
 
@@ -52,6 +54,8 @@ async def bring_up_to_date(engine: AsyncEngine, url: URL) -> None:
             log.info("its copy from before is %s", kept)
         await migrate(engine)
         log.info("the database is upgraded: it took %.1f s", (clock.now_us() - began_us) / 1e6)
+    if engine.dialect.name == "sqlite":
+        await make_shrinkable(engine)
     await check(engine)
     async with engine.begin() as connection:
         # A database that is read-only is to be found out now, not by the first message.
@@ -61,6 +65,18 @@ async def bring_up_to_date(engine: AsyncEngine, url: URL) -> None:
 def copy_path(database: Path, revision: str) -> Path:
     """Where an upgrade leaves the copy of a database that was at `revision`."""
     return database.with_name(f"{database.name}.revision-{revision}")
+
+
+def drop_copies(url: URL, before_ms: int) -> list[str]:
+    """Delete the copies that upgrades have left before `before_ms`. Returns their names; raises `OSError`."""
+    if url.get_backend_name() != "sqlite":
+        return []
+    database = Path(url.database or "")
+    pattern = copy_path(Path(glob.escape(database.name)), "*").name
+    old = [each for each in database.parent.glob(pattern) if each.stat().st_mtime * 1000 < before_ms]
+    for each in old:
+        each.unlink()
+    return [each.name for each in old]
 
 
 async def migrate(engine: AsyncEngine, revision: str = "head") -> None:
@@ -97,6 +113,8 @@ def _current(connection: Connection) -> str | None:
 def _check(connection: Connection) -> None:
     current, newest = _current(connection), revisions()[-1]
     check_known(current)
+    if current is None:
+        raise ConfigError(["storage.url: the database has no tables of pysfu"])
     if current != newest:
         raise ConfigError(
             [

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Select, and_, bindparam, delete, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sfu.store import classwork, naming
+from sfu.store import classwork, naming, properties
 from sfu.store.cursors import Cursor, newest_first
 from sfu.store.messages import head
 from sfu.store.tables import (
@@ -54,7 +54,7 @@ _MEET_ROOM = insert(rooms).from_select(
         bindparam("of_room", type_=rooms.c.name.type),
         bindparam("at_ms", type_=rooms.c.created_ms.type),
         bindparam("at_ms", type_=rooms.c.created_ms.type),
-        literal(0),
+        properties.floor(),
     ).where(~select(literal(1)).where(rooms.c.name == bindparam("of_room")).exists()),
 )
 _SET_ROOM = (
@@ -175,12 +175,6 @@ async def audit_log(
     if before is not None:
         query = query.where(audit.c.id < before)
     return [dict(row._mapping) for row in (await connection.execute(query)).all()]
-
-
-async def first_room_ms(connection: AsyncConnection) -> int | None:
-    """When the first room was opened (Unix milliseconds), None before: nothing here is older."""
-    found: int | None = await connection.scalar(select(func.min(rooms.c.created_ms)))
-    return found
 
 
 async def was_in(connection: AsyncConnection, room: str, identity: str) -> bool:

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, func, insert, literal, select, update
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Delete,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sfu.store import classwork
-from sfu.store.people import unused
+from sfu import clock
+from sfu.store import classwork, properties
+from sfu.store.store import Store
 from sfu.store.tables import (
     audit,
     breakout_places,
@@ -26,6 +45,7 @@ from sfu.store.tables import (
     turns,
     users,
 )
+from sfu.store.writes import Writes
 
 _AGED = (
     sessions.c.joined_ms,
@@ -48,29 +68,102 @@ _AGED = (
 """Each table's column that says how old a row is."""
 
 
-async def expire(connection: AsyncConnection, before_ms: int) -> list[str]:
-    """Delete everything from before `before_ms` (Unix milliseconds).
+PORTION = 2_000
+"""Rows deleted in one transaction: others wait to write meanwhile."""
 
-    A room keeps its counter, so that ids go on, and forgets what it was. Returns the hashes of contents
-    that no file has any more.
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """How many rows of which tables are gone, and the hashes of contents that files had among them."""
+
+    counts: Counter[str]
+    hashes: list[str]
+
+
+async def expire(store: Store, before_ms: int) -> Expired:
+    """Delete everything from before `before_ms` (Unix milliseconds), in portions that let others write.
+
+    A room keeps its counter, so that ids go on, and forgets what it was; one that has nothing else is gone.
+    Raises `RequestError` `storage_failed`: what is gone until then is gone.
     """
-    hashes = (await connection.scalars(select(files.c.sha256).where(files.c.created_ms < before_ms))).all()
-    await _keep_heads(connection, before_ms)
+    writes = store.writes
+    hashes = await writes.transact(partial(_expiring_contents, before_ms=before_ms))
+    await writes.transact(partial(_keep_heads, before_ms=before_ms))
+    counts: Counter[str] = Counter()
     for column in _AGED:
-        await connection.execute(delete(column.table).where(column < before_ms))
-    unused_rooms = update(rooms).where(rooms.c.last_seen_ms < before_ms)
-    await connection.execute(unused_rooms.values(template=None, locked=None, lobby=None, silenced=None))
-    await classwork.drop_orphans(connection)
-    there = select(literal(1)).where(
+        counts[column.table.name] += await _delete(writes, column.table, column < before_ms)
+    await _delete_orphans(store)
+    counts[rooms.name] = await _forget_rooms(writes, before_ms)
+    return Expired(+counts, hashes)
+
+
+async def expire_telemetry(writes: Writes, before_ms: int) -> int:
+    """Delete samples from before `before_ms` (Unix milliseconds), in portions; how many they were.
+
+    Raises `RequestError` `storage_failed`.
+    """
+    return await _delete(writes, telemetry, telemetry.c.at_ms < before_ms)
+
+
+async def _delete(writes: Writes, table: Table, condition: ColumnElement[bool]) -> int:
+    """Half of the time at most is spent here: others write in the other half."""
+    keys = [*table.primary_key]
+    key = keys[0] if len(keys) == 1 else tuple_(*keys)
+    statement = delete(table).where(key.in_(select(*keys).where(condition).limit(PORTION)))
+    total = 0
+    while True:
+        began_us = clock.now_us()
+        gone = await writes.transact(partial(_execute, statement=statement))
+        total += gone
+        if gone < PORTION:
+            return total
+        await asyncio.sleep((clock.now_us() - began_us) / 1e6)
+
+
+async def _execute(connection: AsyncConnection, statement: Delete) -> int:
+    return (await connection.execute(statement)).rowcount
+
+
+async def _delete_orphans(store: Store) -> None:
+    """Votes, ballots and reactions go with what they were for: a later one of that number has its own.
+
+    To look for them takes long where there are many, so that is done beside those who write.
+    """
+    shown = select(literal(1)).where(
         messages.c.room == reactions.c.room, messages.c.id == reactions.c.message, ~messages.c.deleted
     )
-    await connection.execute(delete(reactions).where(~there.exists()))
-    return await unused(connection, hashes)
+    for table, orphaned in (*classwork.orphans(), (reactions, ~shown.exists())):
+        keys = [*table.primary_key]
+        one = delete(table).where(*(key == bindparam(f"of_{key.name}") for key in keys))
+        found: list[dict[str, Any]] = [{}]
+        while found:
+            async with store.reading() as connection:
+                rows = await connection.execute(select(*keys).where(orphaned).limit(PORTION))
+                found = [{f"of_{name}": value for name, value in row._mapping.items()} for row in rows]
+            if found:
+                await store.writes.durable([(one, each) for each in found])
 
 
-async def expire_telemetry(connection: AsyncConnection, before_ms: int) -> None:
-    """Delete samples from before `before_ms` (Unix milliseconds)."""
-    await connection.execute(delete(telemetry).where(telemetry.c.at_ms < before_ms))
+async def _forget_rooms(writes: Writes, before_ms: int) -> int:
+    """Rooms that nobody has used since, and of which no message is left: their names may be another's."""
+    old = (rooms.c.last_seen_ms < before_ms) & ~(
+        select(literal(1)).where(messages.c.room == rooms.c.name).exists()
+    )
+    await writes.transact(partial(_raise_floor, old=old))
+    return await _delete(writes, rooms, old)
+
+
+async def _raise_floor(connection: AsyncConnection, old: ColumnElement[bool]) -> None:
+    """A room that is made anew begins past every number of those that are gone: clients may remember one."""
+    highest = await connection.scalar(select(func.max(rooms.c.chat_head)).where(old))
+    if (highest or 0) > (await properties.number(connection, "chat_floor") or 0):
+        await properties.set_number(connection, "chat_floor", highest)
+    unused_rooms = update(rooms).where(old)
+    await connection.execute(unused_rooms.values(template=None, locked=None, lobby=None, silenced=None))
+
+
+async def _expiring_contents(connection: AsyncConnection, before_ms: int) -> list[str]:
+    return list(await connection.scalars(select(files.c.sha256).where(files.c.created_ms < before_ms)))
 
 
 async def _keep_heads(connection: AsyncConnection, before_ms: int) -> None:

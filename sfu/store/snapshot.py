@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from sfu.durable import sync
 from sfu.store.engine import outside_transaction
 
 
@@ -32,14 +33,6 @@ def _make_private(path: Path) -> None:
 
 
 def _put_in_place(partial: Path, target: Path) -> None:
-    _sync(partial)
+    sync(partial)
     partial.replace(target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(target.parent)

@@ -306,3 +306,11 @@ outbox = Table(
     Column("body", Text, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
 )
+
+# What is known of the database itself: see `properties`.
+properties = Table(
+    "properties",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", String(256), nullable=False),
+)
