@@ -71,3 +71,4 @@ class FakeStore(Store):
     def __init__(self) -> None:
         self.writes = FakeWrites()  # type: ignore[assignment]
         self.folder = None  # type: ignore[assignment]
+        self.believed = True

@@ -64,7 +64,7 @@ async def test_retention_takes_votes_with_their_question(store: Store) -> None:
         classwork.drawn("r", (), (stroke("old", "ann"), stroke("new", "ann", at_ms=60))),
         classwork.taken("r", {"ann": 1}, 1),
     )
-    await store.writes.transact(lambda connection: retention.expire(connection, 50))
+    await retention.expire(store, 50)
     # A question that gets the number of an old one begins without its votes.
     await written(store, classwork.asked(question(1, "ben")), classwork.opened(poll(1, "ben")))
     async with store.reading() as connection:

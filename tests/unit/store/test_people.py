@@ -177,7 +177,7 @@ async def test_retention_takes_reactions_with_their_message(store: Store) -> Non
         *(messages.added(each) for each in reacted),
         *(messages.reacted(each, "👍", "ben", 20) for each in reacted),
     )
-    await store.writes.transact(lambda connection: retention.expire(connection, 5))
+    await retention.expire(store, 5)
     async with store.reading() as connection:
         left = (await connection.execute(select(tables.reactions.c.message))).scalars().all()
     assert left == [9]
@@ -194,12 +194,13 @@ async def test_retention_deletes_the_old_and_keeps_the_counter(store: Store) -> 
         ),
         [(insert(tables.files), file(1, "ann", "aa", 1)), (insert(tables.files), file(2, "ann", "bb", 9))],
     )
-    assert await store.writes.transact(lambda connection: retention.expire(connection, 4)) == ["aa"]
+    gone = await retention.expire(store, 4)
+    assert (gone.hashes, gone.counts["messages"], gone.counts["files"]) == (["aa"], 6, 1)
     async with store.reading() as connection:
         left = await messages.page(connection, "r", "ann", limit=10)
         assert [each.id for each in left] == [4, 5]
         assert await people.attendance(connection, "r", limit=10) == []
-    await store.writes.transact(lambda connection: retention.expire(connection, 100))
+    await retention.expire(store, 100)
     async with store.reading() as connection:
         assert await messages.page(connection, "r", "ann", limit=10) == []
         assert [await messages.head(connection, room) for room in "rs"] == [5, 5]
@@ -218,7 +219,7 @@ async def test_a_room_is_remembered_until_it_has_not_been_used_for_long(store: S
         assert await people.room_settings(connection, "other") is None
         assert await people.room_settings(connection, "nowhere") is None
     for before_ms, left in ((150, lesson), (250, None)):
-        await store.writes.transact(lambda connection, at=before_ms: retention.expire(connection, at))
+        await retention.expire(store, before_ms)
         async with store.reading() as connection:
             assert await people.room_settings(connection, "r") == left
 

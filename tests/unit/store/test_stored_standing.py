@@ -70,7 +70,7 @@ async def test_what_stood_is_as_old_as_anything_else(store: Store) -> None:
         standing.divided("r", [(1, "One")], 10),
         standing.placed("r", ["ann"], 1, 10),
     )
-    await store.writes.transact(lambda connection: retention.expire(connection, 50))
+    await retention.expire(store, 50)
     assert await found(store) == StoredStanding(hands=(hand("ben", 2, 60),), places={}, last_ms=60)
 
 
