@@ -111,7 +111,9 @@ def _still_good(
         return False
     fits = key.public_key() == cert.public_key()
     lasts = cert.not_valid_after_utc - now > datetime.timedelta(days=RENEW_DAYS)
-    return fits and lasts and set(names) <= covered
+    # One that was made while the clock was ahead.
+    begun = cert.not_valid_before_utc <= now
+    return fits and begun and lasts and set(names) <= covered
 
 
 def _self_signed(

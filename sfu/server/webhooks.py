@@ -82,6 +82,14 @@ def signature(secret: str, event: str, timestamp_s: int, text: str) -> str:
     return "v1," + base64.b64encode(hmac.digest(key(secret), signed, hashlib.sha256)).decode()
 
 
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    """`due_us` is when it is too old, by a clock that nobody sets."""
+
+    delivery: Delivery
+    due_us: int
+
+
 class Webhooks:
     """Made by `open_webhooks`. One delivery at a time for each URL: that keeps the order."""
 
@@ -91,7 +99,7 @@ class Webhooks:
         self._store = store
         self._http = http
         self._next = 1
-        self._queues: dict[str, FairQueue[Delivery]] = {
+        self._queues: dict[str, FairQueue[_Queued]] = {
             url: FairQueue(config.max_waiting) for url in config.urls
         }
         self._wakes = {url: asyncio.Event() for url in config.urls}
@@ -102,7 +110,9 @@ class Webhooks:
         await self._store.writes.transact(lambda c: outbox.keep_only(c, self._config.urls))
         async with self._store.reading() as connection:
             for delivery in await outbox.waiting(connection):
-                self._put(delivery)
+                # After a leap of the clock nothing tells how old it is.
+                age_ms = max(clock.wall_ms() - delivery.at_ms, 0) if self._store.believed else 0
+                self._put(delivery, age_ms)
                 self._next = delivery.number + 1
 
     def listen(self, event: RoomEvent) -> None:
@@ -126,14 +136,17 @@ class Webhooks:
         if error is not None:
             self._drop("a failing store")
             return
-        self._put(delivery)
+        self._put(delivery, 0)
 
-    def _put(self, delivery: Delivery) -> None:
+    def _put(self, delivery: Delivery, age_ms: int) -> None:
+        due_us = clock.now_us() + int(self._config.max_age_s * 1_000_000) - age_ms * 1000
         event = json.loads(delivery.body)
         by = source(event["room"], event["data"])
-        dropped = self._queues[delivery.url].put(delivery, by, weighty=weighty(event["type"]))
+        dropped = self._queues[delivery.url].put(
+            _Queued(delivery, due_us), by, weighty=weighty(event["type"])
+        )
         if dropped is not None:
-            self._forget(dropped)
+            self._forget(dropped.delivery)
             self._drop("a receiver that does not keep up")
         self._wakes[delivery.url].set()
 
@@ -152,8 +165,8 @@ class Webhooks:
             while not len(queue):
                 wake.clear()
                 await wake.wait()
-            delivery = queue.first
-            expired = clock.wall_ms() - delivery.at_ms > self._config.max_age_s * 1000
+            delivery, due_us = queue.first.delivery, queue.first.due_us
+            expired = clock.now_us() > due_us
             status, reason = (204, "") if expired else await self._post(delivery)
             self.counters.failed += bool(reason)
             refusals += 300 <= status < 500 and status not in PASSING

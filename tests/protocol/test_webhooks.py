@@ -10,6 +10,7 @@ import hmac
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from aiohttp import web
 from server_process import start
 from signalling import Signal, clients, local_config, until
 
-from sfu.config import Config, WebhooksConfig
+from sfu import clock
+from sfu.config import Config, ServerConfig, StorageConfig, WebhooksConfig
 from sfu.server import webhooks
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 characters").decode()
@@ -212,6 +214,28 @@ async def test_what_nobody_took_is_dropped_with_age() -> None:
             await ann.request("chat", text="fresh")
             await until(lambda: "message" in there.types())
         assert "room_started" not in there.types()
+
+
+async def test_a_wrong_clock_drops_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither under a running server nor at one start."""
+    now_ms = clock.wall_ms()
+    leap_ms = 730 * 86_400_000
+    async with receiver() as there:
+        there.answer = lambda before: 500
+        server = ServerConfig(host="127.0.0.1", port=0, https_port=-1, data_dir=str(tmp_path))
+        config = replace(telling(there), server=server, storage=StorageConfig())
+        async with clients(config) as those:
+            await those.join()
+            await until(lambda: there.posts)
+            monkeypatch.setattr(clock, "wall_ms", lambda: now_ms + leap_ms)
+            count = len(there.posts)
+            await until(lambda: len(there.posts) > count + 1)
+            monkeypatch.setattr(webhooks, "LAST_S", 0)
+        monkeypatch.setattr(clock, "wall_ms", lambda: now_ms + leap_ms)
+        there.answer = lambda before: 200
+        async with clients(config):
+            await until(lambda: len(there.taken) >= 2)
+        assert there.types()[:2] == ["room_started", "participant_joined"]
 
 
 async def test_a_killed_server_goes_on_where_it_was(tmp_path: Path) -> None:

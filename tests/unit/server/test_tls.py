@@ -137,3 +137,12 @@ def test_a_configured_file_that_is_broken_is_not_made_anew(tmp_path: Path) -> No
     with pytest.raises(ConfigError, match=r"server\.tls_cert: .*cert\.pem and .* cannot be used"):
         tls.context(config, tmp_path)
     assert (tmp_path / "cert.pem").read_text() == "garbage"
+
+
+@pytest.mark.parametrize("days", [-7300, -400, 5, 60, 730])
+def test_a_certificate_of_a_wrong_clock_is_replaced(tmp_path: Path, days: int) -> None:
+    before = tls.own_certificate(tmp_path, NOW + datetime.timedelta(days=days))[0].read_bytes()
+    cert, _ = tls.own_certificate(tmp_path, NOW)
+    assert cert.read_bytes() != before
+    made = x509.load_pem_x509_certificate(cert.read_bytes())
+    assert made.not_valid_before_utc < NOW < made.not_valid_after_utc
