@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Installs what the tests drive from outside Python: Chromium, coturn and PostgreSQL. Says what to do where it cannot.
+# Installs what the tests drive from outside Python: Chromium, coturn, PostgreSQL, and what checks deploy/. Says what to do where it cannot.
 # Fonts for Chinese and emoji come along where apt-get can: screenshots have empty boxes without them, tests do not fail.
 set -u
 missing=()
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
 command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
+command -v systemd-analyze >/dev/null || missing+=(systemd)
+command -v logrotate >/dev/null || [ -x /usr/sbin/logrotate ] || missing+=(logrotate)
 command -v turnserver >/dev/null || missing+=(coturn)
 fonts=()
 [ -n "$(fc-list :lang=zh family 2>/dev/null)" ] || fonts+=(fonts-wqy-microhei)
