@@ -211,6 +211,7 @@ async def test_a_token_alone_does_not_see_into_a_room(declared: list[Endpoint]) 
         await head.ask("PATCH", "/rooms/r", {"lobby": True})
         await head.ask("DELETE", f"/rooms/r/participants/{ben.me}")
         await ben.ended()
+        await head.ask("POST", "/rooms/r/readmit", {"identity": "ben"})
         waits = await those.open()
         waiting = await waits.request("join", version=1, room="r", name="Ben", token=his)
         assert waiting["type"] == "waiting"

@@ -12,8 +12,7 @@ import pytest
 from signalling import Clients, Signal, clients, local_config, until
 
 from sfu.config import AuthConfig, IceConfig, LimitsConfig, RoomConfig, ServerConfig
-from sfu.server import session, tokens
-from sfu.server.conference import Conference
+from sfu.server import session, stats, tokens
 from sfu.server.session import Timing
 
 SECRET = "s" * 32
@@ -45,7 +44,8 @@ async def test_joined_says_all_the_protocol_promises() -> None:
         assert ann.joined["room"]["name"] == "r"
         assert ann.joined["participants"] == []
         assert set(ann.joined["participant"]) == {
-            "id", "name", "identity", "state", "joined_at_ms", "role", "grants", "breakout", "publications",
+            "id", "name", "name_key", "identity", "state", "joined_at_ms", "role", "grants", "breakout",
+            "publications",
         }  # fmt: skip
         assert abs(ann.joined["participant"]["joined_at_ms"] / 1000 - time.time()) < 60
         ben = await those.join(name="Ben")
@@ -387,7 +387,7 @@ async def test_our_bug_closes_only_that_participant(
 
     async with clients() as those:
         ann, ben = await those.join(), await those.join(name="Ben")
-        monkeypatch.setattr(Conference, "_stats_of", broken)
+        monkeypatch.setattr(stats, "of", broken)
         await ben.send({"type": "stats", "id": 1})
         closed, ws_code = await ben.ended()
         assert (closed["code"], closed["reconnect"], ws_code) == ("internal", True, 1011)
