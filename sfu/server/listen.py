@@ -8,7 +8,8 @@ import socket
 
 from sfu.hosts import endpoint
 
-BACKLOG = 128
+BACKLOG = 1024
+"""Connections that wait to be accepted: a whole school that comes back at once loses no second of a retry."""
 ATTEMPTS = 20
 """Tries to find a port number free on both families, when any will do."""
 

@@ -37,3 +37,11 @@ def test_a_taken_port_is_an_error_and_leaves_nothing_open() -> None:
 def test_an_address_of_another_machine_is_an_error() -> None:
     with pytest.raises(OSError, match="assign"):
         listen("192.0.2.1", 0)
+
+
+def test_a_school_that_comes_at_once_waits_to_be_accepted() -> None:
+    (opened,) = listen("127.0.0.1", 0)
+    address = opened.getsockname()
+    # Nobody accepts: one that the system has no place for would try again until this time is over.
+    coming = [socket.create_connection(address, timeout=10) for _ in range(300)]
+    close([*coming, opened])
