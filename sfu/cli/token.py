@@ -71,7 +71,7 @@ def _admin(args: argparse.Namespace, key: str, secret: str) -> int:
 async def run(args: argparse.Namespace) -> int:
     settings = options.load(args)
     if not settings.auth.keys:
-        raise ConfigError(["auth.keys is empty: give one with --set auth.keys=KEY:SECRET or SFU_AUTH__KEYS"])
+        raise ConfigError(["auth.keys is empty: put a key into the file or into SFU_AUTH__KEYS (KEY:SECRET)"])
     keys = dict(key.split(":", 1) for key in settings.auth.keys)
     key = args.key or next(iter(keys))
     if key not in keys:
