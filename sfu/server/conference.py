@@ -7,7 +7,8 @@ import contextlib
 import itertools
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -100,14 +101,23 @@ class Conference:
         self.media: Media
 
     @classmethod
-    async def open(cls, config: Config, store: Store, rng: random.Random | None = None) -> Conference:
-        """Bind the media port. Raises `StartError` or `ConfigError` where that cannot be."""
+    async def open(
+        cls,
+        config: Config,
+        store: Store,
+        rng: random.Random | None = None,
+        sockets: Sequence[socket.socket] = (),
+    ) -> Conference:
+        """Bind the media port, unless `sockets` are it.
+
+        Raises `StartError` or `ConfigError` where that cannot be.
+        """
         rng = rng or random.SystemRandom()
         conference = cls(config, rng, store)
         await conference.access.load()
         if told := ice_servers.warning(config.ice, guarded=config.auth.guarded):
             log.warning(told)
-        conference.media = await Media.open(config, rng, conference.notices.take)
+        conference.media = await Media.open(config, rng, conference.notices.take, sockets)
         conference.notices.media = conference.media
         conference._revoking.start()
         if not conference.access.guarded:
@@ -122,6 +132,14 @@ class Conference:
 
     def new_session_key(self) -> SessionKey:
         return SessionKey(next(self._session_keys))
+
+    async def reload(self, config: Config) -> None:
+        """Take over what a reload may change."""
+        self._config = config
+        for member in self._members.values():
+            member.configure(config)
+        await self.access.reload(config.auth)
+        self._revoking.enforce()
 
     def going_away(self) -> None:
         """Tell everybody that the server stops, and end their sessions."""

@@ -13,6 +13,7 @@ import errno
 import logging
 import socket
 import ssl
+from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -33,6 +34,10 @@ PAUSE_S = 0.5
 """Without a descriptor for one more connection, accepting is tried again after this long."""
 
 _NOTHING_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+Context = Callable[[], ssl.SSLContext]
+"""The TLS context of the moment."""
 
 
 class Connection(asyncio.Protocol):
@@ -150,11 +155,11 @@ class Door:
         self._sockets: list[socket.socket] = []
         self._opening: set[asyncio.Task[None]] = set()
 
-    def listen(self, sockets: list[socket.socket], ssl_context: ssl.SSLContext | None) -> None:
-        """Accept on listening sockets from now on; they are the door's."""
+    def listen(self, sockets: list[socket.socket], tls: Context | None) -> None:
+        """Accept on listening sockets from now on; they are the door's. `tls` is asked each time."""
         for each in sockets:
             self._sockets.append(each)
-            self._watch(each, ssl_context)
+            self._watch(each, tls)
 
     def close(self) -> None:
         """Accept nobody any more. Connections that are open stay the runner's."""
@@ -166,12 +171,12 @@ class Door:
         for task in self._opening:
             task.cancel()
 
-    def _watch(self, listening: socket.socket, ssl_context: ssl.SSLContext | None) -> None:
+    def _watch(self, listening: socket.socket, tls: Context | None) -> None:
         if listening in self._sockets:
             loop = asyncio.get_running_loop()
-            loop.add_reader(listening.fileno(), self._accept, listening, ssl_context)
+            loop.add_reader(listening.fileno(), self._accept, listening, tls)
 
-    def _accept(self, listening: socket.socket, ssl_context: ssl.SSLContext | None) -> None:
+    def _accept(self, listening: socket.socket, tls: Context | None) -> None:
         for _ in range(ACCEPTED_AT_ONCE):
             try:
                 accepted, address = listening.accept()
@@ -183,12 +188,12 @@ class Door:
                 self._seldom.warning("no descriptor is left for a connection: raise the limit (ulimit -n)")
                 loop = asyncio.get_running_loop()
                 loop.remove_reader(listening.fileno())
-                loop.call_later(PAUSE_S, self._watch, listening, ssl_context)
+                loop.call_later(PAUSE_S, self._watch, listening, tls)
                 return
             accepted.setblocking(False)
-            self._admit(accepted, host_key(address[0]), ssl_context)
+            self._admit(accepted, host_key(address[0]), tls)
 
-    def _admit(self, accepted: socket.socket, host: str, ssl_context: ssl.SSLContext | None) -> None:
+    def _admit(self, accepted: socket.socket, host: str, tls: Context | None) -> None:
         before = len(self.connections)
         if not self.connections.make_place(host):
             self._seldom.warning("too many connections: new ones are refused")
@@ -202,22 +207,20 @@ class Door:
         assert server is not None
         connection = Connection(server(), host, self.connections)
         self.connections.add(connection)
-        task = asyncio.create_task(self._open(accepted, connection, ssl_context))
+        task = asyncio.create_task(self._open(accepted, connection, tls))
         connection.opened_by(task)
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
         # One that is cancelled before it has begun closes nothing.
         task.add_done_callback(lambda done: accepted.close() if done.cancelled() else None)
 
-    async def _open(
-        self, accepted: socket.socket, connection: Connection, ssl_context: ssl.SSLContext | None
-    ) -> None:
+    async def _open(self, accepted: socket.socket, connection: Connection, tls: Context | None) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: connection,
                 accepted,
-                ssl=ssl_context,
-                ssl_handshake_timeout=HEAD_S if ssl_context else None,
+                ssl=tls() if tls is not None else None,
+                ssl_handshake_timeout=HEAD_S if tls is not None else None,
             )
         except BaseException as error:
             self.connections.remove(connection)

@@ -7,8 +7,9 @@ import contextlib
 import itertools
 import logging
 import random
+import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,6 +42,9 @@ TICK_S = 0.02
 
 PUMP_S = 0.005
 """Beat of the pacers while something waits in them."""
+
+KNOCKS, KNOCK_S = 50, 0.02
+"""How often, and how long apart, it is looked whether a datagram has been read."""
 
 
 class RoomObserver(TransportObserver, Protocol):
@@ -89,6 +93,7 @@ class Media:
         self._rooms = RoomNumbers()
         self._closing: set[asyncio.Task[None]] = set()
         self._ticking: asyncio.Task[None] | None = None
+        self._decided_s = 0.0
         self._pumping: asyncio.TimerHandle | None = None
         self._port: TransportPort
         self._plane: MediaPlane
@@ -96,12 +101,19 @@ class Media:
 
     @classmethod
     async def open(
-        cls, config: Config, rng: random.Random, on_notices: Callable[[list[Notice]], None]
+        cls,
+        config: Config,
+        rng: random.Random,
+        on_notices: Callable[[list[Notice]], None],
+        sockets: Sequence[socket.socket] = (),
     ) -> Media:
-        """Bind the media port. Raises `StartError` or `ConfigError` where that cannot be."""
+        """Bind the media port, unless `sockets` are it.
+
+        Raises `StartError` or `ConfigError` where that cannot be.
+        """
         media = cls(config, rng, on_notices)
         media._port = await TransportPort.open(
-            config.rtc, media._receive, media._pump, threads=thread_count(config.media)
+            config.rtc, media._receive, media._pump, threads=thread_count(config.media), given=sockets
         )
         media._plane = make_plane(
             config.media.plane, media._port, rng=rng, cache_packets=config.media.cache_packets
@@ -115,6 +127,22 @@ class Media:
     def port(self) -> int:
         """The media port's number."""
         return self._port.port
+
+    @property
+    def policy_age_s(self) -> float:
+        """How long ago policy decided last; 0 where there is nothing to decide."""
+        return asyncio.get_running_loop().time() - self._decided_s if self._transports else 0.0
+
+    async def receives(self) -> bool:
+        """Whether what comes to the media port is read: tried with a datagram that is dropped and counted."""
+        read = self._dropped()["unknown-datagram"]
+        if not self._port.knock():
+            return True
+        for _ in range(KNOCKS):
+            if self._dropped()["unknown-datagram"] > read:
+                return True
+            await asyncio.sleep(KNOCK_S)
+        return False
 
     async def close(self) -> None:
         """End every transport and release the port."""
@@ -138,6 +166,7 @@ class Media:
         self._plane.place_transport(transport.key, self._rooms.enter(transport.key, observer.room))
         self._transports.add(transport)
         if self._ticking is None:
+            self._decided_s = asyncio.get_running_loop().time()
             self._ticking = asyncio.create_task(self._tick())
         return transport
 
@@ -290,13 +319,15 @@ class Media:
     def counts(self) -> dict[str, object]:
         """Counters of the plane and the port, for an overview."""
         counters = self._plane.counters()
-        dropped = Counter(counters.dropped) + Counter(self._port.dropped())
         return {
             "transports": len(self._transports),
             "packets_received": counters.received,
             "packets_forwarded": counters.forwarded,
-            "packets_dropped": dict(dropped),
+            "packets_dropped": dict(self._dropped()),
         }
+
+    def _dropped(self) -> Counter[str]:
+        return Counter(self._plane.counters().dropped) + Counter(self._port.dropped())
 
     # --- driving -------------------------------------------------------------------------------
 
@@ -325,7 +356,8 @@ class Media:
                 if policy.may_work(began := loop.time()):
                     if notices := self._policy.tick(now_us):
                         self._on_notices(notices)
-                    policy.worked(began, loop.time())
+                    self._decided_s = loop.time()
+                    policy.worked(began, self._decided_s)
                 self._pump()
                 self._port.flush()
             except Exception:

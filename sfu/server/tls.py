@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 VALID_DAYS = 397
 """Browsers distrust server certificates that live longer."""
 RENEW_DAYS = 30
+CERT, KEY = "cert.pem", "key.pem"
+"""Files of our own certificate in the data directory."""
 
 
 def context(config: ServerConfig, data_dir: Path) -> ssl.SSLContext:
@@ -64,7 +66,7 @@ def own_certificate(data_dir: Path, now: datetime.datetime) -> tuple[Path, Path]
     They are kept in `data_dir` and made anew when they near their end, are broken, or the machine got another
     address. Raises `ConfigError` or `StartError`.
     """
-    cert_path, key_path = data_dir / "cert.pem", data_dir / "key.pem"
+    cert_path, key_path = data_dir / CERT, data_dir / KEY
     names = machine_names()
     try:
         if not _still_good(cert_path, key_path, names, now):

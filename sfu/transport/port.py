@@ -9,7 +9,7 @@ import itertools
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from aiortc import RTCCertificate
@@ -18,17 +18,16 @@ from sfu import clock
 from sfu.config import RtcConfig
 from sfu.errors import ParseError
 from sfu.faults import start_fault
-from sfu.hosts import endpoint
 from sfu.ids import TransportKey
 from sfu.media.plane import Routes
-from sfu.transport import addresses, stun, timestamps
+from sfu.transport import addresses, handed_over, stun, timestamps
 from sfu.transport.dtls import fingerprint, make_certificate
 from sfu.transport.ice import REFUSED, IceAgent, Verdict
 from sfu.transport.lifted import LiftedPaths
 from sfu.transport.path import Path
 from sfu.transport.peer import PeerTransport, TransportObserver, new_credentials
-from sfu.transport.tcp import TcpPath, make_place
-from sfu.transport.udp import UdpPath, open_socket, overrun_count, tell_shortfall
+from sfu.transport.tcp import TcpPath, listen, make_place
+from sfu.transport.udp import UdpPath, open_socket, overrun_count, prepare, tell_shortfall
 from sfu.transport.validation import Credentials, named
 
 DRAIN_DATAGRAMS = 128
@@ -53,7 +52,12 @@ class TransportPort:
     """
 
     def __init__(
-        self, config: RtcConfig, on_packet: OnPacket, on_drained: Callable[[], None] | None, threads: int
+        self,
+        config: RtcConfig,
+        on_packet: OnPacket,
+        on_drained: Callable[[], None] | None,
+        threads: int,
+        given: Sequence[socket.socket] = (),
     ) -> None:
         self.certificate: RTCCertificate = make_certificate()
         self.local_fingerprint = fingerprint(self.certificate)
@@ -73,6 +77,7 @@ class TransportPort:
         self._by_ufrag: dict[str, PeerTransport] = {}
         self._by_address: dict[Any, PeerTransport] = {}
         self._threads = threads
+        self._handed_over, self._listening = handed_over.sort(given)
         self._lifted: LiftedPaths | None = None
         self._validating: set[PeerTransport] = set()
         self._next_checks: asyncio.TimerHandle | None = None
@@ -87,14 +92,16 @@ class TransportPort:
         on_drained: Callable[[], None] | None = None,
         *,
         threads: int = 1,
+        given: Sequence[socket.socket] = (),
     ) -> TransportPort:
-        """Bind every configured address. Raises `StartError` or `ConfigError`, which name what cannot be had.
+        """Bind every configured address, unless sockets are `given`, which then are the port.
 
+        Raises `StartError` or `ConfigError`, which name what cannot be had.
         `on_packet(key, datagram, now_us, arrival_us)` gets every SRTP and SRTCP datagram from a proven
         address that no plane takes by itself, `on_drained()` follows each batch. `threads` is how many a
         plane that does shall use.
         """
-        port = cls(config, on_packet, on_drained, threads)
+        port = cls(config, on_packet, on_drained, threads, given)
         try:
             await port._occupy()
             port._candidates = await addresses.find(config, port._sockets, port.port)
@@ -191,6 +198,10 @@ class TransportPort:
         sockets = self._sockets + (self._lifted.further if self._lifted is not None else [])
         overruns = sum(map(overrun_count, sockets))
         return {**self.counters, **({"receive-buffer-full": overruns} if overruns else {})}
+
+    def knock(self) -> bool:
+        """Send the port a datagram that no peer sends. False where this machine does not let it pass."""
+        return not self._sockets or handed_over.knock(self._sockets[0])
 
     def flush(self) -> None:
         """End of a batch of `send`: nothing is held back here."""
@@ -447,28 +458,21 @@ class TransportPort:
         self._sockets.clear()
 
     def _bind(self) -> None:
-        for host in self._config.bind:
-            sock = open_socket(host, self.port or self._config.port, self._config)
-            if sock is None:
-                continue
+        for sock in self._handed_over:
+            prepare(sock, self._config)
             self.port = sock.getsockname()[1]
             self._sockets.append(sock)
+        for host in [] if self._handed_over else self._config.bind:
+            bound = open_socket(host, self.port or self._config.port, self._config)
+            if bound is not None:
+                self.port = bound.getsockname()[1]
+                self._sockets.append(bound)
 
     async def _listen(self) -> None:
-        loop = asyncio.get_running_loop()
-        for sock in self._sockets:
-            host = sock.getsockname()[0]
-            try:
-                server = await loop.create_server(
-                    lambda: TcpPath(self._framed, self._tcp_opened, self._tcp_closed, self.count),
-                    host,
-                    self.port,
-                    family=sock.family,
-                )
-            except OSError as error:
-                error.filename = f"TCP {endpoint(host, self.port)}"
-                raise
-            self._tcp_servers.append(server)
+        def made() -> TcpPath:
+            return TcpPath(self._framed, self._tcp_opened, self._tcp_closed, self.count)
+
+        await listen(made, self._sockets, self._listening, self._tcp_servers)
 
     def _tcp_opened(self, path: TcpPath) -> bool:
         if not make_place(self._tcp_paths, path.host, self.counters):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from sfu.hosts import host_key
+from sfu.hosts import endpoint, host_key
 
 FRAME_HEADER = 2
 MAX_FRAME_BYTES = 2048
@@ -118,3 +119,25 @@ def make_place(paths: dict[TcpPath, None], host: str, counters: Counter[str]) ->
     del paths[of_host[0]]
     of_host[0].close()
     return True
+
+
+async def listen(
+    made: Callable[[], TcpPath],
+    beside: Sequence[socket.socket],
+    given: Sequence[socket.socket],
+    servers: list[asyncio.Server],
+) -> None:
+    """Accept connections on the sockets `given`, else on the address and port of each of those `beside`.
+
+    Adds to `servers`. Raises `OSError`, which names address and port, where a port is taken.
+    """
+    loop = asyncio.get_running_loop()
+    for sock in given:
+        servers.append(await loop.create_server(made, sock=sock))
+    for sock in [] if given else beside:
+        host, port = sock.getsockname()[:2]
+        try:
+            servers.append(await loop.create_server(made, host, port, family=sock.family))
+        except OSError as error:
+            error.filename = f"TCP {endpoint(host, port)}"
+            raise

@@ -75,10 +75,7 @@ def open_socket(host: str, port: int, config: RtcConfig) -> socket.socket | None
     try:
         if version == 6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        set_buffer(sock, socket.SO_RCVBUF, config.receive_buffer_bytes)
-        set_buffer(sock, socket.SO_SNDBUF, config.send_buffer_bytes)
-        timestamps.enable(sock)
-        sock.setblocking(False)
+        prepare(sock, config)
         sock.bind((host, port))
     except OSError as error:
         sock.close()
@@ -87,6 +84,14 @@ def open_socket(host: str, port: int, config: RtcConfig) -> socket.socket | None
         error.filename = f"UDP {endpoint(host, port)}"
         raise
     return sock
+
+
+def prepare(sock: socket.socket, config: RtcConfig) -> None:
+    """Give a socket its buffers and time stamps. Raises `OSError`."""
+    set_buffer(sock, socket.SO_RCVBUF, config.receive_buffer_bytes)
+    set_buffer(sock, socket.SO_SNDBUF, config.send_buffer_bytes)
+    timestamps.enable(sock)
+    sock.setblocking(False)
 
 
 _FORCED = {7: 32, 8: 33} if sys.platform == "linux" else {}

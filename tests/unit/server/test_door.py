@@ -8,7 +8,6 @@ import errno
 import logging
 import resource
 import socket
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from sfu.server.listen import listen
 async def opened(
     most: int = 100,
     most_per_host: int = 100,
-    context: ssl.SSLContext | None = None,
+    context: door.Context | None = None,
     more: Mapping[str, Handler] | None = None,
 ) -> AsyncIterator[tuple[Door, int]]:
     """A web server behind a door, and its port."""
@@ -181,7 +180,7 @@ async def test_a_connection_that_has_asked_once_is_kept(monkeypatch: pytest.Monk
 async def test_who_does_not_finish_tls_is_dropped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(door, "HEAD_S", 0.5)
     context = tls.context(ServerConfig(), tmp_path)
-    async with opened(context=context) as (made, port), lines(port, 1) as (slow,):
+    async with opened(context=lambda: context) as (made, port), lines(port, 1) as (slow,):
         async with (
             aiohttp.ClientSession() as http,
             http.get(f"https://127.0.0.1:{port}/", ssl=False) as answer,
