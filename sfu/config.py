@@ -102,9 +102,14 @@ class ServerConfig:
         7881, "TCP port of HTTPS; 0 picks a free one, -1 turns HTTPS off", least=-1, most=65_535
     )
     tls_cert: str = option(
-        "", "path of the PEM certificate chain; empty makes a self-signed one at first start", form=forms.text
+        "",
+        "path of the PEM certificate chain; empty makes a self-signed one at first start",
+        form=forms.text,
+        reloads=True,
     )
-    tls_key: str = option("", "path of the PEM private key that belongs to tls_cert", form=forms.text)
+    tls_key: str = option(
+        "", "path of the PEM private key that belongs to tls_cert", form=forms.text, reloads=True
+    )
     data_dir: str = option(
         "", "folder for what the server keeps; empty means ~/.local/share/pysfu", form=forms.text
     )
@@ -114,6 +119,7 @@ class ServerConfig:
         "all. Over plain HTTP and without auth.keys the server answers to a domain name only if it stands "
         "here (DNS rebinding)",
         form=forms.origin,
+        reloads=True,
     )
     trust_proxy: bool = option(
         False, "believe X-Forwarded-For and X-Forwarded-Proto (only behind your own proxy)"
@@ -171,24 +177,31 @@ class IceConfig:
         (),
         "STUN URLs for clients, for example stun:stun.example.org:3478",
         form=forms.begins("stun:", "stuns:"),
+        reloads=True,
     )
     turn_urls: tuple[str, ...] = option(
         (),
         "TURN URLs for clients, for example turn:turn.example.org:3478?transport=udp",
         form=forms.begins("turn:", "turns:"),
+        reloads=True,
     )
     turn_username: str = option(
-        "", "static TURN user name; leave empty when turn_secret is set", form=forms.text
+        "", "static TURN user name; leave empty when turn_secret is set", form=forms.text, reloads=True
     )
-    turn_password: str = option("", "static TURN password", secret=True, form=forms.text)
+    turn_password: str = option("", "static TURN password", secret=True, form=forms.text, reloads=True)
     turn_secret: str = option(
-        "", "secret shared with the TURN server (coturn's use-auth-secret)", secret=True, form=forms.text
+        "",
+        "secret shared with the TURN server (coturn's use-auth-secret)",
+        secret=True,
+        form=forms.text,
+        reloads=True,
     )
     turn_ttl_s: int = option(
         3600,
         "life of a time-limited TURN credential, seconds; renewed at half; at most 600 without auth.keys",
         least=1,
         most=31_536_000,
+        reloads=True,
     )
 
 
@@ -203,30 +216,38 @@ class AuthConfig:
         secret=True,
         form=_key,
         guards=True,
+        reloads=True,
     )
     jwks_url: str = option(
         "",
         "URL of a JSON Web Key Set whose keys sign tokens too; https, or http on this machine",
         form=_key_set,
         guards=True,
+        reloads=True,
     )
     jwks_issuer: str = option(
         "",
         "'iss' that tokens signed with the key set must have; empty takes any",
         form=forms.text,
         guards=True,
+        reloads=True,
     )
     jwks_audience: str = option(
         "",
         "'aud' that tokens signed with the key set must have; empty takes any",
         form=forms.text,
         guards=True,
+        reloads=True,
     )
     jwks_ttl_s: float = option(
-        3600.0, "seconds a fetched key set is used before it is fetched again", above=0, most=2_592_000
+        3600.0,
+        "seconds a fetched key set is used before it is fetched again",
+        above=0,
+        most=2_592_000,
+        reloads=True,
     )
     revoked: tuple[str, ...] = option(
-        (), "ids ('jti') of tokens that open nothing any more", form=forms.text, guards=True
+        (), "ids ('jti') of tokens that open nothing any more", form=forms.text, guards=True, reloads=True
     )
     revoked_file: str = option(
         "",
@@ -510,9 +531,11 @@ class LogConfig:
     a second, ten tracebacks at once and then one a minute. How many were held back is told once a minute.
     """
 
-    level: str = option("info", "debug, info, warning or error", form=_level)
-    json: bool = option(False, "one JSON object a line")
-    addresses: bool = option(False, "write peers' network addresses in full instead of shortened")
+    level: str = option("info", "debug, info, warning or error", form=_level, reloads=True)
+    json: bool = option(False, "one JSON object a line", reloads=True)
+    addresses: bool = option(
+        False, "write peers' network addresses in full instead of shortened", reloads=True
+    )
     access: bool = option(False, "one line for each HTTP request, without its query; it is not bounded")
 
 

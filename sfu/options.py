@@ -15,6 +15,7 @@ def option(
     *,
     secret: bool = False,
     guards: bool = False,
+    reloads: bool = False,
     least: float | None = None,
     above: float | None = None,
     most: float | None = None,
@@ -24,7 +25,8 @@ def option(
 
     Numbers have a range, from `least` or `above` to `most`; texts, and those in a list, a `form`. `secret`
     values are masked when printed. `guards` marks a text whose absence lets somebody in or something out: an
-    empty one on the command line or in the environment (a variable that was not set) is an error.
+    empty one on the command line or in the environment (a variable that was not set) is an error. `reloads`
+    marks what a running server takes over when it is told to read its configuration again.
     """
     if isinstance(default, (list, dict)):
         raise TypeError("defaults are immutable: use a tuple")
@@ -33,7 +35,14 @@ def option(
         raise TypeError(f"a number needs its range, from least or above to most: {doc}")
     if isinstance(default, (str, tuple)) and form is None:
         raise TypeError(f"a text needs its form: {doc}")
-    metadata = {"doc": doc, "secret": secret, "guards": guards, "range": (least, above, most), "form": form}
+    metadata = {
+        "doc": doc,
+        "secret": secret,
+        "guards": guards,
+        "reloads": reloads,
+        "range": (least, above, most),
+        "form": form,
+    }
     return field(default=default, metadata=metadata)
 
 

@@ -22,6 +22,7 @@ class Key:
     doc: str
     secret: bool
     guards: bool
+    reloads: bool
     range: tuple[float | None, float | None, float | None]
     form: Form | None
 

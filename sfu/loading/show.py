@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 import re
 from typing import Any
@@ -42,6 +43,10 @@ def reference() -> str:
             intro = inspect.cleandoc(section_class(table).__doc__ or "")
             lines += ["", f"## `[{table}]`", "", intro, "", "| key | default | meaning |", "|---|---|---|"]
         lines.append(f"| `{name}` | `{_toml_value(item.default)}` | {item.meaning} |")
+    lines += ["", "## What a reload takes over", "", "| section | keys |", "|---|---|"]
+    reloading = [item.name.split(".") for item in keys() if item.reloads]
+    for table, items in itertools.groupby(reloading, lambda name: name[0]):
+        lines.append(f"| `[{table}]` | {', '.join(f'`{name}`' for _, name in items)} |")
     return "\n".join(lines).strip() + "\n"
 
 

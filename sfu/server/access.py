@@ -23,10 +23,8 @@ class Access:
     """`guarded` is false in development mode, where nobody needs a token."""
 
     def __init__(self, auth: AuthConfig, store: Store) -> None:
-        self._keys = dict(key.split(":", 1) for key in auth.keys)
-        self._key_set = KeySet(auth.jwks_url, auth.jwks_ttl_s) if auth.jwks_url else None
-        self._issuer = auth.jwks_issuer
-        self._audience = auth.jwks_audience
+        self._key_set: KeySet | None = None
+        self._take(auth)
         self._lockout = Lockout(auth.max_failures, round(auth.lockout_s * 1_000_000))
         self._seldom = Seldom(log)
         self.revocations = Revocations(auth.revoked, auth.revoked_file, store)
@@ -54,6 +52,21 @@ class Access:
         await self.removals.load()
         if self._key_set is not None:
             self._key_set.start()
+
+    def _take(self, auth: AuthConfig) -> None:
+        self.auth = auth
+        self._keys = dict(key.split(":", 1) for key in auth.keys)
+        self._key_set = KeySet(auth.jwks_url, auth.jwks_ttl_s) if auth.jwks_url else None
+        self._issuer = auth.jwks_issuer
+        self._audience = auth.jwks_audience
+
+    async def reload(self, auth: AuthConfig) -> None:
+        """Take other keys and revocations. Whoever is in stays, as when a token expires."""
+        former = self._key_set
+        self._take(auth)
+        self.revocations.configure(auth.revoked)
+        if former is not None:
+            await former.close()
 
     async def close(self) -> None:
         """Give up what is under way."""

@@ -7,8 +7,8 @@ import contextlib
 import errno
 import logging
 import random
-import ssl
-from socket import gaierror
+import socket
+from dataclasses import asdict
 
 from aiohttp import web
 
@@ -16,23 +16,29 @@ from sfu.config import Config
 from sfu.faults import start_fault
 from sfu.hosts import host_key
 from sfu.log import Seldom, peer_address
+from sfu.log import configure as configure_log
 from sfu.room.commands import Expire
 from sfu.room.state import Judge, accept_all
 from sfu.server import access_log, cors, descriptors, pages, retrying
+from sfu.server.activation import Activated
 from sfu.server.api import routes as api
 from sfu.server.api.endpoint import json_errors
 from sfu.server.api.files import Files
 from sfu.server.audit import Audit
+from sfu.server.certificates import Certificates
 from sfu.server.conference import Conference
-from sfu.server.door import IDLE_S, Door, connection_of, notice_requests
+from sfu.server.door import IDLE_S, Context, Door, connection_of, notice_requests
 from sfu.server.extending import Extensions
 from sfu.server.listen import listen
 from sfu.server.newcomers import Newcomer, Newcomers
+from sfu.server.readiness import Readiness
+from sfu.server.reloading import changes
 from sfu.server.session import CLOSE_TIMEOUT_S, Session, Timing
 from sfu.server.storage import open_storage
 from sfu.server.uploads import Uploads
 from sfu.server.webhooks import open_webhooks
 from sfu.store import people
+from sfu.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +65,10 @@ class Server:
         self._uploads: Uploads | None = None
         self._api: list[web.RouteDef] = []
         self._storage = contextlib.AsyncExitStack()
-        self._lost = asyncio.Event()
+        self._certificates: Certificates | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._store: Store
+        self._readiness: Readiness
         self._http_port = 0
         self._https_port = 0
 
@@ -68,18 +77,23 @@ class Server:
         cls,
         config: Config,
         *,
-        ssl_context: ssl.SSLContext | None = None,
+        certificates: Certificates | None = None,
+        activated: Activated | None = None,
         timing: Timing | None = None,
         judge: Judge = accept_all,
     ) -> Server:
-        """Listen on the configured ports; HTTPS only with `ssl_context`. `judge` rules the shared state.
+        """Listen on the configured ports; HTTPS only with `certificates`. `judge` rules the shared state.
+
+        Sockets that are `activated` take the place of those that would be opened.
 
         Raises `StartError` or `ConfigError`, which name the key of what cannot be had or used.
         """
         async with contextlib.AsyncExitStack() as stack:
             storage = await stack.enter_async_context(open_storage(config))
             webhooks = await stack.enter_async_context(open_webhooks(config.webhooks, storage.store))
-            conference = await Conference.open(config, storage.store)
+            sockets = activated or Activated()
+            media = [*sockets.media_udp, *sockets.media_tcp]
+            conference = await Conference.open(config, storage.store, sockets=media)
             conference.events.listen(webhooks.listen)
             conference.more_counts["webhooks"] = webhooks.counts
             conference.core.judge = judge
@@ -92,6 +106,8 @@ class Server:
                 "alarms_unrecorded": audit.lost,
             }
             server = cls(config, conference, timing or Timing())
+            server._store = storage.store
+            server._readiness = Readiness(storage.store, conference.media, lambda: server._stopping)
             uploads = Uploads(storage, config.storage, conference.quotas, random.SystemRandom())
             server._uploads = uploads
             conference.more_counts["thumbnails"] = uploads.thumbnails.counts
@@ -105,11 +121,10 @@ class Server:
                     # Nobody has joined yet. What is told and what is marked is one commit: it is told once.
                     conference.events.crashed(storage.dead)
                     storage.store.writes.submit(people.crashed())
-                await server._listen(ssl_context)
+                await server._listen(certificates, sockets)
             except BaseException:
                 await server.stop("start failed")
                 raise
-            server._lost = storage.store.lost
             server._storage = stack.pop_all()
         return server
 
@@ -128,14 +143,28 @@ class Server:
         """UDP (and TCP) port of all media."""
         return self._conference.media.port
 
+    @property
+    def config(self) -> Config:
+        """What is in force."""
+        return self._config
+
+    @property
+    def alive(self) -> bool:
+        """Whether what the server is for goes on; a service manager may restart it otherwise."""
+        return self._readiness.alive()
+
     async def lost(self) -> None:
         """Wait until another server has taken the database: then this one can only stop."""
-        await self._lost.wait()
+        await self._store.lost.wait()
 
     async def stop(self, reason: str) -> None:
         """Tell every client, end every session within a deadline, release everything."""
         log.info("stopping: %s", reason)
         self._stopping = True
+        # A database that is away keeps nobody waiting from now on.
+        self._store.writes.hurry()
+        if self._watching is not None:
+            self._watching.cancel()
         self._conference.going_away()
         if self._uploads is not None:
             self._uploads.close()
@@ -148,23 +177,41 @@ class Server:
             self._door.close()
         if self._runner is not None:
             await self._runner.cleanup()
+        self._readiness.close()
         await self._conference.close()
         await self._storage.aclose()
 
+    async def reload(self, config: Config) -> None:
+        """Take over of `config` what a running server can, and say what needs a restart.
+
+        Raises `SfuError` where the certificate cannot be used; then nothing has changed.
+        """
+        found = changes(self._config, config)
+        if self._certificates is not None:
+            self._certificates.reload(found.config.server)
+        if found.config.log != self._config.log:
+            configure_log(found.config.log)
+        self._config = found.config
+        await self._conference.reload(found.config)
+        log.info("reloaded: %s", ", ".join(found.taken) or "no key has changed")
+        if found.left:
+            log.warning("changed, but in force only after a restart: %s", ", ".join(found.left))
+
     # --- listening -----------------------------------------------------------------------------
 
-    async def _listen(self, ssl_context: ssl.SSLContext | None) -> None:
-        config, guarded = self._config.server, self._conference.access.guarded
+    async def _listen(self, certificates: Certificates | None, activated: Activated) -> None:
+        guarded = self._conference.access.guarded
         app = web.Application(
             middlewares=[
                 notice_requests,
                 json_errors,
-                cors.names(config, guarded=guarded),
-                cors.middleware(config),
+                cors.names(lambda: self._config.server, guarded=guarded),
+                cors.middleware(lambda: self._config.server),
             ]
         )
         app.router.add_get("/signal", self._signal)
         app.router.add_get("/healthz", self._health)
+        app.router.add_get("/readyz", self._ready)
         app.router.add_routes(self._api)
         app.router.add_routes(pages.Pages(pages.folder()).routes())
         app.on_response_prepare.append(pages.add_security_headers)
@@ -181,20 +228,31 @@ class Server:
         # Behind a proxy every connection comes from its address.
         most_per_host = 0 if server.trust_proxy else self._config.limits.connections_per_address
         self._door = Door(self._runner, most=descriptors.connections(), most_per_host=most_per_host)
-        self._http_port = self._open(self._door, "server.port", server.port, None)
-        if ssl_context is not None and server.https_port >= 0:
-            self._https_port = self._open(self._door, "server.https_port", server.https_port, ssl_context)
+        self._http_port = await self._open(self._door, "server.port", server.port, activated.http, None)
+        if certificates is not None and server.https_port >= 0:
+            self._certificates = certificates
+            self._watching = asyncio.create_task(certificates.watch())
+            self._https_port = await self._open(
+                self._door,
+                "server.https_port",
+                server.https_port,
+                activated.https,
+                lambda: certificates.context,
+            )
 
-    def _open(self, door: Door, key: str, port: int, ssl_context: ssl.SSLContext | None) -> int:
+    async def _open(
+        self, door: Door, key: str, port: int, given: list[socket.socket], tls: Context | None
+    ) -> int:
         host = self._config.server.host
         try:
-            sockets = listen(host, port)
+            # In a thread: a name server that does not answer would keep a signal from being heeded.
+            sockets = given or await asyncio.to_thread(listen, host, port)
         except OSError as error:
-            if isinstance(error, gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
                 raise start_fault("server.host", error, f"it is {host!r}") from error
             hint = "a port below 1024 needs CAP_NET_BIND_SERVICE" if error.errno == errno.EACCES else ""
             raise start_fault(key, error, hint) from error
-        door.listen(sockets, ssl_context)
+        door.listen(sockets, tls)
         return int(sockets[0].getsockname()[1])
 
     def _url_host(self) -> str:
@@ -259,4 +317,14 @@ class Server:
     # --- HTTP ----------------------------------------------------------------------------------
 
     async def _health(self, request: web.Request) -> web.Response:
+        """Alive: it answers."""
         return web.json_response({"status": "ok"})
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        """Ready for users, or why not."""
+        reasons = await self._readiness.reasons()
+        return web.json_response(
+            {"status": "not_ready" if reasons else "ready", "reasons": [asdict(each) for each in reasons]},
+            status=503 if reasons else 200,
+            headers={"Cache-Control": "no-store"},
+        )

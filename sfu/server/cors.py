@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -71,20 +71,25 @@ def _only_ours(name: str) -> bool:
     return "." not in name or name.endswith((".localhost", ".local")) or name == socket.gethostname().lower()
 
 
-def names(config: ServerConfig, *, guarded: bool) -> Middleware:
-    """Refuses requests to a name that is not this server's. Spec: RFC 9110, section 15.5.20 (421)."""
+def names(config: Callable[[], ServerConfig], *, guarded: bool) -> Middleware:
+    """Refuses requests to a name that is not this server's. Spec: RFC 9110, section 15.5.20 (421).
+
+    `config` is asked for each request: it may change.
+    """
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not host_allowed(config, request, guarded=guarded):
+        if not host_allowed(config(), request, guarded=guarded):
             raise web.HTTPMisdirectedRequest(text="not a name of this server: see server.allowed_origins")
         return await handler(request)
 
     return answer
 
 
-def middleware(config: ServerConfig) -> Middleware:
+def middleware(config: Callable[[], ServerConfig]) -> Middleware:
     """CORS for `/api/`: the origins of `server.allowed_origins` may read, and nobody else's pages.
+
+    `config` is asked for each request: it may change.
 
     Credentials are never sent by browsers of their own accord: every request names its token itself.
     Spec: Fetch, section 3.2.
@@ -95,7 +100,7 @@ def middleware(config: ServerConfig) -> Middleware:
         origin = request.headers.get("Origin")
         if origin is None or not request.path.startswith("/api/"):
             return await handler(request)
-        allowed = origin_allowed(config, request)
+        allowed = origin_allowed(config(), request)
         preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
         if preflight and not allowed:
             raise web.HTTPForbidden(text="this page may not connect: see server.allowed_origins")

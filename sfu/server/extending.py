@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 from sfu.config import ExtensionsConfig
@@ -53,11 +52,11 @@ class Extensions:
         conference.more_counts["extensions"] = self.counts
         for name in self._config.modules:
             try:
-                module = importlib.import_module(name)
                 thread = HookThread(name)
                 self._threads.append(thread)
                 hooks = ModuleHooks(self, conference, thread, self._config)
-                await thread.call(partial(_extend, module), hooks, None)
+                # The import, too: one that hangs does not keep the server from stopping.
+                await thread.call(partial(_extend, name), hooks, None)
             except (Exception, SystemExit) as error:
                 raise ConfigError([f"extensions.modules: {name}: {type(error).__name__}: {error}"]) from error
             log.info("extended by %s", name)
@@ -184,7 +183,7 @@ class Extensions:
         await asyncio.gather(*(thread.close() for thread in self._threads))
 
 
-async def _extend(module: ModuleType, hooks: Hooks) -> None:
-    made = module.extend(hooks)
+async def _extend(name: str, hooks: Hooks) -> None:
+    made = importlib.import_module(name).extend(hooks)
     if inspect.isawaitable(made):
         await made

@@ -118,6 +118,10 @@ class Member:
         self.channel = None
         self.subscribe.detach()
 
+    def configure(self, config: Config) -> None:
+        """The configuration has changed: ICE servers are told as it says from now on."""
+        self._config = config
+
     def send(self, message: Json) -> None:
         """Queue a message; without a session it is nobody's."""
         if self.channel is not None:

@@ -55,6 +55,10 @@ class Revocations:
     def _known(self, jti: str) -> bool:
         return jti in self._configured or jti in self._stored or jti in self._in_file
 
+    def configure(self, revoked: Iterable[str]) -> None:
+        """Other ids have come to stand in the configuration."""
+        self._configured = frozenset(revoked)
+
     @property
     def may_change(self) -> bool:
         """Whether another program may revoke."""

@@ -30,7 +30,7 @@ def endpoints(config: Config, conference: Conference, store: Store, files: Files
         *files.endpoints(),
         *records.endpoints(conference, store),
         *telemetry.endpoints(conference, store),
-        *tokens.endpoints(conference, config.auth),
+        *tokens.endpoints(conference),
     ]
 
     async def describe(call: Call) -> web.Response:

@@ -6,7 +6,6 @@ import secrets
 from functools import partial
 
 from sfu import clock
-from sfu.config import AuthConfig
 from sfu.errors import RequestError
 from sfu.ids import RoomName
 from sfu.server import tokens
@@ -19,14 +18,14 @@ from sfu.server.wire import Json
 MAX_TTL_S = 366 * 86_400
 
 
-def endpoints(conference: Conference, auth: AuthConfig) -> list[Endpoint]:
+def endpoints(conference: Conference) -> list[Endpoint]:
     return [
         Endpoint(
             method="POST",
             path="/tokens",
             summary="Make a token for one room; `jti` is the id by which it can be revoked",
             needs="admin",
-            do=partial(_mint, conference, auth),
+            do=partial(_mint, conference),
             status=201,
             body=s.closed(
                 {"room": s.ROOM, "identity": s.IDENTITY},
@@ -53,7 +52,8 @@ def endpoints(conference: Conference, auth: AuthConfig) -> list[Endpoint]:
     ]
 
 
-async def _mint(conference: Conference, auth: AuthConfig, call: Call) -> Json:
+async def _mint(conference: Conference, call: Call) -> Json:
+    auth = conference.access.auth
     if not auth.keys:
         raise RequestError("bad_state", "this server has no API key of its own to sign with")
     key, _, secret = auth.keys[0].partition(":")
