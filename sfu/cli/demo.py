@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import importlib.util
 import os
 import signal
@@ -29,19 +30,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(args: argparse.Namespace) -> int:
-    settings = options.load(args)
-
-    async def beside(server: Server, stop: asyncio.Event) -> None:
-        await keep_publishing(settings, server.http_url)
-
-    return await run_server(settings, room=ROOM, beside=beside)
+    return await run_server(functools.partial(options.load, args), room=ROOM, beside=keep_publishing)
 
 
-async def keep_publishing(settings: Config, url: str) -> None:
+async def keep_publishing(server: Server) -> None:
     """Run the synthetic camera in a process of its own, so that its encoding never delays forwarding."""
     if importlib.util.find_spec("cv2") is None:
         print(f"sfu: nobody is in the room: the moving picture {common.NEEDS_OPENCV}", file=sys.stderr)
         await asyncio.Event().wait()
+    while True:
+        await run_camera(server.config, server.http_url)
+        await asyncio.sleep(RESTART_S)
+
+
+async def run_camera(settings: Config, url: str) -> None:
+    """Run the camera until it ends. Its input is a pipe, so it ends with this process, however that ends."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SFU_")}
     if settings.auth.keys:
         key, _, secret = settings.auth.keys[0].partition(":")
@@ -70,19 +73,17 @@ async def keep_publishing(settings: Config, url: str) -> None:
         "--name",
         "Demo",
     ]
-    command += ["--size", "640x360", "--fps", "25", "--audio", "tone"]
-    while True:
-        process = await asyncio.create_subprocess_exec(
-            *command, env=environ, stdout=asyncio.subprocess.DEVNULL
-        )
-        try:
-            await process.wait()
-        finally:
-            if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
-                try:
-                    await asyncio.wait_for(process.wait(), 5)
-                except TimeoutError:
-                    process.kill()
-                    await process.wait()
-        await asyncio.sleep(RESTART_S)
+    command += ["--with-stdin", "--size", "640x360", "--fps", "25", "--audio", "tone"]
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environ, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await process.wait()
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), 5)
+            except TimeoutError:
+                process.kill()
+                await process.wait()

@@ -68,6 +68,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-retry", action="store_true", help="end with status 69 when the server is not there"
     )
+    parser.add_argument(
+        "--with-stdin",
+        action="store_true",
+        help="stop when standard input (a pipe) ends: with the program that started it, however that ends",
+    )
 
 
 async def run(args: argparse.Namespace) -> int:
@@ -92,7 +97,7 @@ async def run(args: argparse.Namespace) -> int:
     except UnusableSourceError as error:
         common.say(f"sfu camera: {error}")
         return os.EX_NOINPUT
-    return await common.until_stopped(camera.run(), args.duration)
+    return await common.until_stopped(camera.run(), args.duration, with_stdin=args.with_stdin)
 
 
 class _Camera:

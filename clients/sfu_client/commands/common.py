@@ -100,6 +100,17 @@ def watch_link(server: str, room: str) -> str:
     return urlunsplit((scheme, parts.netloc.rpartition("@")[2], f"{path}/r/{quote(room, safe='')}", "", ""))
 
 
+def _at_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    descriptor = sys.stdin.fileno()
+
+    def read() -> None:
+        if not os.read(descriptor, 4096):
+            loop.remove_reader(descriptor)
+            stop.set()
+
+    loop.add_reader(descriptor, read)
+
+
 def closed_status(reason: ClosedError) -> int:
     """The exit status when the room ends for good.
 
@@ -113,17 +124,30 @@ def closed_status(reason: ClosedError) -> int:
     return os.EX_UNAVAILABLE
 
 
-async def until_stopped(work: Coroutine[Any, Any, int], duration_s: float | None) -> int:
-    """Run `work` until it ends, SIGINT or SIGTERM comes, or `duration_s` has passed; the exit status.
+async def until_stopped(
+    work: Coroutine[Any, Any, int], duration_s: float | None, *, with_stdin: bool = False
+) -> int:
+    """Run `work` until it ends, a signal asks for its end, or `duration_s` has passed; the exit status.
 
-    Stopping cancels `work`, which cleans up. What the client raises becomes a line and a status of
-    sysexits.h.
+    Signals are SIGINT, SIGTERM and, unless it is ignored (nohup), SIGHUP; the second one ends the process.
+    With `with_stdin` the end of standard input is one as well. Stopping cancels `work`, which cleans up. What
+    the client raises becomes a line and a status of sysexits.h.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+
+    def asked() -> None:
+        stop.set()
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
     for number in numbers:
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, asked)
+    if with_stdin:
+        _at_end_of_stdin(loop, stop)
     task = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(stop.wait())
     try:
@@ -145,5 +169,7 @@ async def until_stopped(work: Coroutine[Any, Any, int], duration_s: float | None
         for pending in (task, stopping):
             pending.cancel()
         await asyncio.gather(task, stopping, return_exceptions=True)
+        if with_stdin:
+            loop.remove_reader(sys.stdin.fileno())
         for number in numbers:
             loop.remove_signal_handler(number)

@@ -24,7 +24,7 @@ async def test_a_folder_of_that_name_in_the_current_directory_is_not_run(
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", keep)
     with pytest.raises(asyncio.CancelledError):
-        await demo.keep_publishing(Config(), "http://127.0.0.1:9")
+        await demo.run_camera(Config(), "http://127.0.0.1:9")
     (command,) = commands
     await asyncio.to_thread(_help, command, tmp_path)
 
