@@ -7,10 +7,8 @@ everything runs.
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, field
 from typing import Literal, get_args
-from urllib.parse import urlsplit
 
 from sfu import forms
 from sfu.options import option
@@ -23,8 +21,6 @@ from sfu.templates import (
     WebinarTemplate,
 )
 
-MIN_SECRET_BYTES = 32
-"""Of what signs tokens."""
 MAX_SAMPLES = 500
 """Samples of telemetry in one message."""
 
@@ -43,51 +39,6 @@ EventType = Literal[
 ]
 EVENT_TYPES: tuple[str, ...] = get_args(EventType)
 """What webhooks and extensions may be told of."""
-
-
-def _key(value: str) -> str:
-    name, _, secret = value.partition(":")
-    if not name or not secret:
-        return "'key:secret'"
-    # HS256 is as strong as its key: a shorter one can be found by trying. Spec: RFC 7518 section 3.2.
-    short = len(secret.encode()) < MIN_SECRET_BYTES
-    return f"a secret of at least {MIN_SECRET_BYTES} bytes (openssl rand -hex 32 makes one)" if short else ""
-
-
-def _key_set(value: str) -> str:
-    here = urlsplit(value).hostname in {"127.0.0.1", "::1", "localhost"}
-    good = not forms.url("https", "http" if here else "https")(value)
-    return "" if good else "a URL with https, or http on this machine"
-
-
-def _bucket(value: str) -> str:
-    return (
-        ""
-        if not value or (urlsplit(value).scheme == "s3" and urlsplit(value).netloc)
-        else "s3://BUCKET or s3://BUCKET/PREFIX"
-    )
-
-
-def _database(value: str) -> str:
-    good = value in {"", "temporary"} or value.partition(":")[0].partition("+")[0] in {
-        "sqlite",
-        "postgresql",
-        "postgres",
-    }
-    return "" if good else "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
-
-
-def _webhook_secret(value: str) -> str:
-    if value.startswith("whsec_"):
-        try:
-            base64.b64decode(value.removeprefix("whsec_"), validate=True)
-        except ValueError:
-            return "Base64 after whsec_"
-    return ""
-
-
-def _level(value: str) -> str:
-    return forms.one_of("debug", "info", "warning", "error")(value.lower())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,14 +165,14 @@ class AuthConfig:
         "API keys as 'key:secret', secrets of at least 32 bytes; with none, and no jwks_url, anybody may "
         "join (development mode)",
         secret=True,
-        form=_key,
+        form=forms.api_key,
         guards=True,
         reloads=True,
     )
     jwks_url: str = option(
         "",
         "URL of a JSON Web Key Set whose keys sign tokens too; https, or http on this machine",
-        form=_key_set,
+        form=forms.key_set,
         guards=True,
         reloads=True,
     )
@@ -438,7 +389,7 @@ class StorageConfig:
         "database: empty means the SQLite file sfu.db in server.data_dir; sqlite:///FILE; "
         "postgresql://USER:PASSWORD@HOST/NAME; 'temporary' forgets everything at the end",
         secret=True,
-        form=_database,
+        form=forms.database,
     )
     retention_days: int = option(
         0, "days after which messages, files and sessions are deleted; 0 keeps them", least=0, most=36_500
@@ -463,7 +414,7 @@ class StorageConfig:
         "",
         "where files lie: empty means beside the database; s3://BUCKET or s3://BUCKET/PREFIX, "
         "of this server alone (pysfu[s3])",
-        form=_bucket,
+        form=forms.bucket,
     )
     s3_endpoint: str = option(
         "", "URL of an S3-compatible store; empty means Amazon's", form=forms.url("http", "https")
@@ -489,7 +440,7 @@ class WebhooksConfig:
         "",
         "what the posts are signed with (Standard Webhooks: text, or whsec_ and Base64)",
         secret=True,
-        form=_webhook_secret,
+        form=forms.webhook_secret,
         guards=True,
     )
     events: tuple[str, ...] = option(
@@ -531,7 +482,7 @@ class LogConfig:
     a second, ten tracebacks at once and then one a minute. How many were held back is told once a minute.
     """
 
-    level: str = option("info", "debug, info, warning or error", form=_level, reloads=True)
+    level: str = option("info", "debug, info, warning or error", form=forms.level, reloads=True)
     json: bool = option(False, "one JSON object a line", reloads=True)
     addresses: bool = option(
         False, "write peers' network addresses in full instead of shortened", reloads=True

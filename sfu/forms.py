@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from collections.abc import Callable
@@ -9,6 +10,9 @@ from urllib.parse import urlsplit
 
 Form = Callable[[str], str]
 """Checks one text: returns what it should be, empty where it is right."""
+
+MIN_SECRET_BYTES = 32
+"""Of what signs tokens."""
 
 _HOST_NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?$"
@@ -89,3 +93,57 @@ def begins(*starts: str) -> Form:
 def module(value: str) -> str:
     """The dotted name of a Python module."""
     return "" if all(part.isidentifier() for part in value.split(".")) else "the name of a Python module"
+
+
+# --- forms of single keys ---------------------------------------------------------------------------
+
+
+def api_key(value: str) -> str:
+    """`key:secret`, the secret long enough to sign with."""
+    name, _, secret = value.partition(":")
+    if not name or not secret:
+        return "'key:secret'"
+    # HS256 is as strong as its key: a shorter one can be found by trying. Spec: RFC 7518 section 3.2.
+    short = len(secret.encode()) < MIN_SECRET_BYTES
+    return f"a secret of at least {MIN_SECRET_BYTES} bytes (openssl rand -hex 32 makes one)" if short else ""
+
+
+def key_set(value: str) -> str:
+    """The URL of a JSON Web Key Set."""
+    here = urlsplit(value).hostname in {"127.0.0.1", "::1", "localhost"}
+    good = not url("https", "http" if here else "https")(value)
+    return "" if good else "a URL with https, or http on this machine"
+
+
+def bucket(value: str) -> str:
+    """`s3://BUCKET` and perhaps a prefix."""
+    return (
+        ""
+        if not value or (urlsplit(value).scheme == "s3" and urlsplit(value).netloc)
+        else "s3://BUCKET or s3://BUCKET/PREFIX"
+    )
+
+
+def database(value: str) -> str:
+    """The URL of a database, or `temporary`."""
+    good = value in {"", "temporary"} or value.partition(":")[0].partition("+")[0] in {
+        "sqlite",
+        "postgresql",
+        "postgres",
+    }
+    return "" if good else "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+
+
+def webhook_secret(value: str) -> str:
+    """A text, or `whsec_` and Base64."""
+    if value.startswith("whsec_"):
+        try:
+            base64.b64decode(value.removeprefix("whsec_"), validate=True)
+        except ValueError:
+            return "Base64 after whsec_"
+    return ""
+
+
+def level(value: str) -> str:
+    """A level of logging."""
+    return one_of("debug", "info", "warning", "error")(value.lower())

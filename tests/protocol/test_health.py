@@ -70,7 +70,7 @@ async def test_without_its_database_it_is_alive_and_not_ready(
     monkeypatch.setattr(writes, "AWAY_S", 0.0)
     async with clients() as those:
         store = those.server._store
-        async with store._engines.write.begin() as connection:
+        async with store.engines.write.begin() as connection:
             await connection.exec_driver_sql("DROP TABLE users")
         assert await ready(those) == (503, ["storage_failed"])
         assert await alive(those) == {"status": "ok"}
@@ -79,7 +79,7 @@ async def test_without_its_database_it_is_alive_and_not_ready(
 async def test_a_write_that_takes_too_long_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "WRITE_S", 0.01)
     async with clients() as those:
-        async with those.server._store._engines.write.connect():
+        async with those.server._store.engines.write.connect():
             assert await ready(those) == (503, ["storage_slow"])
         monkeypatch.setattr(readiness, "WRITE_S", 10)
         assert await ready(those) == (200, [])
