@@ -97,6 +97,26 @@ SUBSCRIBE_EXTENSION_IDS: Mapping[str, int] = {
 _BIT = re.compile(r"[01]")
 _PROFILE_LEVEL_ID = re.compile(r"[0-9a-fA-F]{6}")
 _SMALL_NUMBER = re.compile(r"[0-9]{1,2}")
+_MOST: Mapping[str, int] = {"profile-id": 3, "level-idx": 31, "profile": 2, "tier": 1}
+"""The largest value of parameters that are numbers. Spec: RFC 9628 section 6, AV1 RTP section 7.2."""
+
+_H264_PROFILES: tuple[tuple[int, int, int, str], ...] = (
+    (0x42, 0x4F, 0x40, "42e0"),
+    (0x4D, 0x8F, 0x80, "42e0"),
+    (0x58, 0xCF, 0xC0, "42e0"),
+    (0x58, 0xCF, 0x80, "4200"),
+    (0x64, 0x0F, 0x0C, "640c"),
+    (0x42, 0x00, 0x00, "4200"),
+    (0x4D, 0x00, 0x00, "4d00"),
+    (0x64, 0x00, 0x00, "6400"),
+    (0x6E, 0x00, 0x00, "6e00"),
+    (0x7A, 0x00, 0x00, "7a00"),
+    (0xF4, 0x00, 0x00, "f400"),
+)
+"""`profile_idc`, the bits of `profile-iop` that count, their value, and how the profile is written to
+subscribers; the first that fits counts. Spec: RFC 6184 section 8.1, table 5."""
+_H264_LEVEL = "1f"
+"""Browsers write 3.1 whatever they send, and ignore what others write. Spec: RFC 6184 section 8.1."""
 
 
 def parameters(fmtp: str) -> dict[str, str]:
@@ -130,6 +150,29 @@ def canonical_fmtp(name: str, fmtp: str) -> str | None:
             return None
 
 
+def offered_fmtp(name: str, fmtp: str) -> str:
+    """The `fmtp` that subscribers are offered, of a canonical one.
+
+    Only what tells decoders apart is left of it, and that takes few values: all of them together have payload
+    types on one transport, so no choice of publishers leaves another one without.
+    """
+    given = parameters(fmtp)
+    match name:
+        case "opus":
+            return ";".join(part for part in fmtp.split(";") if part != "usedtx=1")
+        case "h264":
+            mode, profile = given["packetization-mode"], _h264_profile(given.get("profile-level-id"))
+            return (
+                f"level-asymmetry-allowed=1;packetization-mode={mode};profile-level-id={profile}{_H264_LEVEL}"
+            )
+        case "vp9":
+            return f"profile-id={given.get('profile-id', '0')}"
+        case "av1":
+            return f"level-idx=5;profile={given.get('profile', '0')};tier=0"
+        case _:
+            return fmtp
+
+
 def _opus(given: Mapping[str, str]) -> str:
     """In-band FEC is always wanted, DTX and stereo are the publisher's choice. Spec: RFC 7587 section 6.1."""
     mirrored = [f"{key}=1" for key in ("stereo", "sprop-stereo", "usedtx") if given.get(key) == "1"]
@@ -142,6 +185,8 @@ def _h264(given: Mapping[str, str]) -> str | None:
     profile = given.get("profile-level-id")
     if not _BIT.fullmatch(mode) or (profile is not None and not _PROFILE_LEVEL_ID.fullmatch(profile)):
         return None
+    if _h264_profile(profile) is None:
+        return None
     kept = ["level-asymmetry-allowed=1"] if given.get("level-asymmetry-allowed") == "1" else []
     kept.append(f"packetization-mode={mode}")
     if profile is not None:
@@ -149,8 +194,17 @@ def _h264(given: Mapping[str, str]) -> str | None:
     return ";".join(kept)
 
 
+def _h264_profile(profile_level_id: str | None) -> str | None:
+    """How subscribers know the profile; None where nobody knows it."""
+    if profile_level_id is None:
+        return "42e0"
+    idc, iop = int(profile_level_id[:2], 16), int(profile_level_id[2:4], 16)
+    fitting = (name for known, mask, bits, name in _H264_PROFILES if (known, bits) == (idc, iop & mask))
+    return next(fitting, None)
+
+
 def _kept(given: Mapping[str, str], names: tuple[str, ...]) -> str | None:
     values = {name: given[name] for name in names if name in given}
-    if not all(_SMALL_NUMBER.fullmatch(value) for value in values.values()):
+    if not all(_SMALL_NUMBER.fullmatch(v) and int(v) <= _MOST[name] for name, v in values.items()):
         return None
     return ";".join(f"{name}={int(value)}" for name, value in values.items())

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from sfu.errors import ParseError
 from sfu.rtp.parameters import Codec, EncodingSsrcs, ExtensionIds, Kind
 from sfu.sdp import media as rtp_media
-from sfu.sdp.capabilities import CODECS, EXTENSION_URIS, EXTENSIONS, FEEDBACK, canonical_fmtp
+from sfu.sdp.capabilities import CODECS, EXTENSION_URIS, EXTENSIONS, FEEDBACK, canonical_fmtp, offered_fmtp
 from sfu.sdp.media import RtpCodec
 from sfu.sdp.model import Attribute, MediaDescription, SessionDescription
 from sfu.sdp.negotiate import (
@@ -68,7 +68,7 @@ class ReceivedMedia:
                 name=codec.name,
                 clock_rate=codec.clock_rate,
                 channels=CODECS[codec.name].channels,
-                fmtp="" if codec.name == "red" else self.fmtp,
+                fmtp="" if codec.name == "red" else offered_fmtp(codec.name, self.fmtp),
                 ingress_payload_type=codec.payload_type,
             )
             for codec in self.codecs

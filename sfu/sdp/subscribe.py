@@ -38,6 +38,10 @@ from sfu.sdp.negotiate import (
 )
 from sfu.sdp.payload_types import NumberedCodec, PayloadTypes
 
+USUAL_MEDIA = 4
+"""Media of one publisher that always may take new m-lines: camera, microphone, screen and its sound. More of
+them may only while half of the m-lines are left, so that a few publishers do not use up everybody's."""
+
 _ANCHOR_CODEC = OfferedCodec(
     name="opus",
     clock_rate=CODECS["opus"].clock_rate,
@@ -252,12 +256,17 @@ class SubscribeSession:
         if closed is not None:
             # A new mid makes it a new m-line at an old place. Spec: RFC 8829 section 5.2.2.
             self._lines[closed] = line
-        elif len(self._lines) < MAX_MEDIA:
+        elif len(self._lines) < (MAX_MEDIA if self._is_usual(media) else MAX_MEDIA // 2):
             self._lines.append(line)
         else:
             return False
         self._next_mid += 1
         return True
+
+    def _is_usual(self, media: OutgoingMedia) -> bool:
+        """Whether its publisher has not many m-lines yet."""
+        carried = (line.outgoing for line in self._lines if line.outgoing)
+        return sum(other.stream_id == media.stream_id for other in carried) < USUAL_MEDIA
 
     def _describe(self, local: LocalParameters) -> SessionDescription:
         mids = [line.mid for line in self._lines if not line.closed]

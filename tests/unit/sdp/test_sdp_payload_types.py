@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from sfu.sdp.capabilities import CODECS, canonical_fmtp, offered_fmtp
 from sfu.sdp.negotiate import OfferedCodec
 from sfu.sdp.payload_types import PayloadTypes
 
@@ -57,3 +63,73 @@ def test_there_is_no_number_when_all_are_in_use() -> None:
     assert count == 30
     assert len(types.assign("audio", (OPUS,), in_use)) == 1
     assert types.assign("audio", (RED, OPUS), in_use | {63}) == types.assign("audio", (OPUS,), in_use)
+
+
+def every_fmtp(name: str) -> Iterator[str]:
+    """What publishers may write of a codec, as far as the server tells it apart."""
+    numbers = [f"{number}" for number in range(100)]
+    match name:
+        case "opus":
+            for flags in itertools.product(("stereo", ""), ("sprop-stereo", ""), ("usedtx", "")):
+                yield ";".join(f"{flag}=1" for flag in flags if flag)
+        case "h264":
+            levels = ("00", "1f", "34")
+            for idc, iop, level, mode in itertools.product(range(256), range(256), levels, "01"):
+                yield f"packetization-mode={mode};profile-level-id={idc:02x}{iop:02x}{level}"
+            yield "level-asymmetry-allowed=1"
+        case "vp9":
+            yield from ("", *(f"profile-id={number}" for number in numbers))
+        case "av1":
+            for profile, level, tier in itertools.product(numbers, ("0", "9", "31", "77"), ("0", "1", "5")):
+                yield f"profile={profile};level-idx={level};tier={tier}"
+            yield ""
+        case _:
+            yield ""
+
+
+def test_everything_that_publishers_may_send_has_numbers_at_once() -> None:
+    types, in_use = PayloadTypes(), set[int]()
+    for name, codec in CODECS.items():
+        canonical = {canonical_fmtp(name, fmtp) for fmtp in every_fmtp(name)} - {None}
+        for fmtp in sorted({offered_fmtp(name, each or "") for each in canonical}):
+            offered = OfferedCodec(
+                name=name,
+                clock_rate=codec.clock_rate,
+                channels=codec.channels,
+                fmtp=fmtp,
+                ingress_payload_type=1,
+            )
+            media = (offered, RED) if name == "opus" else (offered,)
+            numbered = types.assign(codec.kind, media, in_use)
+            assert len(numbered) == (0 if name == "red" else len(media)), (name, fmtp)
+            for each in numbered:
+                in_use |= {each.payload_type, each.rtx_payload_type or each.payload_type}
+
+
+@pytest.mark.parametrize(
+    ("name", "fmtp", "offered"),
+    [
+        ("h264", "packetization-mode=1;profile-level-id=42e033", "42e01f"),
+        ("h264", "packetization-mode=1;profile-level-id=4d0028", "4d001f"),
+        ("h264", "packetization-mode=1;profile-level-id=640028", "64001f"),
+        ("h264", "packetization-mode=1;profile-level-id=42c01f", "42e01f"),
+        ("h264", "packetization-mode=1", "42e01f"),
+    ],
+)
+def test_profiles_that_decode_alike_are_offered_alike(name: str, fmtp: str, offered: str) -> None:
+    canonical = canonical_fmtp(name, fmtp)
+    assert canonical is not None
+    assert offered_fmtp(name, canonical).endswith(f"packetization-mode=1;profile-level-id={offered}")
+
+
+@pytest.mark.parametrize(
+    ("name", "fmtp"),
+    [
+        ("h264", "profile-level-id=aa001f"),
+        ("h264", "profile-level-id=58001f"),
+        ("vp9", "profile-id=4"),
+        ("av1", "profile=3"),
+    ],
+)
+def test_profiles_that_no_standard_knows_are_not_forwarded(name: str, fmtp: str) -> None:
+    assert canonical_fmtp(name, fmtp) is None
