@@ -67,15 +67,18 @@ class Board:
         self._points += len(stroke.points)
         return whole
 
-    def erase(self, stroke: str, author: str | None) -> None:
-        """Take a stroke away, one's own only where `author` is given. Raises `RequestError`."""
+    def author(self, stroke: str) -> str:
+        """The identity of who drew a stroke. Raises `RequestError` `not_found`."""
         found = self._strokes.get(stroke)
         if found is None:
             raise RequestError("not_found", "no such stroke")
-        if author is not None and found.author != author:
+        return found.author
+
+    def erase(self, stroke: str, author: str | None) -> None:
+        """Take a stroke away, one's own only where `author` is given. Raises `RequestError`."""
+        if self.author(stroke) != author and author is not None:
             raise RequestError("not_allowed", "somebody else's stroke")
-        del self._strokes[stroke]
-        self._points -= len(found.points)
+        self._points -= len(self._strokes.pop(stroke).points)
 
     def clear(self) -> None:
         self._strokes.clear()

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, RoomName
-from sfu.room import commands, effects, visibility
+from sfu.room import commands, effects, rank, visibility
 from sfu.room.effects import Announce, ChatToStore, Effect
 from sfu.room.model import ChatChange, ChatHistory, ChatMessage, ChatNews, Instant, Participant
 
@@ -116,11 +116,13 @@ class Chat:
         self,
         room: RoomName,
         participants: Mapping[ParticipantId, Participant],
+        owners: Mapping[str, bool],
         capacity: int,
         history: ChatHistory,
     ) -> None:
         self._room = room
         self._participants = participants
+        self._owners = owners
         self.log = ChatLog(capacity, history)
 
     def send(self, by: Participant, command: commands.SendChat, now: Instant) -> list[Effect]:
@@ -147,7 +149,7 @@ class Chat:
         """Raises `RequestError` `not_found` or `not_allowed` (it is another's)."""
         _may_chat(by)
         message = self._message(by, command.message, command.loaded)
-        _may_change(by, message)
+        _may_change(by, message, self._owners)
         changed = replace(
             message,
             rev=self.log.next_number(),
@@ -160,7 +162,7 @@ class Chat:
     def delete(self, by: Participant, command: commands.DeleteChat) -> list[Effect]:
         """Its place stays, empty. Raises `RequestError` `not_found` or `not_allowed` (it is another's)."""
         message = self._message(by, command.message, command.loaded)
-        _may_change(by, message)
+        _may_change(by, message, self._owners)
         changed = replace(
             message,
             rev=self.log.next_number(),
@@ -311,10 +313,11 @@ def _may_chat(by: Participant) -> None:
         raise RequestError("not_allowed", "no right to chat")
 
 
-def _may_change(by: Participant, message: ChatMessage) -> None:
-    """One's own, and who moderates any that it may read."""
+def _may_change(by: Participant, message: ChatMessage, owners: Mapping[str, bool]) -> None:
+    """One's own, and who moderates any that it may read, of those that it reaches."""
     if message.identity != by.identity and not by.grants.may_moderate:
         raise RequestError("not_allowed", "this is another's message")
+    rank.check_author(by.role, by.identity, message.identity, owners)
 
 
 def _names(text: str, identity: str) -> bool:

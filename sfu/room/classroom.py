@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from sfu.errors import RequestError
-from sfu.room import acts
+from sfu.room import acts, rank
 from sfu.room.board import Stroke
 from sfu.room.class_events import (
     Drawn,
@@ -226,6 +226,9 @@ def _draw(room: Room, member: Participant, wanted: acts.Draw | acts.Erase | acts
             whole = room.board.draw(stroke)
             return [*keep(room, StrokeKept(whole)), *room.tell(Drawn(member.id, stroke), member.id)]
         case acts.Erase():
+            if member.grants.may_moderate:
+                author = room.board.author(wanted.stroke)
+                rank.check_author(member.role, member.identity, author, room.owners)
             room.board.erase(wanted.stroke, None if member.grants.may_moderate else member.identity)
             return [*keep(room, StrokeDropped(wanted.stroke)), *room.tell(Erased(wanted.stroke), member.id)]
         case acts.ClearBoard():

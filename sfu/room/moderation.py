@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import fields
 
 from sfu.errors import RequestError
-from sfu.ids import ParticipantId
-from sfu.room import acts, effects, following, visibility
+from sfu.room import acts, effects, following, rank, visibility
 from sfu.room.class_events import Broadcasted, LobbyChanged, Spotlight
 from sfu.room.class_records import BreakoutPlaced, BreakoutsClosed, BreakoutsOpened
 from sfu.room.effects import Announce, Effect
 from sfu.room.model import Instant, Participant
-from sfu.room.permissions import Grants, Role
+from sfu.room.permissions import Grants, Role, counts_as
 from sfu.room.room import Room
 from sfu.room.standing import keep
 
@@ -28,7 +27,7 @@ def moderate(room: Room, member: Participant, act: acts.Moderation, now: Instant
         case acts.MuteOthers():
             return _mute(room, member, act)
         case acts.Remove():
-            target = _subordinate(room, member, act.target)
+            target = rank.target(member, room.participants, act.target)
             return room.leave(target, "removed", now)
         case acts.SetRoom():
             return _set_room(room, act)
@@ -40,7 +39,9 @@ def moderate(room: Room, member: Participant, act: acts.Moderation, now: Instant
                 done += room.admit(room.lobby.find(waiting, member.grants).id, now)
             return done
         case acts.Deny():
-            denied = room.lobby.take(room.lobby.find(act.waiting, member.grants).id)
+            denied = room.lobby.find(act.waiting, member.grants)
+            rank.check(member.role, room.role_of(denied.join))
+            room.lobby.take(denied.id)
             ended = effects.WaitingEnded(denied.join.session, "denied")
             return [ended, *room.tell_lobby(hidden=denied.hidden)]
         case acts.OpenBreakouts():
@@ -54,16 +55,8 @@ def moderate(room: Room, member: Participant, act: acts.Moderation, now: Instant
             return room.tell(Broadcasted(member.id, member.name, act.text))
 
 
-def _subordinate(room: Room, member: Participant, target: ParticipantId) -> Participant:
-    """The target, whom only an owner may touch where it is an owner."""
-    found = visibility.found(member, room.participants, target)
-    if found.role == "owner" and member.role != "owner":
-        raise RequestError("not_allowed", "only an owner may do this to an owner")
-    return found
-
-
 def _set_role(room: Room, member: Participant, act: acts.SetRole) -> list[Effect]:
-    target = _subordinate(room, member, act.target)
+    target = rank.target(member, room.participants, act.target)
     if act.role == "owner" and member.role != "owner":
         raise RequestError("not_allowed", "only an owner makes owners")
     grants = room.silence.applied(target.id, act.role, room.changed.of_role(act.role, target.grants))
@@ -75,7 +68,7 @@ def _set_role(room: Room, member: Participant, act: acts.SetRole) -> list[Effect
 def _set_grants(room: Room, member: Participant, act: acts.SetGrants) -> list[Effect]:
     if act.changes.join is not None or act.changes.hidden is not None:
         raise RequestError("bad_request", "join and hidden do not change while somebody is here")
-    target = _subordinate(room, member, act.target)
+    target = rank.target(member, room.participants, act.target)
     grants = act.changes.applied(target.grants)
     _check_within(member, target.grants, grants)
     room.changed.set_grants(target.identity, act.changes)
@@ -102,7 +95,7 @@ def _enforce(room: Room, target: Participant, role: Role, grants: Grants) -> lis
     room.attendance.changed(target.id, role)
     done: list[Effect] = []
     for publication in list(target.publications.values()):
-        if not grants.may_publish(publication.source):
+        if not grants.may_publish(publication.source, publication.kind):
             done += room.withdraw(target, publication.id)
     if not grants.subscribe:
         done += room.unsubscribe(target, tuple(target.subscriptions))
@@ -130,13 +123,14 @@ def _enforce(room: Room, target: Participant, role: Role, grants: Grants) -> lis
 def _mute(room: Room, member: Participant, act: acts.MuteOthers) -> list[Effect]:
     """Who is muted may unmute again; who shall not needs the right to publish withdrawn."""
     if act.target is not None:
-        targets = [_subordinate(room, member, act.target)]
+        targets = [rank.target(member, room.participants, act.target)]
     else:
-        targets = [p for p in room.participants.values() if p is not member and not p.grants.may_moderate]
+        others = (p for p in room.participants.values() if p is not member and not p.grants.may_moderate)
+        targets = [each for each in others if rank.reaches(member.role, each.role)]
     done: list[Effect] = []
     for target in targets:
         for publication in list(target.publications.values()):
-            if publication.source == act.source:
+            if counts_as(act.source, publication.source, publication.kind):
                 done += room.set_muted(target, publication.id, True, tell=(target.id, *room.watchers(target)))
     return done
 
@@ -154,15 +148,16 @@ def _set_room(room: Room, act: acts.SetRoom) -> list[Effect]:
 
 
 def _silence(room: Room, *, on: bool) -> list[Effect]:
-    """Take the microphone of every student, or give it back to those from whom it was taken."""
+    """Take the sound of every student, or give it back to those from whom it was taken."""
     if room.silence.on == on:
         return []
     room.silence.on = on
     done: list[Effect] = []
     for target in list(room.participants.values()):
         grants = room.silence.applied(target.id, target.role, target.grants)
-        if not on and target.id in room.silence.taken:
-            grants = target.grants.with_source("microphone")
+        if not on:
+            for source in room.silence.taken.get(target.id, ()):
+                grants = grants.with_source(source)
         done += _enforce(room, target, target.role, grants)
     if not on:
         room.silence.taken.clear()
@@ -187,7 +182,7 @@ def _set_spotlight(room: Room, member: Participant, act: acts.SetSpotlight) -> l
 def _assign(room: Room, member: Participant, act: acts.AssignBreakout) -> list[Effect]:
     room.breakouts.check(act.breakout)
     wanted = dict.fromkeys(act.targets)
-    targets = [visibility.found(member, room.participants, target) for target in wanted]
+    targets = [rank.target(member, room.participants, target) for target in wanted]
     elsewhere = [each for each in targets if each.breakout != act.breakout]
     moved = tuple(each.identity for each in visibility.known_to_all(elsewhere))
     done = keep(room, BreakoutPlaced(moved, act.breakout)) if moved else []

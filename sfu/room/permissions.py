@@ -43,8 +43,10 @@ class Grants:
     see_hidden: bool = False
     hidden: bool = False
 
-    def may_publish(self, source: Source) -> bool:
-        return not self.hidden and self._covers(source)
+    def may_publish(self, source: Source, kind: Kind) -> bool:
+        """Whether media of that source may be sent. Sound is a microphone where it is nothing else."""
+        heard = source == "other" and kind == "audio"
+        return not self.hidden and self._covers(source) and (not heard or self._covers("microphone"))
 
     def _covers(self, source: Source) -> bool:
         return self.publish if isinstance(self.publish, bool) else source in self.publish
@@ -148,6 +150,18 @@ def parse_words(words: Iterable[str]) -> Grants:
 def source_fits(source: Source, kind: Kind) -> bool:
     """Whether a source can be of that kind: a camera is never audio, `other` is either."""
     return _KIND_OF.get(source, kind) == kind
+
+
+def counts_as(asked: Source, source: Source, kind: Kind) -> bool:
+    """Whether what is asked of a source holds for a publication: its kind decides, not only its name.
+
+    All that is heard is a microphone, and all that is seen but no screen is a camera.
+    """
+    if asked == "microphone":
+        return kind == "audio"
+    if asked == "camera":
+        return kind == "video" and source != "screen"
+    return source == asked
 
 
 _FULL = Grants(moderate=True, record=True, see_hidden=True)

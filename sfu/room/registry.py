@@ -101,6 +101,11 @@ class Rooms:
         room = self._rooms.get(name)
         return room is not None and not room.quiet
 
+    def owners(self, room: RoomName) -> Mapping[str, bool]:
+        """`Room.owners`; nobody where the room is not open."""
+        found = self._rooms.get(room)
+        return found.owners if found is not None else {}
+
     def room(self, room: RoomName, grants: Grants | None = None) -> Room:
         """Raises `RequestError` `not_found`, also where somebody with these `grants` may not know of it."""
         found = self._rooms.get(room)

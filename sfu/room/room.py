@@ -92,7 +92,7 @@ class Room:
         """Who has owned the room, and whether it still does: by identity."""
         self._limits = limits
         self._rng = rng
-        self.chat = Chat(name, self.participants, limits.chat_history, chat)
+        self.chat = Chat(name, self.participants, self.owners, limits.chat_history, chat)
 
     def settings(self) -> RoomSettings:
         """What a later room of this name begins with."""
@@ -185,6 +185,10 @@ class Room:
             role = "owner"
         return self.changed.applied(command.identity, role, command.grants.applied(self.template.roles[role]))
 
+    def role_of(self, command: commands.Join) -> Role:
+        """The role of somebody who comes, or waits, with this."""
+        return self._rights(command)[0]
+
     def _owns(self, command: commands.Join) -> bool:
         """Without tokens: who makes the room owns it, and again whenever it comes back; nobody else does.
 
@@ -276,7 +280,7 @@ class Room:
             del participant.subscriptions[publication]
             done.append(effects.SubscriptionClosed(participant.id, publication, asked=False))
         del self.participants[participant.id]
-        self.silence.taken.discard(participant.id)
+        self.silence.taken.pop(participant.id, None)
         self._note_empty(now, hidden=participant.grants.hidden)
         self.attendance.left(participant.id, now.wall_ms, told or reason)
         done.append(effects.ParticipantClosed(participant.id, participant.session, reason))
@@ -338,7 +342,7 @@ class Room:
         """The error code that refuses one more publication, `beside` others being about to be added."""
         if not source_fits(source, kind):
             return "bad_request"
-        if not participant.grants.may_publish(source):
+        if not participant.grants.may_publish(source, kind):
             return "not_allowed"
         if len(participant.publications) + beside >= self._limits.max_publications:
             return "too_many_publications"

@@ -111,7 +111,7 @@ class Server:
             uploads = Uploads(storage, config.storage, conference.quotas, random.SystemRandom())
             server._uploads = uploads
             conference.more_counts["thumbnails"] = uploads.thumbnails.counts
-            files = Files(storage, uploads)
+            files = Files(storage, uploads, conference.core)
             server._api = api.routes(config, conference, storage.store, files, server._address)
             try:
                 extensions = Extensions(conference, config.extensions)

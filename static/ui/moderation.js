@@ -65,10 +65,14 @@ function sourcesOf({ publish }) {
   return publish ? [...SOURCES] : [];
 }
 
+// Who may not speak may not do so as the sound of a screen either.
+const TOGETHER = { microphone: ['microphone', 'screen_audio'] };
+
 function without(grants, source) {
-  return sourcesOf(grants).filter((each) => each !== source);
+  const taken = TOGETHER[source] ?? [source];
+  return sourcesOf(grants).filter((each) => !taken.includes(each));
 }
 
 function withSource(grants, source) {
-  return [...sourcesOf(grants), source];
+  return [...new Set([...sourcesOf(grants), ...(TOGETHER[source] ?? [source])])];
 }

@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 from sfu import clock
 from sfu.errors import RequestError
+from sfu.room import rank
+from sfu.room.registry import Rooms
 from sfu.server.api import schemas as s
 from sfu.server.api.endpoint import Answer, Call, Endpoint, read
 from sfu.server.storage import Storage
@@ -29,10 +31,11 @@ _NEVER_RUN = {
 class Files:
     """The endpoints below `/api/v1/rooms/{room}/files`."""
 
-    def __init__(self, storage: Storage, uploads: Uploads) -> None:
+    def __init__(self, storage: Storage, uploads: Uploads, rooms: Rooms) -> None:
         self._storage = storage
         self._store, self._contents = storage.store, storage.contents
         self._uploads = uploads
+        self._rooms = rooms
 
     def endpoints(self) -> list[Endpoint]:
         every, one = "/rooms/{room}/files", "/rooms/{room}/files/{file}"
@@ -170,6 +173,9 @@ class Files:
         file = await self._find(call)
         if file.identity != call.caller.identity and not call.caller.grants.may_moderate:
             raise RequestError("not_allowed", "this is another's file")
+        rank.check_author(
+            call.caller.role, call.caller.identity, file.identity, self._rooms.owners(call.room)
+        )
         if file.identity != call.caller.identity:
             detail = {"file": file.id, "of": file.identity}
             self._store.writes.submit(

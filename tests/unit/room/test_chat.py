@@ -351,3 +351,14 @@ def test_what_expires_is_given_to_nobody_and_cannot_be_changed() -> None:
     assert [message.text for message in world.news("ben").messages] == ["new"]
     assert refused(world, commands.EditChat(ann, old.id, "x")) == "not_found"
     assert world.say(ann, "next").id == 4
+
+
+def test_a_moderator_touches_no_message_of_an_owner() -> None:
+    world = World()
+    ann, ben, mia = world.join("ann", "owner"), world.join("ben"), world.join("mia", moderate=True)
+    first, second = world.say(ann, "by the owner").id, world.say(ben, "by a student").id
+    for command in (commands.DeleteChat(mia, first), commands.EditChat(mia, first, "else")):
+        assert refused(world, command) == "not_allowed"
+    world.do(commands.Leave(ann, "left"))
+    assert refused(world, commands.DeleteChat(mia, first)) == "not_allowed", "also when it has gone"
+    world.do(commands.DeleteChat(mia, second))

@@ -143,14 +143,16 @@ def test_a_silence_lasts_until_the_microphone_is_given_back() -> None:
     room = world.rooms.room(RoomName("r"))
 
     def speak() -> set[str]:
-        return {each.name for each in room.participants.values() if each.grants.may_publish("microphone")}
+        return {
+            each.name for each in room.participants.values() if each.grants.may_publish("microphone", "audio")
+        }
 
     microphone = world.published(ben, "microphone")
     done = world.do(acts.SetRoom(ann, None, None, True))
     assert only(done, effects.PublicationClosed).publication == microphone.id
     assert told(done, RoomUpdated)[0][1].room.silenced
     assert speak() == {"ann", "dan"}, "students only"
-    assert room.participants[ben].grants.may_publish("camera")
+    assert room.participants[ben].grants.may_publish("camera", "video")
     late = entered(world, "late")
     assert speak() == {"ann", "dan"}, "who comes later too"
     world.do(acts.SetGrants(ann, ben, GrantChanges(publish=("camera", "microphone"))))
@@ -161,8 +163,37 @@ def test_a_silence_lasts_until_the_microphone_is_given_back() -> None:
     world.do(acts.SetRoom(ann, None, None, False))
     assert speak() == {"ann", "ben", "cid", "dan", "late"}, "who had none before gets none"
     assert room.participants[cid].grants.publish is True
-    assert not room.participants[deaf].grants.may_publish("microphone")
+    assert not room.participants[deaf].grants.may_publish("microphone", "audio")
     assert room.participants[late].grants.publish is True
+
+
+def test_a_silence_takes_all_sound_whatever_it_is_called() -> None:
+    world = World(replace(ROOMY, max_publications=8))
+    ann, ben = entered(world, "ann", "owner"), entered(world, "ben")
+    publications = [world.published(ben, source) for source in ("microphone", "screen_audio", "screen")]
+    other = commands.Publish(
+        participant=ben, kind="audio", source="other", name="", muted=False, codec="opus", simulcast=False
+    )
+    publications.append(only(world.do(other), effects.PublicationOpened).publication)
+    world.do(acts.SetRoom(ann, None, None, True))
+    room = world.rooms.room(RoomName("r"))
+    assert [each.source for each in room.participants[ben].publications.values()] == ["screen"]
+    assert refused(world, other) == "not_allowed"
+    for source in ("microphone", "screen_audio"):
+        assert world.rooms.refusal(ben, source, "audio", 0) == "not_allowed"
+    assert world.rooms.refusal(ben, "other", "video", 0) is None
+    world.do(acts.SetRoom(ann, None, None, False))
+    assert room.participants[ben].grants.publish is True
+
+
+def test_a_muted_microphone_is_all_that_is_heard() -> None:
+    world = World(replace(ROOMY, max_publications=8))
+    ann, ben = entered(world, "ann", "owner"), entered(world, "ben")
+    for source in ("microphone", "screen_audio", "camera"):
+        world.published(ben, source)
+    world.do(acts.MuteOthers(ann, None, "microphone"))
+    published = world.rooms.room(RoomName("r")).participants[ben].publications.values()
+    assert {each.source for each in published if each.muted} == {"microphone", "screen_audio"}
 
 
 def test_a_locked_room_takes_nobody_new_but_those_who_belong() -> None:

@@ -236,7 +236,7 @@ def test_rights_as_words_and_as_changes() -> None:
 
 def test_who_is_hidden_sends_nothing_whatever_it_was_given() -> None:
     hidden = Grants(hidden=True, moderate=True)
-    assert not hidden.may_publish("camera")
+    assert not hidden.may_publish("camera", "video")
     assert (hidden.may_chat, hidden.may_send_data, hidden.may_moderate) == (False, False, False)
 
 
