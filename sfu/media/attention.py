@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sfu.ids import SubscriptionKey
@@ -10,6 +10,8 @@ from sfu.ids import SubscriptionKey
 HOLD_US = 3_000_000
 """A speaker is preferred until this long after the last word: a dialogue must not make layers change."""
 NEVER_US = -1
+MAX_SCREENS = 4
+"""Screens that one subscriber sees beside the people in its last-N."""
 
 
 class Attention:
@@ -17,14 +19,22 @@ class Attention:
 
     def __init__(self) -> None:
         self._spoke_us: dict[str, int] = {}
+        self._speaking: tuple[str, ...] = ()
 
-    def heard(self, speakers: Iterable[str], now_us: int) -> None:
-        """These speak now."""
-        for speaker in speakers:
-            self._spoke_us[speaker] = now_us
+    def follow(self, speakers: tuple[str, ...]) -> bool:
+        """These speak from now on, in their order. Whether one is new, or has passed another."""
+        before, self._speaking = self._speaking, speakers
+        known = [each for each in before if each in set(speakers)]
+        return list(speakers) != known
+
+    def go_on(self, now_us: int) -> None:
+        """Those who speak still do. The first counts as the one heard last."""
+        for place, speaker in enumerate(self._speaking):
+            self._spoke_us[speaker] = now_us - place
 
     def forget(self, speaker: str) -> None:
         self._spoke_us.pop(speaker, None)
+        self._speaking = tuple(each for each in self._speaking if each != speaker)
 
     def spoke_us(self, speaker: str) -> int:
         """When the participant last spoke, `NEVER_US` for one who never did."""
@@ -52,6 +62,18 @@ class Candidate:
     key: SubscriptionKey
     priority: int
     spoke_us: int
+
+
+def beyond_places(
+    people: Sequence[Candidate], screens: Sequence[Candidate], limit: int
+) -> frozenset[SubscriptionKey]:
+    """Those to leave out of pictures of people and of screens. A few screens take none of the `limit` places.
+
+    What is called a screen beyond these is a picture like others: a camera that is called so has no place of
+    its own.
+    """
+    surplus = beyond(screens, MAX_SCREENS)
+    return beyond([*people, *(each for each in screens if each.key in surplus)], limit)
 
 
 def beyond(candidates: Sequence[Candidate], limit: int) -> frozenset[SubscriptionKey]:

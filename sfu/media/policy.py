@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
 from sfu.media import allocator
-from sfu.media.attention import Attention, Candidate, beyond, rank
+from sfu.media.attention import Attention, Candidate, beyond_places, rank
 from sfu.media.decisions import (
     LOWEST,
     Decision,
@@ -105,7 +105,6 @@ class Policy:
         self._plane = plane
         self._last_n = last_n
         self._attention = Attention()
-        self._speaking: frozenset[str] = frozenset()
         self._keyframes = KeyframeThrottle(keyframe_interval_us)
         self._keyframe_counts: dict[tuple[PublicationKey, str], int] = {}
         self._speakers = ActiveSpeakers()
@@ -284,10 +283,9 @@ class Policy:
         came = False
         if speakers is not None:
             heard = [self._publications[key] for key, _ in speakers if key in self._publications]
-            speaking = frozenset(each.participant for each in heard if each.source != "screen_audio")
-            came = not speaking <= self._speaking
-            self._speaking = speaking
-        self._attention.heard(self._speaking, now_us)
+            people = (each.participant for each in heard if each.source != "screen_audio")
+            came = self._attention.follow(tuple(dict.fromkeys(people)))
+        self._attention.go_on(now_us)
         if not self._last_n:
             return
         for viewer in self._viewers.values():
@@ -296,15 +294,16 @@ class Policy:
                 self._leave_out(sorted(viewer.subscriptions))
 
     def _leave_out(self, subscriptions: Iterable[SubscriptionKey]) -> None:
-        candidates = []
+        people: list[Candidate] = []
+        screens: list[Candidate] = []
         for key in subscriptions:
             subscription = self._subscriptions[key]
             publication = self._publications[subscription.publication]
-            counts = publication.kind == "video" and publication.source != "screen" and not publication.muted
-            if counts and not subscription.wish.paused:
+            if publication.kind == "video" and not publication.muted and not subscription.wish.paused:
                 spoke_us = self._attention.spoke_us(publication.participant)
-                candidates.append(Candidate(key, subscription.wish.priority, spoke_us))
-        left_out = beyond(candidates, self._last_n)
+                candidate = Candidate(key, subscription.wish.priority, spoke_us)
+                (screens if publication.source == "screen" else people).append(candidate)
+        left_out = beyond_places(people, screens, self._last_n)
         for key in subscriptions:
             subscription = self._subscriptions[key]
             if subscription.left_out != (key in left_out):
@@ -409,8 +408,8 @@ class Policy:
     def _observe(self, event: PlaneEvent, now_us: int) -> None:
         match event:
             case AudioLevel():
-                if event.publication in self._publications:
-                    self._speakers.observe(event.publication, event.level, now_us)
+                if known := self._publications.get(event.publication):
+                    self._speakers.observe(event.publication, known.participant, event.level, now_us)
             case RembReceived():
                 viewer = self._viewers.get(event.transport)
                 if viewer is not None:

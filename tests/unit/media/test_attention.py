@@ -4,7 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfu.ids import SubscriptionKey
-from sfu.media.attention import HOLD_US, NEVER_US, Attention, Candidate, beyond, rank
+from sfu.media.attention import (
+    HOLD_US,
+    MAX_SCREENS,
+    NEVER_US,
+    Attention,
+    Candidate,
+    beyond,
+    beyond_places,
+    rank,
+)
 
 
 def candidates(*spoke_us: int, priority: int = 128) -> list[Candidate]:
@@ -13,7 +22,8 @@ def candidates(*spoke_us: int, priority: int = 128) -> list[Candidate]:
 
 def test_a_speaker_stays_one_for_a_moment() -> None:
     attention = Attention()
-    attention.heard(["ann"], 1_000_000)
+    assert attention.follow(("ann",))
+    attention.go_on(1_000_000)
     assert attention.speaks("ann", 1_000_000 + HOLD_US - 1)
     assert not attention.speaks("ann", 1_000_000 + HOLD_US)
     assert attention.spoke_us("ann") == 1_000_000
@@ -65,3 +75,22 @@ def test_priority_then_screens_then_speakers() -> None:
     ]
     assert order == sorted(order, reverse=True)
     assert len(set(order)) == len(order)
+
+
+def test_the_first_of_those_who_speak_counts_as_the_last_heard() -> None:
+    attention = Attention()
+    assert attention.follow(("ann", "ben"))
+    assert not attention.follow(("ben",)), "one has stopped"
+    assert attention.follow(("ben", "ann"))
+    assert attention.follow(("ann", "ben")), "they changed places"
+    attention.go_on(1_000_000)
+    assert attention.spoke_us("ann") > attention.spoke_us("ben")
+
+
+def test_a_few_screens_take_no_place_and_more_of_them_do() -> None:
+    people = candidates(30, 20, 10)
+    screens = [Candidate(SubscriptionKey(50 + number), 128, NEVER_US) for number in range(MAX_SCREENS + 2)]
+    assert beyond_places(people, screens[:MAX_SCREENS], 3) == frozenset()
+    surplus = {each.key for each in screens[MAX_SCREENS:]}
+    assert beyond_places(people, screens, 3) == surplus
+    assert beyond_places(people, screens, 4) == {max(surplus)}

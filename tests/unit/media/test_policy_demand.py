@@ -166,6 +166,25 @@ def test_a_speaker_comes_in_at_once_and_the_longest_silent_leaves() -> None:
     assert room.passes(400, speaker=3) == {2, 4}
 
 
+def test_publishers_that_say_they_are_loud_hold_no_place_against_a_speaker() -> None:
+    """Three who came first forge the loudest level for ever; the room shows three."""
+    room = LargeRoom()
+
+    def noise() -> None:
+        for forger in range(3):
+            room.plane.events.append(AudioLevel(PublicationKey(100 + forger), 0, 1))
+
+    for _ in range(3000):
+        noise()
+        room.passes(20)
+    assert room.passes(20) == {3, 4}
+    for _ in range(50):
+        noise()
+        left_out = room.passes(20, speaker=4)
+    assert 4 not in left_out
+    assert len(left_out) == 2
+
+
 def test_places_are_taken_by_what_is_shown_alone() -> None:
     room = LargeRoom()
     room.passes(100)

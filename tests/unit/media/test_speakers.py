@@ -24,7 +24,7 @@ class Meeting:
         for _ in range(0, duration_ms, 20):
             self.now_ms += 20
             for name, level in levels.items():
-                self.speakers.observe(keys[name], level, self.now_ms * MS)
+                self.speakers.observe(keys[name], name, level, self.now_ms * MS)
             report = self.speakers.tick(self.now_ms * MS)
             if report is not None:
                 self.reports.append((self.now_ms, report))
@@ -113,3 +113,37 @@ def test_a_publication_that_ended_is_reported_once_as_gone() -> None:
     meeting.hear(500)
     assert meeting.reports[-1][1] == ()
     assert [report for _, report in meeting.reports].count(()) == 1
+
+
+def test_who_says_it_is_loud_all_the_time_stands_behind_who_pauses() -> None:
+    """A forged level stays at the top; a teacher speaks at an ordinary one, and pauses."""
+    meeting = Meeting()
+    meeting.hear(60_000, ann=0)
+    first = spoken = 0
+    for _ in range(30):
+        for _ in range(0, 3000, 20):
+            meeting.hear(20, ann=0, bob=32)
+            spoken += BOB in meeting.now_speaking
+            first += meeting.now_speaking[0] == BOB
+        meeting.hear(1000, ann=0, bob=127)
+    assert first > 0.95 * spoken > 3000
+
+
+def test_loudness_beyond_that_of_speech_gains_nothing() -> None:
+    meeting = Meeting()
+    meeting.hear(600, ann=28)
+    meeting.hear(2000, ann=28, bob=0)
+    assert meeting.now_speaking == [ANN, BOB]
+
+
+def test_to_publish_anew_makes_nobody_fresh() -> None:
+    meeting = Meeting()
+    meeting.hear(60_000, ann=0)
+    meeting.speakers.remove(ANN)
+    meeting.hear(1000)
+    meeting.hear(600, bob=32)
+    meeting.hear(1000, ann=0, bob=32)
+    assert meeting.now_speaking == [BOB, ANN]
+    assert meeting.speakers._shares.keys() == {"ann", "bob"}
+    meeting.hear(400_000)
+    assert not meeting.speakers._shares
