@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 
 import sfu
-from sfu.cli import arguments, completion, config, demo, person, serve, token
+from sfu.cli import arguments, backup, completion, config, demo, person, restore, serve, storage, token
 from sfu.errors import ConfigError, StartError
 from sfu_client.commands import camera, common, record, view
 
-COMMANDS = (serve, demo, token, person, config, camera, view, record, completion)
+COMMANDS = (serve, demo, token, person, backup, restore, storage, config, camera, view, record, completion)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -56,8 +56,11 @@ class Contents(Protocol):
         Raises `RequestError` `not_found` or `storage_failed`.
         """
 
-    async def save(self, sha256: str, target: Path) -> None:
-        """Write a content to the file `target`. Raises `RequestError` `not_found` or `storage_failed`."""
+    async def save(self, sha256: str, target: Path, *, small: bool = False) -> None:
+        """Write a content, or its small picture, to the file `target`.
+
+        Raises `RequestError` `not_found` or `storage_failed`.
+        """
 
     async def remove(self, hashes: Iterable[str]) -> None:
         """Delete contents that no file has any more. Raises `RequestError` `storage_failed`."""
@@ -106,8 +109,8 @@ class Folder:
         response.content_type = headers["Content-Type"]
         return response
 
-    async def save(self, sha256: str, target: Path) -> None:
-        source = self._path(sha256)
+    async def save(self, sha256: str, target: Path, *, small: bool = False) -> None:
+        source = self._path(sha256, small=small)
         if not source.is_file():
             raise RequestError("not_found", "no such content")
         with disk():
@@ -249,9 +252,10 @@ class Bucket:
         await response.write_eof()
         return response
 
-    async def save(self, sha256: str, target: Path) -> None:
+    async def save(self, sha256: str, target: Path, *, small: bool = False) -> None:
         with self._refusals():
-            found = await self._client.get_object(Bucket=self._bucket, Key=self._key(sha256))
+            key = self._key(sha256, small=small)
+            found = await self._client.get_object(Bucket=self._bucket, Key=key)
             async with found["Body"] as body:
                 with await asyncio.to_thread(target.open, "wb") as file:
                     async for part in body.iter_chunks(READ_BYTES):

@@ -27,6 +27,8 @@ from sfu.server.tokens import Claims
 
 log = logging.getLogger(__name__)
 
+KEY_FILE = "passes.key"
+"""In the data directory."""
 TTL_S = 12 * 3600
 """A day at school, with its breaks."""
 RETURN_S = 60
@@ -86,7 +88,7 @@ def _key(folder: Path) -> str:
 
     Raises `ConfigError` or `StartError` where it can be neither read nor written.
     """
-    path = folder / "passes.key"
+    path = folder / KEY_FILE
     try:
         with contextlib.suppress(FileNotFoundError):
             found = path.read_text(encoding="ascii", errors="replace").strip()

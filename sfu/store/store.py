@@ -120,11 +120,10 @@ async def _held(
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engines.dispose)
         lost = asyncio.Event()
-        with _refusals(located):
+        with refusals(located):
             stack.enter_context(alone_in(folder))
             await stack.enter_async_context(alone(located, engines, lost))
-            if located.get_backend_name() == "sqlite":
-                _make_private(Path(str(located.database)))
+            make_private_file(located)
             await prepared()
             async with engines.write.begin() as connection:
                 database = await properties.database_id(connection)
@@ -133,8 +132,11 @@ async def _held(
         yield store
 
 
-def _make_private(database: Path) -> None:
-    """A new database is private, and what SQLite lays beside it becomes as private as it."""
+def make_private_file(located: URL) -> None:
+    """Make a SQLite file private, a new one too; what SQLite lays beside it becomes as private as it."""
+    if located.get_backend_name() != "sqlite":
+        return
+    database = Path(str(located.database))
     # Where it cannot be made SQLite says why.
     with contextlib.suppress(OSError):
         os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
@@ -150,7 +152,7 @@ async def read_only(url: str, folder: Path) -> AsyncIterator[Reader]:
     """
     async with contextlib.AsyncExitStack() as stack:
         located = _present(url, folder)
-        with _refusals(located):
+        with refusals(located):
             unused = False
             if located.get_backend_name() == "sqlite":
                 path = Path(located.database or "")
@@ -175,7 +177,8 @@ def _present(url: str, folder: Path) -> URL:
 
 
 @contextlib.contextmanager
-def _refusals(located: URL) -> Iterator[None]:
+def refusals(located: URL) -> Iterator[None]:
+    """Turn what a database fails with into a `ConfigError` or a `StartError`."""
     try:
         yield
     except (ConfigError, StartError):
