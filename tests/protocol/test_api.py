@@ -205,15 +205,16 @@ async def test_a_token_alone_does_not_see_into_a_room(declared: list[Endpoint]) 
     inside = [each for each in declared if each.needs in {"inside", "follow", "chat"}]
     assert {each.path for each in inside} > {"/rooms/{room}/participants", "/rooms/{room}/messages"}
     async with room_with("ann", "ben") as (those, (_, ben)):
-        head, his = Caller.bearer(those, token()), token(role="participant", identity="ben")
-        bearer, former = Caller.bearer(those, his), Caller.participant(those, ben)
-        assert (await bearer.ask("GET", "/rooms/r"))["name"] == "r"
+        head, hers = Caller.bearer(those, token()), token(role="participant", identity="cat")
+        bearer, former = Caller.bearer(those, hers), Caller.participant(those, ben)
+        member = Caller.bearer(those, token(role="participant", identity="ben"))
+        assert (await member.ask("GET", "/rooms/r"))["name"] == "r"
         await head.ask("PATCH", "/rooms/r", {"lobby": True})
         await head.ask("DELETE", f"/rooms/r/participants/{ben.me}")
         await ben.ended()
         await head.ask("POST", "/rooms/r/readmit", {"identity": "ben"})
         waits = await those.open()
-        waiting = await waits.request("join", version=1, room="r", name="Ben", token=his)
+        waiting = await waits.request("join", version=1, room="r", name="Cat", token=hers)
         assert waiting["type"] == "waiting"
         for each in inside:
             assert (await bearer.ask(each.method, path_of(each, "r")))["code"] == "not_allowed", each
