@@ -296,7 +296,8 @@ class PythonPlane:
         self._counters.received += 1
         try:
             if is_rtcp(packet):
-                for feedback in parse_compound(known.receiver.unprotect_rtcp(packet)):
+                compound = known.receiver.unprotect_rtcp(packet)
+                for feedback in parse_compound(compound, self._counters.drop):
                     self._receive_rtcp(known, feedback, now_us)
             else:
                 arrived_us = now_us if arrival_us is None else arrival_us

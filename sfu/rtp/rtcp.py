@@ -149,16 +149,34 @@ RtcpPacket = (
 )
 
 
-def parse_compound(data: bytes) -> list[RtcpPacket]:
+def parse_compound(data: bytes, refused: Callable[[str], object] = lambda reason: None) -> list[RtcpPacket]:
     """The known packets of one RTCP datagram, in order; empty when it holds only unknown types.
 
-    Raises `ParseError` for an empty datagram, a wrong version, any length that does not fit, or
-    transport-wide feedback that speaks of more than `MAX_STATUSES` packets in all.
+    A packet that is malformed inside costs itself alone: `refused` is told the reason. Raises `ParseError`
+    where the lengths that part the packets cannot be believed: an empty datagram, a wrong version, a packet
+    that is longer than the datagram.
     """
-    if not data:
-        raise ParseError("rtcp-empty")
     packets: list[RtcpPacket] = []
     statuses = MAX_STATUSES
+    for packet_type, first, body in _framed(data):
+        try:
+            unpadded = _without_padding(body) if first & 0x20 else body
+            packet = _parse_one(packet_type, first & 0x1F, unpadded, statuses)
+        except ParseError as error:
+            refused(error.reason)
+            continue
+        if isinstance(packet, TransportWideFeedback):
+            statuses -= len(packet.packets)
+        if packet is not None:
+            packets.append(packet)
+    return packets
+
+
+def _framed(data: bytes) -> list[tuple[int, int, bytes]]:
+    """Type, first octet and body of each packet."""
+    if not data:
+        raise ParseError("rtcp-empty")
+    packets: list[tuple[int, int, bytes]] = []
     offset = 0
     size = len(data)
     while offset < size:
@@ -170,14 +188,7 @@ def parse_compound(data: bytes) -> list[RtcpPacket]:
         end = offset + 4 + 4 * (data[offset + 2] << 8 | data[offset + 3])
         if end > size:
             raise ParseError("rtcp-truncated")
-        body = data[offset + 4 : end]
-        if first & 0x20:
-            body = _without_padding(body)
-        packet = _parse_one(data[offset + 1], first & 0x1F, body, statuses)
-        if isinstance(packet, TransportWideFeedback):
-            statuses -= len(packet.packets)
-        if packet is not None:
-            packets.append(packet)
+        packets.append((data[offset + 1], first, data[offset + 4 : end]))
         offset = end
     return packets
 
@@ -257,8 +268,8 @@ def _parse_source_description(count: int, body: bytes) -> SourceDescription:
         ssrc = int.from_bytes(body[offset : offset + 4], "big")
         offset += 4
         cname = ""
-        while True:
-            _need(body, offset + 1)
+        while offset < len(body):
+            # Some leave the null octet out where the list fills its last word.
             item = body[offset]
             if item == 0:
                 # The list ends with a null octet and is filled up to the next 32-bit boundary.
@@ -271,7 +282,6 @@ def _parse_source_description(count: int, body: bytes) -> SourceDescription:
                 cname = body[offset + 2 : end].decode("utf-8", "replace")
             offset = end
         chunks.append((ssrc, cname))
-    _need(body, offset)
     return SourceDescription(tuple(chunks))
 
 

@@ -19,9 +19,9 @@ REFERENCE_SPAN_US = REFERENCE_US << 24
 MAX_DELTA_TICKS = 0x7FFF
 MIN_DELTA_TICKS = -0x8000
 MAX_STATUSES = 4096
-"""Most packets that all reports of one datagram may speak of. A chunk can claim 8191 lost packets, and
-a short datagram could otherwise make half a million of them; a real receiver reports some hundreds, and of
-more nobody remembers when they were sent."""
+"""Most packets that are read from all reports of one datagram, of each report the newest. A chunk can claim
+8191 lost packets, and a short datagram could otherwise make half a million of them; a receiver reports some
+hundreds, after an outage more, and of those nobody remembers when they were sent."""
 
 _LOST, _SMALL, _LARGE = 0, 1, 2
 _FIXED = struct.Struct("!IIHHI")
@@ -48,34 +48,41 @@ class TransportWideFeedback:
 def parse_feedback(body: bytes, most: int = MAX_STATUSES) -> TransportWideFeedback:
     """Parse what follows the four-byte RTCP header, without padding. Raises `ParseError`.
 
-    It may speak of `most` packets.
+    Of a report on more than `most` packets the newest are read.
     """
     if len(body) < _FIXED.size:
         raise ParseError("rtcp-twcc-truncated")
     sender_ssrc, media_ssrc, base_seq, count, tail = _FIXED.unpack_from(body)
-    if not 0 < count <= most:
+    if not count or most <= 0:
         raise ParseError("rtcp-twcc-count")
     symbols, offset = _parse_chunks(body, count)
     reference_us = (tail >> 8) * REFERENCE_US
     arrival_us = reference_us
-    size = len(body)
+    passed = max(0, count - most)
+    for symbol in symbols[:passed].replace(b"\0", b""):
+        arrival_us += _delta_us(body, offset, symbol)
+        offset += symbol
     packets: list[tuple[int, int | None]] = []
-    seq = base_seq
-    for symbol in symbols:
+    base_seq = seq = (base_seq + passed) & 0xFFFF
+    for symbol in symbols[passed:]:
         if symbol == _LOST:
             packets.append((seq, None))
         else:
-            if offset + symbol > size:
-                raise ParseError("rtcp-twcc-deltas")
-            if symbol == _SMALL:
-                arrival_us += body[offset] * DELTA_US
-            else:
-                delta = body[offset] << 8 | body[offset + 1]
-                arrival_us += (delta - 0x10000 if delta & 0x8000 else delta) * DELTA_US
+            arrival_us += _delta_us(body, offset, symbol)
             offset += symbol
             packets.append((seq, arrival_us))
         seq = (seq + 1) & 0xFFFF
     return TransportWideFeedback(sender_ssrc, media_ssrc, base_seq, tail & 0xFF, reference_us, tuple(packets))
+
+
+def _delta_us(body: bytes, offset: int, symbol: int) -> int:
+    """The receive delta at `offset`, of as many bytes as its symbol says."""
+    if offset + symbol > len(body):
+        raise ParseError("rtcp-twcc-deltas")
+    if symbol == _SMALL:
+        return body[offset] * DELTA_US
+    delta = body[offset] << 8 | body[offset + 1]
+    return (delta - 0x10000 if delta & 0x8000 else delta) * DELTA_US
 
 
 def serialize_feedback(feedback: TransportWideFeedback) -> bytes:

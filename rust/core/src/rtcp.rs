@@ -1,7 +1,7 @@
 //! RTCP packets: parse and serialize. Spec: RFC 3550 section 6, RFC 4585, RFC 5104, RFC 5506.
 //!
-//! Reduced-size RTCP is accepted. Packets of an unknown type or feedback format are skipped. A fault in any
-//! packet rejects the datagram as a whole, because its lengths cannot be believed any more.
+//! Reduced-size RTCP is accepted. Packets of an unknown type or feedback format are skipped. A packet that is
+//! malformed inside costs itself alone; lengths that cannot be believed cost the datagram.
 
 use crate::error::{ParseError, Parsed, u16_at, u32_at};
 use crate::transport_cc::{
@@ -49,8 +49,8 @@ pub enum Rtcp<'a> {
     TransportWide(ReceivedFeedback<'a>),
 }
 
-/// The known packets of one RTCP datagram, in order. Nothing is collected: a datagram costs what it says, and no
-/// memory.
+/// The known packets of one RTCP datagram, in order, and the faults of those that are malformed inside. Nothing is
+/// collected: a datagram costs what it says, and no memory.
 #[derive(Clone, Debug)]
 pub struct Compound<'a> {
     rest: &'a [u8],
@@ -58,7 +58,7 @@ pub struct Compound<'a> {
     statuses: usize,
 }
 
-/// Check a whole datagram; nothing comes of it when it holds only unknown types.
+/// Check the lengths that part the packets; nothing comes of a datagram that holds only unknown types.
 pub fn parse_compound(data: &[u8]) -> Parsed<Compound<'_>> {
     if data.is_empty() {
         return Err(ParseError("rtcp-empty"));
@@ -66,14 +66,14 @@ pub fn parse_compound(data: &[u8]) -> Parsed<Compound<'_>> {
     let compound = Compound { rest: data, statuses: MAX_STATUSES };
     let mut checked = compound.clone();
     while !checked.rest.is_empty() {
-        checked.step()?;
+        checked.frame()?;
     }
     Ok(compound)
 }
 
 impl<'a> Compound<'a> {
-    /// The next packet, None for one that is not known.
-    fn step(&mut self) -> Parsed<Option<Rtcp<'a>>> {
+    /// Type, first octet and body of the next packet.
+    fn frame(&mut self) -> Parsed<(u8, u8, &'a [u8])> {
         let data = self.rest;
         if data.len() < 4 {
             return Err(ParseError("rtcp-truncated"));
@@ -86,26 +86,25 @@ impl<'a> Compound<'a> {
         if end > data.len() {
             return Err(ParseError("rtcp-truncated"));
         }
-        let mut body = &data[4..end];
-        if first & 0x20 != 0 {
-            body = without_padding(body)?;
-        }
         self.rest = &data[end..];
-        let packet = parse_one(data[1], first & 0x1F, body, self.statuses)?;
-        if let Some(Rtcp::TransportWide(feedback)) = &packet {
-            self.statuses -= feedback.count;
-        }
-        Ok(packet)
+        Ok((data[1], first, &data[4..end]))
     }
 }
 
 impl<'a> Iterator for Compound<'a> {
-    type Item = Rtcp<'a>;
+    type Item = Parsed<Rtcp<'a>>;
 
-    fn next(&mut self) -> Option<Rtcp<'a>> {
+    fn next(&mut self) -> Option<Self::Item> {
         while !self.rest.is_empty() {
-            if let Some(packet) = self.step().ok()? {
-                return Some(packet);
+            let (packet_type, first, body) = self.frame().ok()?;
+            let body = if first & 0x20 != 0 { without_padding(body) } else { Ok(body) };
+            let parsed = body.and_then(|body| parse_one(packet_type, first & 0x1F, body, self.statuses));
+            let packet = parsed.transpose();
+            if let Some(Ok(Rtcp::TransportWide(feedback))) = &packet {
+                self.statuses -= feedback.count;
+            }
+            if packet.is_some() {
+                return packet;
             }
         }
         None
@@ -212,8 +211,8 @@ fn check_source_description(count: usize, body: &[u8]) -> Parsed<()> {
     for _ in 0..count {
         need(body, offset + 4)?;
         offset += 4;
-        loop {
-            need(body, offset + 1)?;
+        // Some leave the null octet out where the list fills its last word.
+        while offset < body.len() {
             if body[offset] == 0 {
                 // The list ends with a null octet and is filled up to the next 32-bit boundary.
                 offset += 4 - offset % 4;
@@ -224,7 +223,7 @@ fn check_source_description(count: usize, body: &[u8]) -> Parsed<()> {
             need(body, offset)?;
         }
     }
-    need(body, offset)
+    Ok(())
 }
 
 fn parse_nack(body: &[u8]) -> Parsed<Rtcp<'_>> {
@@ -420,14 +419,14 @@ mod tests {
                 feedback.count
             }
         };
-        compound.map(of).sum()
+        compound.flatten().map(of).sum()
     }
 
     fn only(data: &[u8]) -> Rtcp<'_> {
         let mut packets = parse_compound(data).unwrap();
         let first = packets.next().unwrap();
         assert_eq!(packets.next(), None);
-        first
+        first.unwrap()
     }
 
     fn claims(statuses: &[u16]) -> Vec<u8> {
@@ -447,8 +446,18 @@ mod tests {
     fn a_datagram_may_speak_of_so_many_packets_and_no_more() {
         let most = MAX_STATUSES as u16;
         assert_eq!(parse_compound(&claims(&[most - 9, 9])).unwrap().count(), 2);
-        for statuses in [&[most + 1][..], &[most, 1], &[4000, 90, 7]] {
-            assert_eq!(parse_compound(&claims(statuses)).unwrap_err(), ParseError("rtcp-twcc-count"));
+        for statuses in [&[most - 9, 9, 1][..], &[most, 1]] {
+            let data = claims(statuses);
+            let last = parse_compound(&data).unwrap().last().unwrap();
+            assert_eq!(last.unwrap_err(), ParseError("rtcp-twcc-count"));
+        }
+        // Of what is too much the newest is read.
+        for (statuses, base) in [(&[most + 7][..], 7), (&[4000, 100], 4)] {
+            let data = claims(statuses);
+            let last = parse_compound(&data).unwrap().last().unwrap();
+            let Ok(Rtcp::TransportWide(feedback)) = last else { panic!() };
+            assert_eq!(feedback.base_seq, base);
+            assert_eq!(read(parse_compound(&data).unwrap()), MAX_STATUSES);
         }
     }
 

@@ -1,7 +1,7 @@
 //! RTCP that comes in, and everything that a plane does by the clock.
 
 use crate::demux::PublicationId;
-use crate::error::Parsed;
+use crate::error::{ParseError, Parsed};
 use crate::hub::Event;
 use crate::mirror::Copied;
 use crate::parameters::Kind;
@@ -21,7 +21,10 @@ impl Plane {
         let demux = &transport.demux;
         let size = receiver.unprotect_rtcp(data, |ssrc| demux.is_known(ssrc))?;
         for packet in parse_compound(&data[..size])? {
-            self.receive_rtcp(id, packet, now_us);
+            match packet {
+                Ok(packet) => self.receive_rtcp(id, packet, now_us),
+                Err(ParseError(reason)) => self.hub.counters.drop(reason),
+            }
         }
         Ok(())
     }

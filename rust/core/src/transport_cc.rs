@@ -12,9 +12,9 @@ pub const REFERENCE_US: i64 = 64_000;
 pub const REFERENCE_SPAN_US: i64 = REFERENCE_US << 24;
 pub const MAX_DELTA_TICKS: i64 = 0x7FFF;
 pub const MIN_DELTA_TICKS: i64 = -0x8000;
-/// Most packets that all reports of one datagram may speak of: two bytes can claim 8191 lost ones, so a short
-/// datagram could otherwise make half a million of them. A real receiver reports some hundreds, and of more nobody
-/// remembers when they were sent.
+/// Most packets that are read from all reports of one datagram, of each report the newest: two bytes can claim 8191
+/// lost ones, so a short datagram could otherwise make half a million of them. A receiver reports some hundreds,
+/// after an outage more, and of those nobody remembers when they were sent.
 pub const MAX_STATUSES: usize = 4096;
 
 const LOST: u8 = 0;
@@ -46,44 +46,40 @@ pub struct ReceivedFeedback<'a> {
     pub feedback_count: u8,
     pub reference_time_us: i64,
     pub count: usize,
-    chunks: &'a [u8],
-    deltas: &'a [u8],
+    arrivals: Arrivals<'a>,
 }
 
 impl<'a> ReceivedFeedback<'a> {
     /// As in `TransportWideFeedback`: one for `base_seq` and each number after it.
     pub fn arrivals(&self) -> Arrivals<'a> {
-        Arrivals {
-            chunks: self.chunks,
-            deltas: self.deltas,
-            left: self.count,
-            chunk: Chunk(0),
-            in_chunk: 0,
-            at_us: self.reference_time_us,
-        }
+        self.arrivals
     }
 }
 
-/// Parse what follows the four-byte RTCP header, without padding; it may speak of `most` packets.
+/// Parse what follows the four-byte RTCP header, without padding; of more than `most` packets the newest are read.
 pub fn parse_feedback(body: &[u8], most: usize) -> Parsed<ReceivedFeedback<'_>> {
     if body.len() < FIXED_BYTES {
         return Err(ParseError("rtcp-twcc-truncated"));
     }
     let count = usize::from(u16_at(body, 10));
-    if count == 0 || count > most {
+    if count == 0 || most == 0 {
         return Err(ParseError("rtcp-twcc-count"));
     }
     let (chunks, deltas) = check_chunks(&body[FIXED_BYTES..], count)?;
     let tail = u32_at(body, 12);
+    let reference_time_us = i64::from(tail >> 8) * REFERENCE_US;
+    let mut arrivals =
+        Arrivals { chunks, deltas, left: count, chunk: Chunk(0), in_chunk: 0, at_us: reference_time_us };
+    let passed = count.saturating_sub(most);
+    arrivals.pass(passed);
     Ok(ReceivedFeedback {
         sender_ssrc: u32_at(body, 0),
         media_ssrc: u32_at(body, 4),
-        base_seq: u16_at(body, 8),
+        base_seq: u16_at(body, 8).wrapping_add(passed as u16),
         feedback_count: tail as u8,
-        reference_time_us: i64::from(tail >> 8) * REFERENCE_US,
-        count,
-        chunks,
-        deltas,
+        reference_time_us,
+        count: count - passed,
+        arrivals,
     })
 }
 
@@ -121,7 +117,7 @@ pub fn serialize_feedback(feedback: &TransportWideFeedback, out: &mut Vec<u8>) {
 }
 
 /// Two bytes that tell the status of some packets: a run of one, or a vector of one or two bits for each.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Chunk(u16);
 
 impl Chunk {
@@ -178,7 +174,7 @@ fn check_chunks(data: &[u8], count: usize) -> Parsed<(&[u8], &[u8])> {
 }
 
 /// When each packet arrived, None where it had not.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrivals<'a> {
     chunks: &'a [u8],
     deltas: &'a [u8],
@@ -188,17 +184,40 @@ pub struct Arrivals<'a> {
     at_us: i64,
 }
 
-impl Iterator for Arrivals<'_> {
-    type Item = Option<i64>;
+impl Arrivals<'_> {
+    /// Leave out the first `count`; runs of lost packets cost nothing.
+    fn pass(&mut self, count: usize) {
+        let mut left = count;
+        while left > 0 && self.open_chunk().is_some() {
+            if self.chunk.is_run() && self.chunk.symbol(0) == LOST {
+                let run = self.in_chunk.min(left);
+                self.in_chunk -= run;
+                self.left -= run;
+                left -= run;
+            } else {
+                self.next();
+                left -= 1;
+            }
+        }
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
+    fn open_chunk(&mut self) -> Option<()> {
         while self.in_chunk == 0 {
             let [high, low, rest @ ..] = self.chunks else { return None };
             self.chunk = Chunk(u16::from_be_bytes([*high, *low]));
             self.in_chunk = self.chunk.symbols();
             self.chunks = rest;
         }
+        Some(())
+    }
+}
+
+impl Iterator for Arrivals<'_> {
+    type Item = Option<i64>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        self.open_chunk()?;
         self.in_chunk -= 1;
         let delta = match (self.chunk.symbol(self.in_chunk), self.deltas) {
             (LOST, _) => return Some(None),

@@ -325,7 +325,9 @@ mod tests {
                 return feedbacks;
             }
             assert!(out.len() <= 1200);
-            let Some(Rtcp::TransportWide(feedback)) = parse_compound(&out).unwrap().next() else { panic!() };
+            let Some(Ok(Rtcp::TransportWide(feedback))) = parse_compound(&out).unwrap().next() else {
+                panic!()
+            };
             feedbacks.push((feedback.base_seq, feedback.arrivals().collect()));
         }
     }
