@@ -15,7 +15,15 @@ from sfu.server.wire import Json
 _ALWAYS = ("rate_limited", "internal", "host_not_allowed")
 _OF_NEED: dict[str, tuple[str, ...]] = {
     "nothing": (),
-    "server": ("bad_token", "token_expired", "token_revoked", "removed", "keys_unavailable", "locked_out"),
+    "server": (
+        "bad_token",
+        "token_expired",
+        "token_revoked",
+        "removed",
+        "keys_unavailable",
+        "locked_out",
+        "not_allowed",
+    ),
 }
 _GUARDED = (
     "bad_token",
