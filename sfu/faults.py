@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import socket
+from pathlib import Path
 
 from sfu.errors import ConfigError, StartError
 
@@ -54,3 +55,14 @@ def start_fault(what: str, error: OSError, hint: str = "") -> StartError | Confi
     if number in _PASSING or isinstance(error, TimeoutError):
         return StartError(text, os.EX_TEMPFAIL)
     return ConfigError([text])
+
+
+def expanded(key: str, path: str) -> Path:
+    """The path that `key` of the configuration names, `~` being a home folder.
+
+    Raises `ConfigError` where there is no such home: a service's user may have none.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError([f"{key}: {path}: name a folder that needs no home: {error}"]) from error

@@ -7,10 +7,10 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from sfu import clock
 from sfu.errors import ConfigError, RequestError
+from sfu.faults import expanded
 from sfu.store import withdrawals
 from sfu.store.store import Store
 from sfu.store.writes import storage_failed
@@ -31,7 +31,7 @@ class Revocations:
 
     def __init__(self, configured: Iterable[str], file: str, store: Store) -> None:
         self._configured = frozenset(configured)
-        self._file = Path(file).expanduser() if file else None
+        self._file = expanded("auth.revoked_file", file) if file else None
         self._store = store
         self._in_file: frozenset[str] = frozenset()
         self._seen: tuple[int, int] | None = None

@@ -18,8 +18,8 @@ from typing import Any
 
 from sfu import clock
 from sfu.config import Config, StorageConfig
-from sfu.errors import ConfigError, RequestError
-from sfu.faults import start_fault
+from sfu.errors import ConfigError, RequestError, StartError
+from sfu.faults import expanded, start_fault
 from sfu.server.contents import Contents, open_contents
 from sfu.store import files, people, retention
 from sfu.store.files import StoredFile
@@ -49,20 +49,12 @@ def data_dir(config: Config) -> Path:
 
 
 def data_path(config: Config) -> Path:
-    """The same folder, which need not be there. Raises `ConfigError`."""
-    try:
-        return _chosen(config.server.data_dir)
-    except RuntimeError as error:
-        raise ConfigError([f"server.data_dir: name a folder: {error}"]) from error
-
-
-def _chosen(configured: str) -> Path:
-    """Raises `RuntimeError` where it depends on a home folder and there is none."""
-    if configured:
-        return Path(configured).expanduser()
+    """The same folder, which need not be there. Raises `ConfigError`: it needs a home, and there is none."""
+    if config.server.data_dir:
+        return expanded("server.data_dir", config.server.data_dir)
     # Empty is as good as unset. Spec: XDG Base Directory.
     shared = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(shared) if shared else Path.home() / ".local" / "share") / "pysfu"
+    return Path(shared or expanded("server.data_dir", "~/.local/share")) / "pysfu"
 
 
 @dataclass(slots=True)
@@ -185,7 +177,9 @@ async def open_storage(config: Config) -> AsyncIterator[Storage]:
             await storage.bring_back()
             await store.believe(clock.wall_ms())
         except RequestError as error:
-            raise ConfigError([f"storage: {error.message}"]) from error
+            if isinstance(error.__cause__, OSError):
+                raise start_fault("server.data_dir", error.__cause__) from error
+            raise StartError(f"storage: {error.message}", os.EX_TEMPFAIL) from error
         clearing = asyncio.create_task(_clear_out(storage, config.storage))
         try:
             yield storage

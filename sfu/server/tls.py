@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from sfu.config import ServerConfig
 from sfu.durable import write_private
 from sfu.errors import ConfigError
-from sfu.faults import start_fault, words
+from sfu.faults import expanded, start_fault, words
 from sfu.transport.addresses import machine_addresses
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,8 @@ def context(config: ServerConfig, data_dir: Path) -> ssl.SSLContext:
 
     Raises `ConfigError` or `StartError` where a file cannot be read, written or used.
     """
-    key_name, cert, key = "server.tls_key", Path(config.tls_cert), Path(config.tls_key)
+    key_name = "server.tls_key"
+    cert, key = expanded("server.tls_cert", config.tls_cert), expanded(key_name, config.tls_key)
     if not config.tls_cert:
         key_name = "server.data_dir"
         cert, key = own_certificate(data_dir, datetime.datetime.now(datetime.UTC))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ def _sqlite(path: str, error: Exception, cause: Any) -> StartError | ConfigError
         return start_fault("storage.url", error)
     if not isinstance(error, SQLAlchemyError):
         return None
+    if _is_full(Path(path).parent):
+        return start_fault("storage.url", OSError(errno.ENOSPC, "", path))
     text = f"storage.url: {path}: {_first_line(cause)}{_refusal(Path(path))}"
     name = getattr(cause, "sqlite_errorname", "")
     return StartError(text, os.EX_TEMPFAIL) if name.startswith(_SQLITE_PASSING) else ConfigError([text])
@@ -60,6 +63,16 @@ def _refusal(path: Path) -> str:
         except OSError as error:
             return f" ({words(error)})"
     return "" if os.access(path.parent, os.W_OK) else f" ({path.parent} is not writable)"
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether no file can be added: SQLite says of some that it could not open them."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    # Some file systems count no inodes, and say 0 of 0.
+    return found.f_bavail == 0 or (found.f_files > 0 and found.f_favail == 0)
 
 
 def _first_line(error: Any) -> str:

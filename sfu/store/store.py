@@ -133,13 +133,14 @@ async def _held(
 
 
 def make_private_file(located: URL) -> None:
-    """Make a SQLite file private, a new one too; what SQLite lays beside it becomes as private as it."""
+    """Make a SQLite file private, a new one too; what SQLite lays beside it becomes as private as it.
+
+    Raises `OSError` where it cannot be opened, which tells more than SQLite would.
+    """
     if located.get_backend_name() != "sqlite":
         return
     database = Path(str(located.database))
-    # Where it cannot be made SQLite says why.
-    with contextlib.suppress(OSError):
-        os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
+    os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
     for end in ("", "-wal", "-shm"):
         make_private(database.with_name(database.name + end))
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import pwd
 import socket
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from postgres import postgres
 from server_process import ROOT, command, environ, free_port
 
-from sfu.config import Config, ServerConfig
-from sfu.errors import ConfigError, StartError
-from sfu.server import passes
-from sfu.server.storage import data_dir
+from sfu.config import AuthConfig, Config, ServerConfig
+from sfu.errors import ConfigError, RequestError, StartError
+from sfu.server import passes, tls
+from sfu.server.access import Access
+from sfu.server.storage import Storage, data_dir, open_storage
 from sfu.store import engine
 from sfu.store.engine import parse_url
 from sfu.store.store import open_store
@@ -95,7 +98,7 @@ def test_what_is_no_database_is_named(tmp_path: Path) -> None:
 
 async def test_a_database_that_cannot_be_opened_is_told_in_the_systems_words(tmp_path: Path) -> None:
     (tmp_path / "sfu.db").mkdir()
-    with pytest.raises(ConfigError, match=rf"storage\.url: {tmp_path}/sfu\.db: unable .*Is a directory"):
+    with pytest.raises(ConfigError, match=rf"storage\.url: {tmp_path}/sfu\.db: Is a directory"):
         async with open_store("", tmp_path):
             pass
 
@@ -138,10 +141,48 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_user_without_a_home_is_asked_for_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     homeless(monkeypatch)
-    with pytest.raises(ConfigError, match=r"server\.data_dir: name a folder"):
+    with pytest.raises(ConfigError, match=r"server\.data_dir: ~.*: name a folder"):
         data_dir(Config())
-    with pytest.raises(ConfigError, match=r"server\.data_dir: name a folder"):
+    with pytest.raises(ConfigError, match=r"server\.data_dir: ~.*: name a folder"):
         data_dir(Config(server=ServerConfig(data_dir="~/data")))
+
+
+@pytest.mark.parametrize(
+    ("key", "use"),
+    [
+        ("auth.revoked_file", lambda path: Access(AuthConfig(revoked_file=path), None)),
+        ("server.tls_cert", lambda path: tls.context(ServerConfig(tls_cert=path, tls_key=path), Path())),
+    ],
+)
+def test_other_paths_need_a_home_only_where_they_name_it(
+    key: str, use: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    homeless(monkeypatch)
+    with pytest.raises(ConfigError, match=rf"{key}: ~/file: name a folder that needs no home"):
+        use("~/file")
+
+
+async def test_a_full_disk_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sfu.db-wal").mkdir()
+    for full in ("f_bavail", "f_favail"):
+        said = types.SimpleNamespace(f_bavail=1, f_files=9, f_favail=1)
+        setattr(said, full, 0)
+        monkeypatch.setattr(os, "statvfs", lambda path, said=said: said)
+        with pytest.raises(StartError, match=r"storage\.url: .*sfu\.db: No space left") as raised:
+            async with open_store("", tmp_path):
+                pass
+        assert raised.value.status == os.EX_TEMPFAIL
+
+
+async def test_a_folder_of_files_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def claim(self: Storage) -> None:
+        cause = OSError(errno.ENOSPC, "", str(tmp_path / "files"))
+        raise RequestError("storage_failed", "hidden") from cause
+
+    monkeypatch.setattr(Storage, "claim", claim)
+    with pytest.raises(StartError, match=rf"server\.data_dir: {tmp_path}/files: No space left"):
+        async with open_storage(Config(server=ServerConfig(data_dir=str(tmp_path)))):
+            pass
 
 
 def test_a_home_is_needed_only_where_nothing_else_names_a_folder(
