@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from sfu.errors import ParseError
 
@@ -17,8 +19,12 @@ MAX_CHARACTERS = 262_144
 """Longest description that is parsed, characters."""
 MAX_MEDIA = 200
 """Most m-lines in one description."""
+MAX_OFFERED = 64
+"""Most m-lines in a publisher's offer: eight times what it may publish, as lines are left and used again."""
+MAX_ATTRIBUTES = 5000
+"""Most attributes in a publisher's offer: a browser writes some 150 to an m-line with every codec."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-~]+")
 _MEDIA_LINE = re.compile(
     r"([a-z]{1,16}) ([0-9]{1,5})(?:/[0-9]{1,5})? ([A-Za-z0-9/]{1,32})((?: [!-~]{1,64})+) *"
@@ -26,8 +32,7 @@ _MEDIA_LINE = re.compile(
 _ORIGIN_NUMBER = re.compile(r"-?[0-9]{1,20}")
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(NamedTuple):
     """`a=name` or `a=name:value`; an empty value is a flag."""
 
     name: str
@@ -82,17 +87,24 @@ def decimal(text: str, maximum: int) -> int | None:
     return number if number <= maximum else None
 
 
-def parse(text: str) -> SessionDescription:
-    """Read a description with CRLF or LF line ends.
+def parse(
+    text: str, *, most_media: int = MAX_MEDIA, most_attributes: int | None = None
+) -> SessionDescription:
+    """Read a description with CRLF or LF line ends, of at most so many m-lines and attributes.
 
     Unknown lines and attributes are kept or skipped, never refused, and so are blank lines. Raises
-    `ParseError` where the text is too long, has too many m-lines, is not made of `x=` lines, carries control
-    characters (they could smuggle lines into another peer's description), or has a malformed version, origin
-    or m-line.
+    `ParseError` where the text is too long, has too many m-lines or attributes, is not made of `x=` lines,
+    carries control characters (they could smuggle lines into another peer's description), or has a malformed
+    version, origin or m-line.
     """
     if len(text) > MAX_CHARACTERS:
         raise ParseError("sdp-too-long")
-    lines = [line for line in (line.removesuffix("\r") for line in text.split("\n")) if line]
+    text = text.replace("\r\n", "\n").removesuffix("\r")
+    if _CONTROL.search(text):
+        raise ParseError("sdp-line")
+    if most_attributes is not None and text.count("\na=") > most_attributes:
+        raise ParseError("sdp-too-many-attributes")
+    lines = [line for line in text.split("\n") if line]
     if not lines or lines[0] != "v=0":
         raise ParseError("sdp-version")
     origin: tuple[int, int] | None = None
@@ -100,13 +112,13 @@ def parse(text: str) -> SessionDescription:
     session_attributes = attributes
     sections: list[tuple[str, list[Attribute]]] = []
     for line in lines[1:]:
-        if line[1:2] != "=" or _CONTROL.search(line):
+        if line[1:2] != "=":
             raise ParseError("sdp-line")
         kind, value = line[0], line[2:]
         if kind == "a":
             attributes.append(_parse_attribute(value))
         elif kind == "m":
-            if len(sections) == MAX_MEDIA:
+            if len(sections) == most_media:
                 raise ParseError("sdp-too-many-media")
             attributes = []
             sections.append((value, attributes))
@@ -148,9 +160,14 @@ def _parse_origin(value: str) -> tuple[int, int]:
 
 def _parse_attribute(text: str) -> Attribute:
     name, _, value = text.partition(":")
-    if not _TOKEN.fullmatch(name):
+    if not _is_token(name):
         raise ParseError("sdp-attribute")
     return Attribute(name, value)
+
+
+@lru_cache(maxsize=1024)
+def _is_token(name: str) -> bool:
+    return _TOKEN.fullmatch(name) is not None
 
 
 def _parse_media(value: str, attributes: tuple[Attribute, ...]) -> MediaDescription:

@@ -68,7 +68,9 @@ class PublishLeg:
     def negotiate(self, request: Offer) -> Json:
         """Take an offer and return `answer`. Raises `RequestError` `bad_sdp`; nothing has changed then."""
         try:
-            offer = model.parse(request.sdp)
+            offer = model.parse(
+                request.sdp, most_media=model.MAX_OFFERED, most_attributes=model.MAX_ATTRIBUTES
+            )
             return self._negotiate(offer, request)
         except ParseError as error:
             raise RequestError("bad_sdp", f"the offer cannot be used: {error.reason}") from None
