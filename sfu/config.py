@@ -320,6 +320,18 @@ class LimitsConfig:
         least=MAX_SAMPLES,
         most=10_000_000,
     )
+    work_per_s: float = option(
+        0.2,
+        "seconds of the server's CPU time a second that one person's requests may take, sustained",
+        above=0,
+        most=1_000_000,
+    )
+    work_burst_s: float = option(
+        5.0,
+        "seconds of the server's CPU time that one person's requests may take at once",
+        above=0,
+        most=1_000_000,
+    )
     api_per_s: float = option(
         20.0,
         "HTTP API requests a second of one caller, and of all at one address without a token, sustained",

@@ -38,6 +38,8 @@ class Board:
     def __init__(self, strokes: Iterable[Stroke] = ()) -> None:
         self._strokes = {stroke.id: stroke for stroke in strokes}
         self._points = sum(len(stroke.points) for stroke in self._strokes.values())
+        self.revision = 0
+        """Grows with each change."""
         self._next = 1 + max((stroke.number for stroke in self._strokes.values()), default=0)
 
     @property
@@ -64,6 +66,7 @@ class Board:
         else:
             whole = replace(before, points=before.points + stroke.points)
         self._strokes[stroke.id] = whole
+        self.revision += 1
         self._points += len(stroke.points)
         return whole
 
@@ -79,7 +82,9 @@ class Board:
         if self.author(stroke) != author and author is not None:
             raise RequestError("not_allowed", "somebody else's stroke")
         self._points -= len(self._strokes.pop(stroke).points)
+        self.revision += 1
 
     def clear(self) -> None:
         self._strokes.clear()
+        self.revision += 1
         self._points = 0

@@ -8,7 +8,7 @@ is it told, to whoever is in the room at that moment. Spec: docs/protocol.md, "C
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sfu.errors import RequestError
@@ -22,6 +22,8 @@ MAX_EMOJI = 20
 """Different emoji on one message: a row of them that a page can show."""
 MAX_REACTIONS = 500
 """Reactions to one message in all: they travel with it."""
+MAX_NEWS = 100_000
+"""Characters of messages that who joins is given: a few hundred kilobytes, told to everybody who comes."""
 SEEN_BY_PEOPLE = 20
 """In larger rooms nobody looks who has read what, and telling everybody of everybody costs too much."""
 TYPING_EVERY_US = 2_000_000
@@ -68,22 +70,18 @@ class ChatLog:
     def news(self, identity: str, after: int | None) -> ChatNews:
         """What `identity` may read of the changes after `after`, or of the newest where those are not known.
 
-        In the order of ids.
+        In the order of ids; the newest as well where the changes are too long to be given at once.
         """
-        whole = after is not None and self._floor <= after <= self._stored
-        since = after if whole and after is not None else self._floor
-        found = [
-            message
-            for message in self._known.values()
-            if may_read(identity, message) and (message.rev if whole else message.id) > since
-        ]
+        if after is not None and self._floor <= after <= self._stored:
+            found = [m for m in self._known.values() if m.rev > after and may_read(identity, m)]
+            found.sort(key=lambda message: message.id)
+            if len(_newest(found)) == len(found):
+                return ChatNews(messages=tuple(found), after=after, last=self._stored, more=False)
+        found = [m for m in self._known.values() if m.id > self._floor and may_read(identity, m)]
         found.sort(key=lambda message: message.id)
-        return ChatNews(
-            messages=tuple(found),
-            after=after if whole else None,
-            last=self._stored,
-            more=not whole and self._floor > 0,
-        )
+        newest = _newest(found)
+        more = self._floor > 0 or len(newest) < len(found)
+        return ChatNews(messages=tuple(newest), after=None, last=self._stored, more=more)
 
     def expire(self, before_ms: int) -> None:
         """Forget messages sent before `before_ms`, also when a change of one is stored later."""
@@ -301,6 +299,16 @@ class Chat:
         here = visibility.known_to_all(self._participants.values())
         known = {each.identity for each in here} | self.log.authors()
         return tuple(sorted(identity for identity in known if _names(text, identity)))[:MAX_MENTIONS]
+
+
+def _newest(messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
+    """The last ones that together are not too long to be given at once; one at least."""
+    left = MAX_NEWS
+    for count, message in enumerate(reversed(messages)):
+        left -= len(message.text) + sum(len(who) for each in message.reactions.values() for who in each)
+        if left < 0 and count:
+            return messages[len(messages) - count :]
+    return messages
 
 
 def may_read(identity: str, message: ChatMessage) -> bool:

@@ -22,32 +22,62 @@ _DEFLATED = 0x40
 _TAIL = b"\x00\x00\xff\xff"
 
 
+class Part:
+    """Text that is a part of messages. Its bytes, plain and deflated, are made once for all that have it."""
+
+    __slots__ = ("_deflated", "_plain", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._plain: bytes | None = None
+        self._deflated: bytes | None = None
+
+    @property
+    def plain(self) -> bytes:
+        if self._plain is None:
+            self._plain = self.text.encode()
+        return self._plain
+
+    @property
+    def deflated(self) -> bytes:
+        """Blocks that end at a byte and refer to nothing before: they may stand anywhere in a message."""
+        if self._deflated is None:
+            self._deflated = _deflate(self.plain)
+        return self._deflated
+
+
 class Frame:
     """One message. Its bytes are made when somebody needs them, and kept."""
 
-    __slots__ = ("_deflated", "_plain", "_text")
+    __slots__ = ("_deflated", "_parts", "_plain", "_size")
 
-    def __init__(self, text: str) -> None:
-        self._text = text
+    def __init__(self, *parts: Part | str) -> None:
+        self._parts = [part if isinstance(part, Part) else Part(part) for part in parts]
         self._plain = b""
         self._deflated = b""
+        self._size = -1
 
     @property
     def text(self) -> str:
-        return self._text
+        return "".join(part.text for part in self._parts)
+
+    @property
+    def size(self) -> int:
+        """Bytes before they are deflated."""
+        if self._size < 0:
+            self._size = sum(len(part.plain) for part in self._parts)
+        return self._size
 
     def wire(self, *, deflate: bool) -> bytes:
         """The whole frame, deflated where that is allowed and of use."""
+        if deflate and self.size >= MIN_DEFLATED:
+            if not self._deflated:
+                payload = b"".join([part.deflated for part in self._parts]).removesuffix(_TAIL)
+                self._deflated = _frame(_TEXT | _DEFLATED, payload)
+            return self._deflated
         if not self._plain:
-            payload = self._text.encode()
-            self._plain = self._deflated = _frame(_TEXT, payload)
-            if len(payload) >= MIN_DEFLATED:
-                self._deflated = b""
-        if not deflate:
-            return self._plain
-        if not self._deflated:
-            self._deflated = _frame(_TEXT | _DEFLATED, _deflate(self._text.encode()))
-        return self._deflated
+            self._plain = _frame(_TEXT, b"".join([part.plain for part in self._parts]))
+        return self._plain
 
 
 def _deflate(payload: bytes) -> bytes:
@@ -55,7 +85,7 @@ def _deflate(payload: bytes) -> bytes:
     compressor = zlib.compressobj(
         level=zlib.Z_BEST_SPEED, wbits=-12 if small else -WINDOW_BITS, memLevel=5 if small else 8
     )
-    return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(_TAIL)
+    return compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
 
 
 def _frame(first: int, payload: bytes) -> bytes:

@@ -21,6 +21,11 @@ class TokenBucket:
         self._tokens -= amount
         return True
 
+    def spend(self, amount: float, now_us: int) -> None:
+        """Take tokens whether they are there or not. What is owed, at most the burst, comes back first."""
+        self.take(0, now_us)
+        self._tokens = max(self._tokens - amount, -self._burst)
+
     def wait_us(self, amount: float, now_us: int) -> float:
         """How long until `amount`, at most the burst, are there."""
         self.take(0, now_us)
