@@ -18,8 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sfu import clock
 from sfu.errors import ConfigError
 
-READERS = 4
+READERS = 6
 """Connections that answer queries beside the one that writes."""
+FOR_REQUESTS = 3
+"""Of these at most for what people ask to read: what lets somebody in never waits for that."""
+FOR_SCANS = 1
+"""And at most for what looks at many rows."""
 BUSY_MS = 1_000
 """How long SQLite itself waits for a lock of another program (a backup); nothing ends that wait.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,9 @@ from sfu.store.tables import messages, reactions, read_positions, rooms
 from sfu.store.writes import Step
 
 SEARCHED = 100_000
-"""How many of a room's newest messages a search reads: it has no index, so this bounds its time."""
+"""How many of a room's newest messages a search looks at: it has no index, so this bounds its time."""
+SEARCHED_AT_ONCE = 2000
+"""And how many before others have their turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,21 @@ class StoredMessage:
     deleted: bool
     reactions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+
+REACTIONS_OF = 10
+"""Messages whose reactions are looked up at once: some thousand rows at most."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Found:
+    """A part of what is asked for: `more` says that others follow. `rows` were read to find it."""
+
+    messages: list[StoredMessage] = field(default_factory=list)
+    more: bool = True
+    rows: int = 0
+
+
+Rows = list[Row[Any]]
 
 _INSERT = insert(messages)
 _CHANGE = (
@@ -134,10 +151,12 @@ async def head(connection: AsyncConnection, room: str) -> int:
     return max(there or 0, gone or 0)
 
 
-async def latest(connection: AsyncConnection, room: str, limit: int) -> list[StoredMessage]:
-    """The `limit` messages that changed last, in the order of their last change."""
-    query = select(messages).where(messages.c.room == room).order_by(messages.c.rev.desc()).limit(limit)
-    return await _with_reactions(connection, room, reversed((await connection.execute(query)).all()))
+async def latest(connection: AsyncConnection, room: str, *, limit: int, characters: int) -> Found:
+    """The `limit` messages that changed last, of so many characters, in the order of their last change."""
+    query = select(messages).where(messages.c.room == room).order_by(messages.c.rev.desc()).limit(limit + 1)
+    found = await within(connection, room, (await connection.execute(query)).all(), limit, characters)
+    found.messages.reverse()
+    return found
 
 
 async def one(connection: AsyncConnection, room: str, message: int) -> StoredMessage | None:
@@ -153,39 +172,47 @@ async def page(
     identity: str,
     *,
     limit: int,
+    characters: int,
     before: int | None = None,
     after: int | None = None,
     with_file: bool = False,
-) -> list[StoredMessage]:
-    """At most `limit` messages that `identity` may read, oldest first.
+) -> Found:
+    """At most `limit` messages that `identity` may read, oldest first, of so many characters in all.
 
     They are the first ones after `after` where it is given, else the last ones before `before` (None: the
     newest); with `with_file` of those that have a file and are not deleted.
     """
-    query = select(messages).where(messages.c.room == room, _may_read(identity)).limit(limit)
+    query = select(messages).where(messages.c.room == room, _may_read(identity)).limit(limit + 1)
     if with_file:
         query = query.where(messages.c.file.is_not(None), messages.c.deleted.is_(False))
     if before is not None:
         query = query.where(messages.c.id < before)
+    order = messages.c.id.desc()
     if after is not None:
-        query = query.where(messages.c.id > after).order_by(messages.c.id)
-        rows: Iterable[Row[Any]] = (await connection.execute(query)).all()
-    else:
-        rows = reversed((await connection.execute(query.order_by(messages.c.id.desc()))).all())
-    return await _with_reactions(connection, room, rows)
+        query = query.where(messages.c.id > after)
+        order = messages.c.id.asc()
+    found = await within(
+        connection, room, (await connection.execute(query.order_by(order))).all(), limit, characters
+    )
+    if after is None:
+        found.messages.reverse()
+    return found
 
 
 async def search(
-    connection: AsyncConnection, room: str, identity: str, text: str, *, limit: int, before: int | None = None
-) -> list[StoredMessage]:
-    """At most `limit` messages, newest first, whose text contains `text`; letters' case does not matter."""
-    newest = before if before is not None else await head(connection, room) + 1
+    connection: AsyncConnection, room: str, identity: str, text: str, *, oldest: int, newest: int, limit: int
+) -> Rows:
+    """At most `limit` rows of messages from `oldest` to `newest` whose text contains `text`, newest first.
+
+    Letters' case does not matter. Each message there is looked at: there is no index. `within` makes
+    messages of the rows.
+    """
     query = (
         select(messages)
         .where(
             messages.c.room == room,
-            messages.c.id < newest,
-            messages.c.id >= newest - SEARCHED,
+            messages.c.id >= oldest,
+            messages.c.id <= newest,
             messages.c.deleted.is_(False),
             messages.c.text.icontains(text, autoescape=True),
             _may_read(identity),
@@ -193,7 +220,30 @@ async def search(
         .order_by(messages.c.id.desc())
         .limit(limit)
     )
-    return await _with_reactions(connection, room, (await connection.execute(query)).all())
+    return list((await connection.execute(query)).all())
+
+
+async def within(
+    connection: AsyncConnection, room: str, rows: Sequence[Row[Any]], limit: int, characters: int
+) -> Found:
+    """The first `limit` of `rows` as messages, of so many characters in all, one at least.
+
+    Reactions are looked up for few messages at a time: each may have hundreds.
+    """
+    found = Found(rows=len(rows))
+    left = characters
+    wanted = rows[:limit]
+    for start in range(0, len(wanted), REACTIONS_OF):
+        part = await _with_reactions(connection, room, wanted[start : start + REACTIONS_OF])
+        for message in part:
+            chosen = [who for each in message.reactions.values() for who in each]
+            found.rows += len(chosen)
+            left -= len(message.text) + sum(map(len, chosen))
+            if left < 0 and found.messages:
+                return found
+            found.messages.append(message)
+    found.more = len(rows) > limit
+    return found
 
 
 async def read_position(connection: AsyncConnection, room: str, identity: str) -> int:
@@ -222,19 +272,18 @@ async def _with_reactions(
     connection: AsyncConnection, room: str, rows: Iterable[Row[Any]]
 ) -> list[StoredMessage]:
     found = [row._mapping for row in rows]
-    chosen: dict[int, dict[str, tuple[str, ...]]] = {}
+    chosen: dict[int, dict[str, list[str]]] = {}
     query = (
         select(reactions.c.message, reactions.c.emoji, reactions.c.identity)
         .where(reactions.c.room == room, reactions.c.message.in_([row["id"] for row in found]))
         .order_by(reactions.c.at_ms, reactions.c.identity)
     )
     for message, emoji, identity in (await connection.execute(query)).all() if found else ():
-        of = chosen.setdefault(message, {})
-        of[emoji] = (*of.get(emoji, ()), identity)
+        chosen.setdefault(message, {}).setdefault(emoji, []).append(identity)
     return [
         StoredMessage(
             **{**row, "mentions": tuple(row["mentions"])},
-            reactions=chosen.get(row["id"], {}),
+            reactions={emoji: tuple(who) for emoji, who in chosen.get(row["id"], {}).items()},
         )
         for row in found
     ]

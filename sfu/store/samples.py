@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sfu.store.store import Store
 from sfu.store.tables import telemetry
-from sfu.store.writes import Step
+from sfu.store.writes import Step as WriteStep
 
 # The first value of a moment stays. SQLite has learnt this form from PostgreSQL.
 _INSERT = insert(telemetry).on_conflict_do_nothing()
@@ -21,6 +22,10 @@ PAGE = 1000
 """Rows of an export that are in memory at once."""
 PRUNED = 50_000
 """Rows deleted in one transaction: others wait to write meanwhile."""
+
+
+Reading = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+"""Gives a connection for queries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +49,16 @@ class Filter:
     to_ms: int | None = None
 
 
-def added(samples: Iterable[StoredSample]) -> list[Step]:
+def added(samples: Iterable[StoredSample]) -> list[WriteStep]:
     """A sample of a moment that its series has already changes nothing."""
     return [(_INSERT, asdict(sample)) for sample in samples]
 
 
-async def pages(store: Store, wanted: Filter) -> AsyncIterator[list[Any]]:
+async def pages(reading: Reading, wanted: Filter) -> AsyncIterator[list[Any]]:
     """Every sample in the order of its time, by pages: `identity`, `series`, `unit`, `at_ms`, `value`.
 
     No connection is held between pages: whoever reads them slowly keeps nobody else from the database. Raises
-    `RequestError` `storage_failed`.
+    what `reading` does.
     """
     last: tuple[int, int] | None = None
     while True:
@@ -68,7 +73,7 @@ async def pages(store: Store, wanted: Filter) -> AsyncIterator[list[Any]]:
                 telemetry.c.at_ms >= last[0],
                 (telemetry.c.at_ms > last[0]) | and_(telemetry.c.at_ms == last[0], telemetry.c.id > last[1]),
             )
-        async with store.reading() as connection:
+        async with reading() as connection:
             page = list((await connection.execute(query)).all())
         if page:
             yield page
@@ -111,27 +116,57 @@ async def _delete_oldest(connection: AsyncConnection, room: str, identity: str, 
     await connection.execute(delete(telemetry).where(telemetry.c.id.in_(oldest)))
 
 
-async def summary(
+async def since(connection: AsyncConnection, wanted: Filter, rows: int) -> int | None:
+    """The time from which the last `rows` samples on are, None where there are not so many.
+
+    They are counted where the index finds them one after the other: in the room, or in one series.
+    """
+    counted = wanted if wanted.identity and wanted.series else replace(wanted, identity=None, series=None)
+    query = (
+        select(telemetry.c.at_ms)
+        .where(*_conditions(counted))
+        .order_by(telemetry.c.at_ms.desc())
+        .offset(rows)
+        .limit(1)
+    )
+    found: int | None = await connection.scalar(query)
+    return found
+
+
+@dataclass(slots=True)
+class Step:
+    """Some samples of a series in one step of time."""
+
+    count: int
+    min: float
+    max: float
+    sum: float
+
+    def add(self, other: Step) -> None:
+        self.count += other.count
+        self.min, self.max = min(self.min, other.min), max(self.max, other.max)
+        self.sum += other.sum
+
+
+StepKey = tuple[int, str, str, str]
+"""When it begins, whose, which series, in what unit."""
+
+
+async def steps(
     connection: AsyncConnection, wanted: Filter, *, step_ms: int, limit: int
-) -> list[dict[str, Any]]:
-    """The last `limit` steps of each series that has any in them: how many samples, least, mean, greatest."""
-    step = (telemetry.c.at_ms - telemetry.c.at_ms % step_ms).label("at_ms")
-    by = (telemetry.c.identity, telemetry.c.series, telemetry.c.unit, step)
+) -> dict[StepKey, Step]:
+    """The samples, summed up in steps: the last `limit` of all series."""
+    at_ms = (telemetry.c.at_ms - telemetry.c.at_ms % step_ms).label("at_ms")
+    by = (at_ms, telemetry.c.identity, telemetry.c.series, telemetry.c.unit)
+    value = telemetry.c.value
     query: Select[Any] = (
-        select(
-            *by,
-            func.count().label("count"),
-            func.min(telemetry.c.value).label("min"),
-            func.avg(telemetry.c.value).label("mean"),
-            func.max(telemetry.c.value).label("max"),
-        )
+        select(*by, func.count(), func.min(value), func.max(value), func.sum(value))
         .where(*_conditions(wanted))
         .group_by(*by)
-        .order_by(step.desc(), telemetry.c.identity, telemetry.c.series)
+        .order_by(at_ms.desc(), *by[1:])
         .limit(limit)
     )
-    found = [dict(row._mapping) for row in (await connection.execute(query)).all()]
-    return found[::-1]
+    return {tuple(row[:4]): Step(*row[4:]) for row in (await connection.execute(query)).all()}
 
 
 def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:

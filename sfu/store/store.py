@@ -22,6 +22,9 @@ from sfu.store.migrate import bring_up_to_date, check, drop_copies
 from sfu.store.opening import opening_fault
 from sfu.store.writes import MAX_WAITING, Writes, failures
 
+Connection = AsyncConnection
+"""For queries. Whoever asks them knows no more of the database."""
+
 TEMPORARY = "temporary"
 """As a URL: a database and files that are gone when the server stops."""
 

@@ -16,7 +16,7 @@ ROOM = RoomName("r")
 
 
 async def stored(store: Store) -> list[float]:
-    return [row.value async for page in samples.pages(store, Filter(room=ROOM)) for row in page]
+    return [row.value async for page in samples.pages(store.reading, Filter(room=ROOM)) for row in page]
 
 
 async def fill(most: int) -> list[float]:

@@ -25,7 +25,7 @@ async def write(store: Store, *measured: StoredSample) -> None:
 
 
 async def values(store: Store, wanted: Filter) -> list[float]:
-    return [row.value async for page in samples.pages(store, wanted) for row in page]
+    return [row.value async for page in samples.pages(store.reading, wanted) for row in page]
 
 
 async def test_an_export_goes_over_pages_in_the_order_of_time(store: Store) -> None:
@@ -40,7 +40,7 @@ async def test_an_export_goes_over_pages_in_the_order_of_time(store: Store) -> N
 async def test_an_export_holds_no_connection_while_nobody_reads_it(store: Store) -> None:
     many = samples.PAGE + 1
     await write(store, *(sample(number, number) for number in range(many)))
-    slow = [samples.pages(store, Filter(room="r")) for _ in range(READERS + 3)]
+    slow = [samples.pages(store.reading, Filter(room="r")) for _ in range(READERS + 3)]
     for each in slow:
         assert len(await anext(each)) == samples.PAGE
     async with asyncio.timeout(5):
@@ -61,20 +61,6 @@ async def test_an_export_has_only_what_is_asked_for(store: Store) -> None:
     assert await values(store, Filter(room="r", series="pulse")) == [1, 2, 5]
     assert await values(store, Filter(room="r", from_ms=2, to_ms=5)) == [2, 3]
     assert await values(store, Filter(room="nowhere")) == []
-
-
-async def test_samples_are_summed_up_over_steps_of_time(store: Store) -> None:
-    await write(store, *(sample(at_ms, at_ms) for at_ms in (0, 500, 999, 1000, 3000)), sample(7, 9, room="s"))
-    async with store.reading() as connection:
-        steps = await samples.summary(connection, Filter(room="r"), step_ms=1000, limit=10)
-        assert [(each["at_ms"], each["count"], each["min"], each["max"]) for each in steps] == [
-            (0, 3, 0, 999),
-            (1000, 1, 1000, 1000),
-            (3000, 1, 3000, 3000),
-        ]
-        assert abs(steps[0]["mean"] - 1499 / 3) < 1e-9
-        last = await samples.summary(connection, Filter(room="r"), step_ms=1000, limit=2)
-        assert [each["at_ms"] for each in last] == [1000, 3000]
 
 
 async def test_what_is_sent_again_is_stored_once(store: Store) -> None:
