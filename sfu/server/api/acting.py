@@ -21,7 +21,8 @@ def act(conference: Conference, call: Call, message: Json, *, room: RoomName | N
     command = wanted.by(call.caller.actor or OPERATOR)
     assert isinstance(command, FromOutside)
     inside = call.caller.actor is not None
-    conference.apply(command if inside else from_outside(call, command, room or call.room))
+    with conference.paid_by(call.account):
+        conference.apply(command if inside else from_outside(call, command, room or call.room))
 
 
 async def durable(kept: Kept) -> None:

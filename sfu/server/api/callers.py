@@ -16,9 +16,11 @@ from sfu.hosts import host_key
 from sfu.ids import ParticipantId, RoomName
 from sfu.room.model import Participant
 from sfu.room.permissions import Grants, Role
-from sfu.server import tokens
+from sfu.server import costs, tokens
 from sfu.server.conference import Conference
 from sfu.server.door import connection_of
+from sfu.server.costs import Cost
+from sfu.server.fairness import Account
 from sfu.server.quotas import NOBODY, Payer
 from sfu.server.rates import TokenBucket
 
@@ -66,15 +68,30 @@ class Callers:
         self._access = conference.access
         self._limits = limits
         self._address = address
+        self.turns = conference.turns
         self._buckets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
 
-    async def find(self, request: web.Request, needs: str, room: str | None) -> Caller:
-        """Find the caller, and check that it may. Raises `RequestError`.
+    async def find(
+        self, request: web.Request, needs: str, cost: Cost, room: str | None
+    ) -> tuple[Caller, Account]:
+        """Find the caller when it is its turn, check that it may, and who pays. Raises `RequestError`.
 
         The code is one of a token's, `not_allowed` or `rate_limited`. Each caller with a good credential has
         a rate of its own; all others at an address share one, so that they hold up nobody else behind it.
         """
         address = self._address(request)
+        host = host_key(address)
+        account = self._conference.accounts.host(host)
+        await self.turns.take(account, costs.UNKNOWN_US)
+        caller = await self._allowed(request, needs, room, address)
+        if self._access.guarded and caller.identity:
+            account = self._conference.accounts.person(caller.identity)
+        account.check(clock.now_us())
+        people = self._conference.people_in(RoomName(room)) if room is not None else 0
+        await self.turns.take(account, cost.of(0, people))
+        return caller, account
+
+    async def _allowed(self, request: web.Request, needs: str, room: str | None, address: str) -> Caller:
         host = host_key(address)
         if needs == "nothing":
             self._check_rate(host)

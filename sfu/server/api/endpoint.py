@@ -19,18 +19,23 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from sfu.errors import RequestError
 from sfu.ids import RoomName
 from sfu.room import names
+from sfu.server import costs
 from sfu.server import validation as v
 from sfu.server.api.callers import Caller, Callers
 from sfu.server.api.repeats import HEADER, Repeats
 from sfu.server.api.schemas import ID, ROOM, Schema
+from sfu.server.costs import Cost
+from sfu.server.fairness import Account, Turns
 from sfu.server.quotas import ROW_BYTES, bytes_of
 from sfu.server.retrying import RETRY_AFTER
-from sfu.server.wire import Json
+from sfu.server.wire import Json, dumps
 
 log = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
 MAX_BODY_BYTES = 65_536
+AT_ONCE = 10
+"""Elements of a list that are encoded before others have their turn."""
 BODY_S = 30.0
 """How long a body may come to nothing, as one does whose chunks have gone wrong on the way."""
 
@@ -87,6 +92,8 @@ class Call:
 
     request: web.Request
     caller: Caller
+    account: Account
+    """Who pays for it."""
     room: RoomName
     query: Mapping[str, Any]
     body: Json
@@ -113,12 +120,14 @@ class Endpoint:
 
     `answer` is the schema of a JSON answer; with `media_type` the answer is of that type instead, of any with
     `*/*`. `body` is the schema of a JSON body, `raw_body` a body of bytes that the endpoint reads itself.
+    What is answered, told and read from the database is paid besides the `cost`.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
     summary: str
     needs: Need
+    cost: Cost
     do: Callable[[Call], Awaitable[Answer]]
     answer: Schema | None = None
     media_type: str = "application/json"
@@ -164,7 +173,9 @@ def route(endpoint: Endpoint, callers: Callers, repeats: Repeats) -> web.RouteDe
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
-            caller = await callers.find(request, endpoint.needs, request.match_info.get("room"))
+            caller, account = await callers.find(
+                request, endpoint.needs, endpoint.cost, request.match_info.get("room")
+            )
             for name, schema in endpoint.parts.items():
                 part = request.match_info[name]
                 if not 0 < len(part) <= schema["maxLength"] or not part.isprintable():
@@ -172,9 +183,10 @@ def route(endpoint: Endpoint, callers: Callers, repeats: Repeats) -> web.RouteDe
             room = RoomName(request.match_info.get("room", ""))
             query = _query(endpoint, request)
             body = await _body(endpoint, request)
+            await callers.turns.take(account, endpoint.cost.each_us * costs.listed(body))
             if endpoint.costs:
                 callers.store(caller, room, ROW_BYTES + bytes_of(body))
-            result = await do(Call(request, caller, room, query, body))
+            result = await do(Call(request, caller, account, room, query, body))
         except RequestError as error:
             return refusal(error)
         except (web.HTTPException, ConnectionError):
@@ -184,9 +196,26 @@ def route(endpoint: Endpoint, callers: Callers, repeats: Repeats) -> web.RouteDe
             return refusal(RequestError("internal", "an error of the server"))
         if isinstance(result, web.StreamResponse):
             return result
-        return web.json_response(result, status=endpoint.status)
+        text = await _encoded(result, callers.turns, account)
+        return web.Response(text=text, status=endpoint.status, content_type="application/json")
 
     return web.route(endpoint.method, PREFIX + endpoint.path, answer)
+
+
+async def _encoded(result: Json, turns: Turns, account: Account) -> str:
+    """The answer as JSON. Long lists are encoded piece by piece, and others have their turn meanwhile."""
+    members: list[str] = []
+    for name, value in result.items():
+        if not isinstance(value, list) or len(value) <= AT_ONCE:
+            members.append(f"{dumps(name)}:{dumps(value)}")
+            await turns.take(account, costs.SAID_US * len(members[-1]))
+            continue
+        parts: list[str] = []
+        for start in range(0, len(value), AT_ONCE):
+            parts.append(dumps(value[start : start + AT_ONCE])[1:-1])
+            await turns.take(account, costs.SAID_US * len(parts[-1]))
+        members.append(f"{dumps(name)}:[{','.join(parts)}]")
+    return f"{{{','.join(members)}}}"
 
 
 def refusal(error: RequestError, status: int | None = None) -> web.Response:

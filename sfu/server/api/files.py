@@ -10,8 +10,11 @@ from sfu import clock
 from sfu.errors import RequestError
 from sfu.room import rank
 from sfu.room.registry import Rooms
+from sfu.server import costs
 from sfu.server.api import schemas as s
 from sfu.server.api.endpoint import Answer, Call, Endpoint, read
+from sfu.server.costs import Cost
+from sfu.server.queries import Queries
 from sfu.server.storage import Storage
 from sfu.server.uploads import CHUNK_BYTES, Uploads
 from sfu.server.validation import LARGEST_ID
@@ -31,7 +34,8 @@ _NEVER_RUN = {
 class Files:
     """The endpoints below `/api/v1/rooms/{room}/files`."""
 
-    def __init__(self, storage: Storage, uploads: Uploads, rooms: Rooms) -> None:
+    def __init__(self, storage: Storage, uploads: Uploads, rooms: Rooms, queries: Queries) -> None:
+        self._queries = queries
         self._storage = storage
         self._store, self._contents = storage.store, storage.contents
         self._uploads = uploads
@@ -45,6 +49,7 @@ class Files:
                 path=every,
                 summary="A room's files that the caller may see, newest first; of closed rooms too",
                 needs="moderate",
+                cost=Cost(us=1000),
                 do=self._list,
                 query={"before_ms": s.NUMBER, "before": s.CURSOR, "limit": s.LIMIT},
                 answer=s.answer(files=s.listing(s.FILE)),
@@ -55,6 +60,7 @@ class Files:
                 path=every,
                 summary="Begin an upload of so many bytes",
                 needs="chat",
+                cost=Cost(us=1500),
                 do=self._begin,
                 status=201,
                 body=s.closed({"name": s.text(MAX_NAME, 1), "bytes": s.integer(1, LARGEST_ID)}),
@@ -66,6 +72,7 @@ class Files:
                 path=one,
                 summary="Add the next bytes to an upload; with the last ones the answer has the `file`",
                 needs="room",
+                cost=Cost(us=2000),
                 do=self._append,
                 query={"offset": s.NUMBER},
                 raw_body=True,
@@ -77,6 +84,7 @@ class Files:
                 path=one + "/upload",
                 summary="How far an upload has come",
                 needs="room",
+                cost=costs.SMALL,
                 do=self._offset,
                 answer=s.answer(id=s.ID, offset=s.NUMBER, bytes=s.NUMBER),
             ),
@@ -85,6 +93,7 @@ class Files:
                 path=one,
                 summary="The content, always as an attachment",
                 needs="follow",
+                cost=Cost(us=1500),
                 do=self._download,
                 media_type="*/*",
                 errors=("bad_request", "storage_failed"),
@@ -94,6 +103,7 @@ class Files:
                 path=one + "/thumbnail",
                 summary="A picture's small JPEG",
                 needs="follow",
+                cost=Cost(us=1500),
                 do=self._thumbnail,
                 media_type="image/jpeg",
                 errors=("bad_request", "storage_failed"),
@@ -103,6 +113,7 @@ class Files:
                 path=one + "/info",
                 summary="What is known of a file",
                 needs="follow",
+                cost=Cost(us=1000),
                 do=self._info,
                 answer=s.answer(file=s.FILE),
                 errors=("storage_failed",),
@@ -112,6 +123,7 @@ class Files:
                 path=one,
                 summary="Give up one's own upload; delete one's own file, or for who moderates any it sees",
                 needs="room",
+                cost=Cost(us=1500),
                 do=self._delete,
                 answer=s.answer(),
                 errors=("storage_failed",),
@@ -119,7 +131,7 @@ class Files:
         ]
 
     async def _list(self, call: Call) -> Json:
-        async with self._store.reading() as connection:
+        async with self._queries.reading(call.account) as connection:
             found = await files.in_room(
                 connection,
                 call.room,
@@ -127,6 +139,7 @@ class Files:
                 limit=call.query["limit"],
                 before=call.cursor(),
             )
+        await self._queries.read(call.account, len(found))
         return {"files": [to_json(each) for each in found]}
 
     async def _begin(self, call: Call) -> Json:
@@ -185,7 +198,7 @@ class Files:
         return {}
 
     async def _find(self, call: Call) -> StoredFile:
-        async with self._store.reading() as connection:
+        async with self._queries.reading(call.account) as connection:
             found = await files.one(connection, call.room, call.part("file"), call.caller.identity)
         if found is None:
             raise RequestError("not_found", "no such file")

@@ -8,18 +8,20 @@ from functools import partial
 
 from sfu.errors import RequestError
 from sfu.extensions import Message
+from sfu.room.chat import MAX_NEWS
 from sfu.room.commands import OPERATOR, DeleteChat, SendChat
-from sfu.server import chat
+from sfu.server import chat, costs
 from sfu.server.api import schemas as s
 from sfu.server.api.acting import from_outside, note
 from sfu.server.api.endpoint import Call, Endpoint
 from sfu.server.conference import Conference
+from sfu.server.costs import Cost
+from sfu.server.queries import Queries
 from sfu.server.wire import Json
 from sfu.store import messages
-from sfu.store.store import Store
 
 
-def endpoints(conference: Conference, store: Store, characters: int) -> list[Endpoint]:
+def endpoints(conference: Conference, characters: int) -> list[Endpoint]:
     path = "/rooms/{room}/messages"
     return [
         Endpoint(
@@ -27,9 +29,10 @@ def endpoints(conference: Conference, store: Store, characters: int) -> list[End
             path=path,
             summary="Messages the caller may read: the newest, those before or after one, or with a text",
             needs="follow",
-            do=partial(_list, store),
+            cost=Cost(us=1000),
+            do=partial(_list, conference.queries),
             query={"before": s.NUMBER, "after": s.NUMBER, "text": s.SEARCH, "limit": s.LIMIT},
-            answer=s.answer(messages=s.listing(s.MESSAGE)),
+            answer=s.answer(messages=s.listing(s.MESSAGE), more=s.BOOLEAN),
             errors=("storage_failed",),
         ),
         Endpoint(
@@ -37,6 +40,7 @@ def endpoints(conference: Conference, store: Store, characters: int) -> list[End
             path=path,
             summary="Write to everybody in a room, an administrator as anybody; answered when it is durable",
             needs="moderate",
+            cost=costs.TOLD_LATER,
             do=partial(_send, conference),
             status=201,
             body=s.closed(
@@ -51,30 +55,29 @@ def endpoints(conference: Conference, store: Store, characters: int) -> list[End
             path=path + "/{message}",
             summary="Take a message out; an empty place stays",
             needs="moderate",
-            do=partial(_delete, conference, store),
+            cost=Cost(us=1000, person_us=costs.TOLD_US),
+            do=partial(_delete, conference),
             answer=s.MESSAGE,
             errors=("overloaded", "storage_failed"),
         ),
     ]
 
 
-async def _list(store: Store, call: Call) -> Json:
+async def _list(queries: Queries, call: Call) -> Json:
     query, who = call.query, call.caller.identity
     before, after, text = query.get("before"), query.get("after"), query.get("text")
     if after is not None and (before is not None or text is not None):
         raise RequestError("bad_request", "after excludes before and text")
     if text is not None and "\0" in text:
         raise RequestError("bad_request", "text has a NUL character")
-    async with store.reading() as connection:
-        if text is not None:
-            found = await messages.search(
-                connection, call.room, who, text, limit=query["limit"], before=before
-            )
-        else:
-            found = await messages.page(
-                connection, call.room, who, limit=query["limit"], before=before, after=after
-            )
-    return {"messages": [chat.to_wire(each) for each in found]}
+    most = {"limit": query["limit"], "characters": MAX_NEWS}
+    if text is not None:
+        found = await queries.search(call.account, call.room, who, text, before=before, **most)
+    else:
+        async with queries.reading(call.account) as connection:
+            found = await messages.page(connection, call.room, who, before=before, after=after, **most)
+        await queries.read(call.account, found.rows)
+    return {"messages": [chat.to_wire(each) for each in found.messages], "more": found.more}
 
 
 async def _send(conference: Conference, call: Call) -> Json:
@@ -100,11 +103,11 @@ async def _send(conference: Conference, call: Call) -> Json:
     return await _kept(conference, by_whom, SendChat(by or OPERATOR, text))
 
 
-async def _delete(conference: Conference, store: Store, call: Call) -> Json:
+async def _delete(conference: Conference, call: Call) -> Json:
     number = call.part("message")
     if not number.isascii() or not number.isdigit() or len(number) > 15:
         raise RequestError("not_found", f"no message {number}")
-    async with store.reading() as connection:
+    async with conference.queries.reading(call.account) as connection:
         found = await messages.one(connection, call.room, int(number))
     loaded = chat.to_room(found) if found is not None else None
     by = call.caller.actor

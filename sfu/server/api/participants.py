@@ -8,11 +8,12 @@ from typing import Any
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId
 from sfu.room import following, visibility
-from sfu.server import class_wire, wire
+from sfu.server import class_wire, costs, wire
 from sfu.server.api import schemas as s
 from sfu.server.api.acting import act, durable, note
 from sfu.server.api.endpoint import Call, Endpoint
 from sfu.server.conference import Conference
+from sfu.server.costs import Cost
 from sfu.server.wire import Json
 
 
@@ -24,6 +25,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path=everybody,
             summary="Who is in a room, in the order they came, from the one after `after`",
             needs="inside",
+            cost=Cost(us=500, person_us=costs.SEEN_US),
             do=partial(_list, conference),
             query={"after": s.ID, "limit": s.PAGE},
             answer=s.answer(participants=s.listing(s.PARTICIPANT)),
@@ -33,6 +35,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path=one,
             summary="A participant",
             needs="inside",
+            cost=Cost(us=300, person_us=costs.SEEN_US),
             do=partial(_get, conference),
             answer=s.PARTICIPANT,
         ),
@@ -41,6 +44,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path=one,
             summary="Change one thing of a participant: its role, rights, or breakout room (null: back)",
             needs="moderate",
+            cost=Cost(us=600, each_us=200, person_us=costs.SEEN_US),
             do=partial(_set, conference),
             # One, because a second that is refused could not take the first back.
             body={
@@ -58,6 +62,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path=one,
             summary="Remove a participant, which stays out; with `revoke` its token opens nothing any more",
             needs="moderate",
+            cost=Cost(us=600, person_us=costs.SEEN_US),
             do=partial(_remove, conference),
             query={"revoke": {**s.BOOLEAN, "default": False}},
             answer=s.answer(),
@@ -86,6 +91,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path=one + "/mute",
             summary="Mute what a participant publishes of a source",
             needs="moderate",
+            cost=Cost(us=600, person_us=costs.SEEN_US),
             do=partial(_mute, conference),
             body=s.closed({}, {"source": s.SOURCE}),
             answer=s.PARTICIPANT,
@@ -95,6 +101,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path="/rooms/{room}/mute",
             summary="Mute a source of everybody who does not moderate",
             needs="moderate",
+            cost=Cost(us=300, person_us=costs.TOLD_US),
             do=partial(_mute_all, conference),
             body=s.closed({}, {"source": s.SOURCE}),
             answer=s.answer(),
@@ -104,6 +111,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path="/rooms/{room}/lobby",
             summary="Who waits to be let in",
             needs="moderate",
+            cost=costs.SMALL,
             do=partial(_lobby, conference),
             answer=s.answer(
                 waiting=s.listing(
@@ -121,6 +129,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path="/rooms/{room}/lobby/{waiting}",
             summary="Let somebody in who waits, or do not",
             needs="moderate",
+            cost=Cost(us=4000, person_us=costs.SEEN_US),
             do=partial(_admit, conference),
             body=s.closed({"admit": s.BOOLEAN}),
             answer=s.answer(),

@@ -11,22 +11,24 @@ from sfu.server import attendance_report
 from sfu.server.api import schemas as s
 from sfu.server.api.endpoint import Call, Endpoint
 from sfu.server.conference import Conference
+from sfu.server.costs import Cost
+from sfu.server.queries import Queries
 from sfu.server.wire import Json
 from sfu.store import people
-from sfu.store.store import Store
 
 LINES = s.integer(1, s.MAX_PAGE, default=100)
 _OUR_OWN = {"hidden", "recording"}
 """What is written of a session for the server itself."""
 
 
-def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
+def endpoints(conference: Conference) -> list[Endpoint]:
     return [
         Endpoint(
             method="GET",
             path="/stats",
             summary="Counts of the whole server; in development mode for everybody",
             needs="admin" if conference.access.guarded else "nothing",
+            cost=Cost(us=1000),
             do=partial(_counts, conference),
             answer=s.answer(
                 rooms=s.NUMBER,
@@ -51,6 +53,7 @@ def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
             path="/rooms/{room}/stats",
             summary="What each participant sends and gets, and why; their addresses for administrators",
             needs="moderate",
+            cost=Cost(us=500),
             do=partial(_stats, conference),
             answer=s.answer(participants=s.listing(s.answer(participant=s.ID))),
         ),
@@ -59,6 +62,7 @@ def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
             path="/rooms/{room}/attendance.csv",
             summary="Who was in a room that is open, from when to when",
             needs="moderate",
+            cost=Cost(us=500),
             do=partial(_attendance, conference),
             media_type="text/csv",
         ),
@@ -67,7 +71,8 @@ def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
             path="/rooms/{room}/sessions",
             summary="A room's sessions, newest first: who, when, why they left; of closed rooms too",
             needs="moderate",
-            do=partial(_sessions, store),
+            cost=Cost(us=1000),
+            do=partial(_sessions, conference.queries),
             query={"before_ms": s.NUMBER, "before": s.CURSOR, "limit": LINES},
             answer=s.answer(sessions=s.listing(s.SESSION)),
             errors=("storage_failed",),
@@ -77,7 +82,8 @@ def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
             path="/audit",
             summary="Who changed what for others, newest first",
             needs="admin",
-            do=partial(_audit, store),
+            cost=Cost(us=1000),
+            do=partial(_audit, conference.queries),
             query={"room": s.ROOM, "before": s.NUMBER, "limit": LINES},
             answer=s.answer(
                 entries=s.listing(
@@ -102,7 +108,9 @@ async def _counts(conference: Conference, call: Call) -> Json:
 
 async def _stats(conference: Conference, call: Call) -> Json:
     caller = call.caller
-    told = conference.room_stats(call.room, caller.grants, caller.participant, addresses=caller.admin)
+    told = await conference.room_stats(
+        call.room, caller.grants, caller.participant, call.account, addresses=caller.admin
+    )
     return {"participants": told}
 
 
@@ -116,8 +124,8 @@ async def _attendance(conference: Conference, call: Call) -> web.Response:
     )
 
 
-async def _sessions(store: Store, call: Call) -> Json:
-    async with store.reading() as connection:
+async def _sessions(queries: Queries, call: Call) -> Json:
+    async with queries.reading(call.account) as connection:
         rows = await people.attendance(
             connection,
             call.room,
@@ -125,15 +133,17 @@ async def _sessions(store: Store, call: Call) -> Json:
             before=call.cursor(),
             hidden=call.caller.grants.see_hidden,
         )
+    await queries.read(call.account, len(rows))
     renamed = {"joined_ms": "joined_at_ms", "left_ms": "left_at_ms"}
     told = [{name: value for name, value in row.items() if name not in _OUR_OWN} for row in rows]
     return {"sessions": [{renamed.get(name, name): value for name, value in row.items()} for row in told]}
 
 
-async def _audit(store: Store, call: Call) -> Json:
+async def _audit(queries: Queries, call: Call) -> Json:
     query = call.query
-    async with store.reading() as connection:
+    async with queries.reading(call.account) as connection:
         rows = await people.audit_log(
             connection, room=query.get("room"), limit=query["limit"], before=query.get("before")
         )
+    await queries.read(call.account, len(rows))
     return {"entries": rows}

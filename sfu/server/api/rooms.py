@@ -7,11 +7,12 @@ from functools import partial
 from sfu.ids import RoomName
 from sfu.room import commands, views, visibility
 from sfu.room.room import Room
-from sfu.server import class_wire
+from sfu.server import class_wire, costs
 from sfu.server.api import schemas as s
 from sfu.server.api.acting import act, note, only_owner
 from sfu.server.api.endpoint import Call, Endpoint
 from sfu.server.conference import Conference
+from sfu.server.costs import Cost
 from sfu.server.wire import Json
 
 MAX_KEEP_S = 86_400
@@ -26,6 +27,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path="/rooms",
             summary="The rooms that are open, by name, from the one after `after`",
             needs="server",
+            cost=Cost(us=1000),
             do=partial(_list, conference),
             query={"after": s.ROOM, "limit": s.PAGE},
             answer=s.answer(rooms=s.listing(s.ROOM_SUMMARY)),
@@ -35,6 +37,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path="/rooms",
             summary="Open a room; it stays for `keep_s` seconds without anybody in it",
             needs="admin",
+            cost=Cost(us=4000),
             do=partial(_open, conference),
             status=201,
             body=s.closed(
@@ -55,6 +58,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path=room,
             summary="A room that is open",
             needs="inside",
+            cost=costs.SMALL,
             do=partial(_get, conference),
             answer=s.ROOM_VIEW,
         ),
@@ -63,6 +67,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path=room,
             summary="Lock a room, open its lobby, silence its students, or show somebody large to all",
             needs="moderate",
+            cost=costs.KEPT,
             do=partial(_set, conference),
             body=s.closed(
                 {},
@@ -80,6 +85,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path=room,
             summary="Close a room: everybody in it is removed. For owners",
             needs="moderate",
+            cost=Cost(us=1000, person_us=100),
             do=partial(_close, conference),
             answer=s.answer(removed=s.NUMBER),
         ),
@@ -88,6 +94,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path=room + "/broadcast",
             summary="Show a text to everybody in the room and its breakout rooms",
             needs="moderate",
+            cost=costs.SMALL,
             do=partial(_broadcast, conference),
             body=s.closed({"text": s.text(500, 1)}),
             answer=s.answer(),
@@ -97,6 +104,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path=room + "/breakouts",
             summary="Open breakout rooms of these names",
             needs="moderate",
+            cost=Cost(us=500, each_us=10),
             do=partial(_breakouts, conference),
             body=s.closed({"names": s.listing(s.text(64, 1), minItems=1, maxItems=50)}),
             answer=s.ROOM_VIEW,
@@ -107,6 +115,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path=room + "/breakouts",
             summary="Call everybody back and close the breakout rooms",
             needs="moderate",
+            cost=Cost(us=400, person_us=costs.SEEN_US),
             do=partial(_call_back, conference),
             answer=s.ROOM_VIEW,
         ),
@@ -170,7 +179,8 @@ async def _close(conference: Conference, call: Call) -> Json:
     people = conference.core.room(call.room, grants).participants.values()
     removed = sum(visibility.sees(grants, each, call.caller.participant) for each in people)
     note(conference, call, call.room, "close_room")
-    conference.apply(commands.CloseRoom(call.room))
+    with conference.paid_by(call.account):
+        conference.apply(commands.CloseRoom(call.room))
     return {"removed": removed}
 
 

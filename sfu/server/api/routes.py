@@ -9,6 +9,7 @@ from functools import cache
 from aiohttp import web
 
 from sfu.config import Config
+from sfu.server import costs
 from sfu.server.api import messages, participants, records, rooms, telemetry, tokens
 from sfu.server.api.callers import Callers
 from sfu.server.api.document import document
@@ -26,9 +27,9 @@ def endpoints(config: Config, conference: Conference, store: Store, files: Files
     declared = [
         *rooms.endpoints(conference),
         *participants.endpoints(conference),
-        *messages.endpoints(conference, store, config.limits.chat_characters),
+        *messages.endpoints(conference, config.limits.chat_characters),
         *files.endpoints(),
-        *records.endpoints(conference, store),
+        *records.endpoints(conference),
         *telemetry.endpoints(conference, store),
         *tokens.endpoints(conference),
     ]
@@ -42,6 +43,7 @@ def endpoints(config: Config, conference: Conference, store: Store, files: Files
             path="/openapi.json",
             summary="This document",
             needs="nothing",
+            cost=costs.SMALL,
             do=describe,
             answer=ANYTHING,
         )

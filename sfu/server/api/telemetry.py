@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Iterable
@@ -13,18 +12,20 @@ from typing import Any
 from aiohttp import web
 
 from sfu.ids import ParticipantId
-from sfu.server import telemetry_wire
+from sfu.server import costs, telemetry_wire
 from sfu.server.api import schemas as s
 from sfu.server.api.acting import act
 from sfu.server.api.endpoint import Call, Endpoint
 from sfu.server.conference import Conference
+from sfu.server.costs import Cost
 from sfu.server.csv_cells import cell
 from sfu.server.exports import Exports
+from sfu.server.fairness import Account
+from sfu.server.queries import Queries
 from sfu.server.telemetry_wire import LARGEST, MAX_NAME
 from sfu.server.tokens import MAX_IDENTITY
 from sfu.server.wire import Json
 from sfu.store import samples
-from sfu.store.engine import READERS
 from sfu.store.samples import Filter
 from sfu.store.store import Store
 
@@ -60,6 +61,7 @@ def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
             path=one,
             summary="Say where the alarms of a series are (null: nowhere), for good",
             needs="moderate",
+            cost=costs.KEPT,
             do=partial(_set_thresholds, conference, store),
             body=s.closed({"low": _LIMIT, "high": _LIMIT}),
             answer=_SERIES,
@@ -69,6 +71,7 @@ def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
             path=one + "/acknowledge",
             summary="Say that the alarm of a series was seen",
             needs="moderate",
+            cost=costs.SMALL,
             do=partial(_acknowledge, conference),
             answer=s.answer(),
             errors=("bad_state",),
@@ -78,8 +81,8 @@ def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
             path="/rooms/{room}/telemetry",
             summary="Series over time, summed up in steps; of closed rooms too",
             needs="moderate",
-            # A sum over millions takes seconds: half of the database's connections stay others'.
-            do=partial(_summary, store, asyncio.Semaphore(READERS // 2)),
+            cost=Cost(us=1000),
+            do=partial(_summary, conference.queries),
             query={
                 **_FILTER,
                 "step_ms": s.integer(1, DAY_MS, default=1000),
@@ -106,7 +109,8 @@ def endpoints(conference: Conference, store: Store) -> list[Endpoint]:
             path="/rooms/{room}/telemetry.csv",
             summary="Every sample, in the order of time; of closed rooms too",
             needs="moderate",
-            do=partial(_csv, store, Exports()),
+            cost=Cost(us=1000),
+            do=partial(_csv, conference.queries, Exports()),
             query=_FILTER,
             media_type="text/csv",
             errors=("storage_failed", "overloaded"),
@@ -136,26 +140,26 @@ def _target(call: Call) -> Json:
     return {"participant": call.part("participant"), "series": call.part("series")}
 
 
-async def _summary(store: Store, turns: asyncio.Semaphore, call: Call) -> Json:
-    async with turns, store.reading() as connection:
-        found = await samples.summary(
-            connection, _filter(call), step_ms=call.query["step_ms"], limit=call.query["limit"]
-        )
+async def _summary(queries: Queries, call: Call) -> Json:
+    found = await queries.summary(
+        call.account, _filter(call), step_ms=call.query["step_ms"], limit=call.query["limit"]
+    )
     return {"steps": found}
 
 
-async def _csv(store: Store, exports: Exports, call: Call) -> web.StreamResponse:
+async def _csv(queries: Queries, exports: Exports, call: Call) -> web.StreamResponse:
     """Page by page: a month of samples is never in memory at once."""
     headers = {
         "Content-Type": "text/csv; charset=utf-8",
         "Content-Disposition": 'attachment; filename="telemetry.csv"',
     }
-    return await exports.send(call.request, call.room, headers, _parts(store, _filter(call)))
+    return await exports.send(call.request, call.room, headers, _parts(queries, call.account, _filter(call)))
 
 
-async def _parts(store: Store, wanted: Filter) -> AsyncIterator[bytes]:
+async def _parts(queries: Queries, account: Account, wanted: Filter) -> AsyncIterator[bytes]:
     head = ("\ufeff" + _lines([COLUMNS])).encode()
-    async for page in samples.pages(store, wanted):
+    async for page in samples.pages(lambda: queries.reading(account), wanted):
+        await queries.read(account, len(page))
         yield head + _page(page)
         head = b""
     if head:

@@ -8,11 +8,12 @@ from functools import partial
 from sfu import clock
 from sfu.errors import RequestError
 from sfu.ids import RoomName
-from sfu.server import tokens
+from sfu.server import costs, tokens
 from sfu.server.api import schemas as s
 from sfu.server.api.acting import durable, note
 from sfu.server.api.endpoint import Call, Endpoint
 from sfu.server.conference import Conference
+from sfu.server.costs import Cost
 from sfu.server.wire import Json
 
 MAX_TTL_S = 366 * 86_400
@@ -25,6 +26,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path="/tokens",
             summary="Make a token for one room; `jti` is the id by which it can be revoked",
             needs="admin",
+            cost=Cost(us=500),
             do=partial(_mint, conference),
             status=201,
             body=s.closed(
@@ -45,6 +47,7 @@ def endpoints(conference: Conference) -> list[Endpoint]:
             path="/tokens/{jti}",
             summary="Revoke a token: it opens nothing any more, and who is in a room with it is removed",
             needs="admin",
+            cost=costs.KEPT,
             do=partial(_revoke, conference),
             answer=s.answer(),
             errors=("overloaded", "storage_failed"),
