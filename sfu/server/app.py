@@ -111,7 +111,7 @@ class Server:
             uploads = Uploads(storage, config.storage, conference.quotas, random.SystemRandom())
             server._uploads = uploads
             conference.more_counts["thumbnails"] = uploads.thumbnails.counts
-            files = Files(storage, uploads, conference.core)
+            files = Files(storage, uploads, conference.core, conference.queries)
             server._api = api.routes(config, conference, storage.store, files, server._address)
             try:
                 extensions = Extensions(conference, config.extensions)
@@ -284,7 +284,11 @@ class Server:
                 connection.joined()
 
         socket = web.WebSocketResponse(
-            timeout=CLOSE_TIMEOUT_S, max_msg_size=limits.message_bytes, compress=True, heartbeat=None
+            timeout=CLOSE_TIMEOUT_S,
+            max_msg_size=limits.message_bytes,
+            compress=True,
+            heartbeat=None,
+            autoping=False,
         )
         task = asyncio.current_task()
         assert task is not None

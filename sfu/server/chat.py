@@ -14,11 +14,14 @@ from sfu import clock
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, RoomName
 from sfu.room import commands
+from sfu.room.chat import MAX_NEWS
 from sfu.room.commands import Command
 from sfu.room.effects import ChatReadTo, ChatToStore, Effect
 from sfu.room.model import ChatHistory, ChatMessage
 from sfu.room.registry import Rooms
 from sfu.server import requests, wire
+from sfu.server.fairness import Account
+from sfu.server.queries import Queries
 from sfu.server.wire import Json
 from sfu.store import files, messages, people
 from sfu.store.messages import StoredMessage
@@ -37,14 +40,15 @@ DropFile = Callable[[RoomName, str], Awaitable[None]]
 class Chat:
     """One for all rooms of a conference."""
 
-    def __init__(self, store: Store, rooms: Rooms, apply: Apply, capacity: int) -> None:
+    def __init__(self, store: Store, rooms: Rooms, apply: Apply, capacity: int, queries: Queries) -> None:
         self._store = store
         self._rooms = rooms
         self._apply = apply
         self._capacity = capacity
+        self._queries = queries
         self._opening: weakref.WeakValueDictionary[RoomName, asyncio.Lock] = weakref.WeakValueDictionary()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._searching: set[ParticipantId] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.drop_file: DropFile | None = None
 
     # --- joining -------------------------------------------------------------------------------
@@ -64,10 +68,10 @@ class Chat:
             await self._store.writes.flush()
             async with self._store.reading() as connection:
                 last = await messages.head(connection, room)
-                # One more than is kept says whether there are older ones.
-                found = await messages.latest(connection, room, self._capacity + 1)
-            kept = found[-self._capacity :] if self._capacity else []
-            yield ChatHistory(last=last, messages=tuple(map(to_room, kept)), complete=len(kept) == len(found))
+                found = await messages.latest(connection, room, limit=self._capacity, characters=MAX_NEWS)
+            yield ChatHistory(
+                last=last, messages=tuple(map(to_room, found.messages)), complete=not found.more
+            )
 
     async def read_position(self, room: RoomName, identity: str | None) -> int:
         """How far `identity` has read; a new one has read nothing. Raises `RequestError` `storage_failed`."""
@@ -79,7 +83,12 @@ class Chat:
     # --- requests ------------------------------------------------------------------------------
 
     def request(
-        self, participant: ParticipantId, room: RoomName, request: requests.ChatRequest, answer: Answer
+        self,
+        participant: ParticipantId,
+        room: RoomName,
+        request: requests.ChatRequest,
+        account: Account,
+        answer: Answer,
     ) -> None:
         """Do what is asked and call `answer`, now or later. Raises `RequestError`; it is not called then."""
         match request:
@@ -90,21 +99,21 @@ class Chat:
                 if send.file is None and known:
                     self.keep(send, answer)
                 else:
-                    self._later(participant, self._check_and_send(room, send, answer), answer)
+                    self.later(participant, self._check_and_send(room, send, account, answer), answer)
             case requests.ChatTyping():
                 self._apply(commands.TypeChat(participant, request.to))
                 answer({"type": "ok"})
             case requests.ChatRead():
                 self._read(commands.ReadChat(participant, request.message), answer)
             case requests.ChatPage():
-                self._later(participant, self._page(participant, room, request), answer)
+                self.later(participant, self._page(participant, room, request, account), answer)
             case requests.ChatSearch():
                 if participant in self._searching:
                     raise RequestError("rate_limited", "one search at a time")
                 self._searching.add(participant)
-                self._later(participant, self._search(participant, room, request), answer)
+                self.later(participant, self._search(participant, room, request, account), answer)
             case _:
-                self._change(participant, room, request, answer)
+                self._change(participant, room, request, account, answer)
 
     def keep(self, command: Command, answer: Answer) -> None:
         """Apply a change and call `answer` when it is durable, or has failed. Raises `RequestError`."""
@@ -128,9 +137,11 @@ class Chat:
             self._apply(commands.ChatLost(change.room, change.message))
             raise
 
-    async def _check_and_send(self, room: RoomName, command: commands.SendChat, answer: Answer) -> None:
+    async def _check_and_send(
+        self, room: RoomName, command: commands.SendChat, account: Account, answer: Answer
+    ) -> None:
         """Only who has uploaded a file sends it, and who is away was here once."""
-        async with self._store.reading() as connection:
+        async with self._queries.reading(account) as connection:
             if command.file is not None:
                 identity = self._identity(command.participant)
                 found = await files.one(connection, room, command.file, identity)
@@ -144,22 +155,25 @@ class Chat:
         participant: ParticipantId,
         room: RoomName,
         request: requests.ChatEdit | requests.ChatDelete | requests.ChatReact,
+        account: Account,
         answer: Answer,
     ) -> None:
         opened = self._rooms.open_room(room)
         if opened is not None and opened.chat.log.find(request.message) is not None:
             self.keep(_command(participant, request, None), answer)
         else:
-            self._later(participant, self._load_and_change(participant, room, request, answer), answer)
+            loading = self._load_and_change(participant, room, request, account, answer)
+            self.later(participant, loading, answer)
 
     async def _load_and_change(
         self,
         participant: ParticipantId,
         room: RoomName,
         request: requests.ChatEdit | requests.ChatDelete | requests.ChatReact,
+        account: Account,
         answer: Answer,
     ) -> None:
-        async with self._store.reading() as connection:
+        async with self._queries.reading(account) as connection:
             found = await messages.one(connection, room, request.message)
         self.keep(_command(participant, request, to_room(found) if found else None), answer)
 
@@ -171,36 +185,41 @@ class Chat:
                 )
         answer({"type": "ok"})
 
-    async def _page(self, participant: ParticipantId, room: RoomName, request: requests.ChatPage) -> Json:
-        async with self._store.reading() as connection:
+    async def _page(
+        self, participant: ParticipantId, room: RoomName, request: requests.ChatPage, account: Account
+    ) -> Json:
+        """No more characters than a joining participant is given; `more` says that others follow."""
+        async with self._queries.reading(account) as connection:
             found = await messages.page(
                 connection,
                 room,
                 self._identity(participant),
-                limit=request.limit + 1,
+                limit=request.limit,
+                characters=MAX_NEWS,
                 before=request.before,
                 after=request.after,
                 with_file=request.files,
             )
-        more = len(found) > request.limit
-        if more:
-            found = found[: request.limit] if request.after is not None else found[1:]
-        return {"type": "chat_history", "messages": [to_wire(each) for each in found], "more": more}
+        await self._queries.read(account, found.rows)
+        told = [to_wire(each) for each in found.messages]
+        return {"type": "chat_history", "messages": told, "more": found.more}
 
-    async def _search(self, participant: ParticipantId, room: RoomName, request: requests.ChatSearch) -> Json:
+    async def _search(
+        self, participant: ParticipantId, room: RoomName, request: requests.ChatSearch, account: Account
+    ) -> Json:
         try:
-            async with self._store.reading() as connection:
-                found = await messages.search(
-                    connection,
-                    room,
-                    self._identity(participant),
-                    request.text,
-                    limit=request.limit,
-                    before=request.before,
-                )
+            found = await self._queries.search(
+                account,
+                room,
+                self._identity(participant),
+                request.text,
+                limit=request.limit,
+                characters=MAX_NEWS,
+                before=request.before,
+            )
         finally:
             self._searching.discard(participant)
-        return {"type": "chat_search", "messages": [to_wire(each) for each in found]}
+        return {"type": "chat_search", "messages": [to_wire(each) for each in found.messages]}
 
     def _identity(self, participant: ParticipantId) -> str:
         found = self._rooms.participant(participant)
@@ -210,7 +229,7 @@ class Chat:
 
     # --- shared --------------------------------------------------------------------------------
 
-    def _later(
+    def later(
         self, participant: ParticipantId, work: Coroutine[Any, Any, Json | None], answer: Answer
     ) -> None:
         """Run `work`; its result, if it has one, or its refusal is the answer."""

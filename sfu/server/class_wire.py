@@ -93,16 +93,14 @@ def stroke(value: Stroke) -> Json:
         "author": value.author,
         "color": value.color,
         "width": value.width,
-        "points": [list(point) for point in value.points],
+        "points": value.points,
     }
 
 
 def work(value: ClassView) -> Json:
-    """`joined.class`."""
+    """`joined.class` without its questions and polls."""
     return {
         "hands": hands(value.hands),
-        "questions": [question(each) for each in value.questions],
-        "polls": [poll(each) for each in value.polls],
         "lobby": None if value.waiting is None else lobby(value.waiting),
         "strokes": value.strokes,
         "telemetry": telemetry_wire.snapshot(value.telemetry),

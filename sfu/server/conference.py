@@ -8,7 +8,7 @@ import itertools
 import logging
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -26,13 +26,15 @@ from sfu.room.effects import Effect
 from sfu.room.model import ChatHistory, Instant, LeaveReason, Participant, SessionKey
 from sfu.room.permissions import Grants, Role
 from sfu.room.registry import Rooms
-from sfu.server import act_requests, class_wire, ice_servers, joining, requests, settings, stats, tokens, wire
+from sfu.server import act_requests, costs, ice_servers, joining, requests, settings, stats, tokens, wire
 from sfu.server.access import Access
 from sfu.server.asking import Asking
 from sfu.server.attendance import Attendance
 from sfu.server.chat import Answer, Chat
 from sfu.server.data_relay import DataRelay
+from sfu.server.encoded import Encoded
 from sfu.server.events import Events
+from sfu.server.fairness import Account, Accounts, Turns
 from sfu.server.lasting import Lasting
 from sfu.server.measurements import Measurements
 from sfu.server.media import Media
@@ -40,7 +42,8 @@ from sfu.server.member import Channel, Member
 from sfu.server.notices import Notices
 from sfu.server.passes import TTL_S as PASS_TTL_S
 from sfu.server.passes import Passes
-from sfu.server.quotas import ROW_BYTES, Quotas, bytes_of, cost
+from sfu.server.queries import Queries
+from sfu.server.quotas import ROW_BYTES, Payer, Quotas, bytes_of, cost
 from sfu.server.revocations import Kept
 from sfu.server.revoking import Revoking
 from sfu.server.tokens import Claims
@@ -76,6 +79,11 @@ class Conference:
 
     def __init__(self, config: Config, rng: random.Random, store: Store) -> None:
         self._config = config
+        self.accounts = Accounts(config.limits)
+        self.turns = Turns()
+        self.queries = Queries(store, self.turns)
+        self._encoded = Encoded(self.turns)
+        self._told_us = 0.0
         self.core = Rooms(settings.limits(config), rng, settings.templates(config), config.room.template)
         self.access = Access(config.auth, store)
         self.quotas = Quotas(config.limits, guarded=self.access.guarded)
@@ -86,7 +94,7 @@ class Conference:
         self._lasting = Lasting(store)
         self._measurements = Measurements(store, config.storage.telemetry_samples)
         self._passes = Passes(store.folder, clock.wall_ms() / 1000)
-        self.chat = Chat(store, self.core, self.apply, config.room.chat_history)
+        self.chat = Chat(store, self.core, self.apply, config.room.chat_history, self.queries)
         self._members: dict[ParticipantId, Member] = {}
         self.data = DataRelay(config.limits, self.core, self._members)
         self._subscriptions: dict[SubscriptionKey, Member] = {}
@@ -218,6 +226,17 @@ class Conference:
         payer = self.quotas.payer(claims.identity if claims is not None else "", channel.address)
         if isinstance(command, commands.Join):
             self.quotas.check_join(payer)
+        with self.paid_by(channel.account):
+            return self._let_in(channel, request, command, claims, payer)
+
+    def _let_in(
+        self,
+        channel: Channel,
+        request: requests.Join,
+        command: Command,
+        claims: Claims | None,
+        payer: Payer,
+    ) -> tuple[Member | None, Json]:
         done = self.core.apply(command, _now())
         welcome = next((effect for effect in done if isinstance(effect, effects.Welcome)), None)
         if welcome is None:
@@ -236,7 +255,8 @@ class Conference:
         return member, self._joined(member, welcome)
 
     def _welcome(self, channel: Channel, welcome: effects.Welcome, claims: Claims | None) -> Member:
-        member = self._members.get(welcome.participant.id) or self._new_member(welcome)
+        member = self._members.get(welcome.participant.id) or self._new_member(welcome, channel.account)
+        member.account = channel.account
         member.expires_s = clock.wall_ms() / 1000 + PASS_TTL_S
         if claims is not None:
             member.jti, member.expires_s = claims.jti, claims.expires_s
@@ -278,11 +298,29 @@ class Conference:
             member.channel.close(code, message)
         self.leave(member, "error")
 
+    def people_in(self, room: RoomName) -> int:
+        """How many there are, 0 where the room is not open."""
+        found = self.core.open_room(room)
+        return len(found.participants) if found is not None else 0
+
+    @contextlib.contextmanager
+    def paid_by(self, account: Account) -> Iterator[None]:
+        """What is told to others meanwhile is on this account."""
+        before_us = self._told_us
+        try:
+            yield
+        finally:
+            account.charge(self._told_us - before_us, clock.now_us())
+
     def request(self, member: Member, request: requests.Request, answer: Answer) -> Json | None:
         """Do what a participant asks and return the answer; None: `answer` is called when it is there.
 
         Raises `RequestError` or `ProtocolError`.
         """
+        with self.paid_by(member.account):
+            return self._request(member, request, answer)
+
+    def _request(self, member: Member, request: requests.Request, answer: Answer) -> Json | None:
         if isinstance(request, requests.Reading) and not member.grants.follows:
             raise RequestError("not_allowed", "no right to subscribe or to chat, so none to read")
         if isinstance(request, _KEPT):
@@ -315,9 +353,8 @@ class Conference:
                 participant = self.core.participant(member.id)
                 return {"type": "stats", **stats.of(member, participant, self.media, addresses=True)}
             case requests.GetBoard():
-                room = self.core.room_of(member.id)
-                strokes = room.board.strokes if room else ()
-                return {"type": "board", "strokes": [class_wire.stroke(each) for each in strokes]}
+                self.chat.later(member.id, self._board(member), answer)
+                return None
             case requests.DataTopics():
                 self.data.want(member, request.topics)
             case requests.Revoke():
@@ -340,9 +377,15 @@ class Conference:
             case requests.Chat() | requests.ChatEdit() if self._asked(member, request, answer):
                 return None
             case _:
-                self.chat.request(member.id, member.room, request, answer)
+                self.chat.request(member.id, member.room, request, member.account, answer)
                 return None
         return {"type": "ok"}
+
+    async def _board(self, member: Member) -> Json:
+        room = self.core.room_of(member.id)
+        if room is None:
+            raise RequestError("not_found", "not a participant")
+        return {"type": "board", "strokes": await self._encoded.board(room.name, room.board, member.account)}
 
     def _asked(self, member: Member, request: requests.Chat | requests.ChatEdit, answer: Answer) -> bool:
         """Whether an extension is asked first."""
@@ -351,7 +394,7 @@ class Conference:
             raise RequestError("not_found", "not a participant")
 
         def go_on(agreed: requests.Chat | requests.ChatEdit) -> None:
-            self.chat.request(member.id, member.room, agreed, answer)
+            self.chat.request(member.id, member.room, agreed, member.account, answer)
 
         return self.asking.sent(member.room, participant, request, go_on, answer)
 
@@ -407,23 +450,29 @@ class Conference:
             )
         self._arm()
 
-    def room_stats(
-        self, room: RoomName, grants: Grants, viewer: ParticipantId | None, *, addresses: bool
+    async def room_stats(
+        self,
+        room: RoomName,
+        grants: Grants,
+        viewer: ParticipantId | None,
+        account: Account,
+        *,
+        addresses: bool,
     ) -> list[Json]:
         """What each participant that `viewer`, with these rights, may see sends and gets, and why.
 
-        The addresses that they have are there only with `addresses`. Raises `RequestError` `not_found`.
+        The addresses that they have are there only with `addresses`. Each participant is counted in a turn of
+        its own. Raises `RequestError` `not_found`.
         """
-        people = self.core.room(room, grants).participants.values()
-        return [
-            {
-                "participant": each.id,
-                "name": each.name,
-                **stats.of(self._members[each.id], each, self.media, addresses=addresses),
-            }
-            for each in people
-            if visibility.sees(grants, each, viewer)
-        ]
+        found: list[Json] = []
+        people = list(self.core.room(room, grants).participants.values())
+        for each in people:
+            await self.turns.take(account, costs.REQUESTS["stats"].of(0, len(people)))
+            member = self._members.get(each.id)
+            if member is not None and visibility.sees(grants, each, viewer):
+                told = stats.of(member, each, self.media, addresses=addresses)
+                found.append({"participant": each.id, "name": each.name, **told})
+        return found
 
     def claimed(self, claims: Claims) -> tuple[Role, Grants]:
         """The role and the rights that a token gives in its room as it is, or as it would be opened.
@@ -516,6 +565,7 @@ class Conference:
                     # What stood in it may wait for its people.
                     self._arm()
                 case effects.RoomClosed(room):
+                    self._encoded.forget(room)
                     log.info("room closed", extra={"room": room})
                 case effects.Welcome():
                     self._admit(effect)
@@ -541,10 +591,13 @@ class Conference:
     def announce(self, to: Iterable[ParticipantId], message: Json) -> None:
         """Tell participants; those without a session just now are passed over."""
         frame = wire.encode(message)
+        told = 0
         for participant in to:
             member = self._members.get(participant)
             if member is not None and member.channel is not None:
                 member.channel.send(frame)
+                told += 1
+        self._told_us += told * costs.TOLD_US + (frame.size * costs.SAID_US if told else 0)
 
     def _mute(self, effect: effects.PublicationMuted) -> None:
         self.media.set_muted(effect.publication, effect.muted)
@@ -576,7 +629,7 @@ class Conference:
 
     # --- shared --------------------------------------------------------------------------------
 
-    def _new_member(self, welcome: effects.Welcome) -> Member:
+    def _new_member(self, welcome: effects.Welcome, account: Account) -> Member:
         participant = welcome.participant.id
         member = Member(
             participant=participant,
@@ -585,6 +638,7 @@ class Conference:
             config=self._config,
             media=self.media,
             owner=self,
+            account=account,
             apply=self.apply,
             refusal=lambda source, kind, beside: self.core.refusal(participant, source, kind, beside),
         )
@@ -599,6 +653,9 @@ class Conference:
             "type": "joined",
             "version": VERSION,
             **wire.welcome(welcome),
+            "class": self._encoded.work(welcome.work),
+            "state": self._encoded.state(welcome.room, welcome.state),
+            "chat": self._encoded.chat(welcome.room, welcome.chat.messages),
             "data": self.data.terms(member),
             **kept,
             "ice_servers": member.ice_servers(),

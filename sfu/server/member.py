@@ -18,6 +18,7 @@ from sfu.room.permissions import Grants
 from sfu.server import data, wire
 from sfu.server.data import LABELS
 from sfu.server.data_relay import DataEnd, DataRelay
+from sfu.server.fairness import Account
 from sfu.server.frames import Frame
 from sfu.server.ice_servers import ice_servers, renewal_s
 from sfu.server.publish_leg import Apply, PublishLeg, Refusal
@@ -39,6 +40,8 @@ class Channel(Protocol):
     key: SessionKey
     address: str
     """Where it comes from."""
+    account: Account
+    """Who pays for what is asked over it."""
 
     def send(self, frame: Frame) -> None: ...
 
@@ -70,12 +73,14 @@ class Member:
         config: Config,
         media: Media,
         owner: Owner,
+        account: Account,
         apply: Apply,
         refusal: Refusal,
     ) -> None:
         self.id = participant
         self.room = room
         self.grants = grants
+        self.account = account
         self.payer = NOBODY
         """Whose share is used by what it makes the server keep."""
         self.jti = ""

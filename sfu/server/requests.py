@@ -11,10 +11,11 @@ from sfu.ids import ParticipantId, PublicationId
 from sfu.room.model import Wants
 from sfu.room.permissions import ROLES, SOURCES, Role, Source
 from sfu.sdp.model import MAX_CHARACTERS as MAX_SDP
-from sfu.sdp.model import MAX_MEDIA
-from sfu.server import telemetry_wire
+from sfu.sdp.model import MAX_OFFERED
+from sfu.server import costs, telemetry_wire
 from sfu.server import validation as v
 from sfu.server.act_requests import PARSERS, InRoom
+from sfu.server.costs import Cost
 from sfu.server.data import MAX_TOPIC, MAX_TOPICS
 from sfu.server.validation import Message
 from sfu.templates import TEMPLATES
@@ -236,6 +237,8 @@ Request = (
 def parse(message: Message, *, chat_characters: int) -> Request:
     """Check every member. Raises `RequestError` `bad_request`, `unknown_type` or `too_large` (chat text)."""
     kind = v.text(message, "type", longest=64)
+    if kind not in KINDS:
+        raise RequestError("unknown_type", "no such message type")
     if kind == "chat":
         file = None if message.get("file") is None else v.label(message, "file", shortest=1, longest=MAX_ID)
         text = chat_text(message, chat_characters, shortest=1 if file is None else 0)
@@ -247,10 +250,13 @@ def parse(message: Message, *, chat_characters: int) -> Request:
         return Chat(text, to, file)
     if kind == "chat_edit":
         return ChatEdit(_message(message), chat_text(message, chat_characters))
-    parser = _PARSERS.get(kind) or IN_ROOM.get(kind)
-    if parser is None:
-        raise RequestError("unknown_type", "no such message type")
-    return parser(message)
+    return (_PARSERS.get(kind) or IN_ROOM[kind])(message)
+
+
+def cost(message: Message) -> Cost | None:
+    """What the request costs, None for one that `parse` refuses for its type."""
+    kind = message.get("type")
+    return costs.REQUESTS.get(kind) if isinstance(kind, str) else None
 
 
 def request_id(message: Message) -> int | None:
@@ -292,7 +298,7 @@ def _wants(message: Message) -> Wants:
 
 def _offer(message: Message) -> Offer:
     media: dict[str, OfferedMedia] = {}
-    for entry in v.objects(message, "media", most=MAX_MEDIA):
+    for entry in v.objects(message, "media", most=MAX_OFFERED):
         mid = v.text(entry, "mid", shortest=1, longest=MAX_ID)
         if mid in media:
             raise v.bad(f"media has mid {mid} twice")
@@ -474,3 +480,8 @@ _PARSERS: Mapping[str, Callable[[Message], Request]] = {
     "ping": _ping,
     "leave": _leave,
 }
+
+KINDS = frozenset({"chat", "chat_edit", *_PARSERS, *IN_ROOM})
+"""Every type of request."""
+
+costs.check(KINDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,9 +14,10 @@ from aiohttp import WSMessage, WSMsgType, web
 from sfu import clock
 from sfu.config import LimitsConfig
 from sfu.errors import ProtocolError, RequestError
+from sfu.hosts import host_key
 from sfu.ids import RoomName
 from sfu.room.model import SessionKey
-from sfu.server import requests
+from sfu.server import costs, requests
 from sfu.server.conference import Conference
 from sfu.server.frames import WINDOW_BITS, Frame
 from sfu.server.member import Member
@@ -31,6 +33,8 @@ MAX_QUEUED_BYTES = 4 * 1024 * 1024
 """What may wait for a client that does not read; a full room's `joined` is far smaller."""
 MAX_UNANSWERED = 64
 """Requests of one session that may wait for the store; its next message is read when there are fewer."""
+MAX_BACKLOG_BYTES = MAX_QUEUED_BYTES // 4
+"""Answers that a client has not taken yet; its next message is read when they are fewer."""
 WRITE_EVERY_S = 0.02
 """A busy connection is written to at most this often, all that has come meanwhile at once."""
 CLOSE_TIMEOUT_S = 2.0
@@ -72,6 +76,7 @@ class Session:
         self.key = key
         self._joined = joined
         self.address = address
+        self.account = conference.accounts.host(host_key(address))
         self._socket = socket
         self._transport = transport
         self._conference = conference
@@ -88,6 +93,8 @@ class Session:
         self._flushing: asyncio.Handle | None = None
         self._flushed_s = 0.0
         self._unanswered = 0
+        self._late: deque[tuple[int | None, Json]] = deque()
+        self._answering: asyncio.TimerHandle | None = None
         self._answered = asyncio.Event()
         self._reading: asyncio.Timeout | None = None
         self._closed: str | None = None
@@ -118,16 +125,26 @@ class Session:
         transport = self._transport
         if not self._queue or not isinstance(transport, asyncio.WriteTransport) or transport.is_closing():
             return
-        waiting = transport.get_write_buffer_size() + self._queued_bytes
+        if self._backlog() > MAX_QUEUED_BYTES and self._closed is None:
+            self._queue.clear()
+            self._queued_bytes = 0
+            self._reads_nothing()
+            return
         data = b"".join(self._queue)
         self._queue.clear()
         self._queued_bytes = 0
-        if waiting > MAX_QUEUED_BYTES and self._closed is None:
-            log.warning("a client does not read its messages", extra=self._context())
-            self.close("internal", "you do not read your messages")
-            return
         self._flushed_s = asyncio.get_running_loop().time()
         transport.write(data)
+
+    def _backlog(self) -> int:
+        """Bytes that the client has not taken."""
+        transport = self._transport
+        written = transport.get_write_buffer_size() if isinstance(transport, asyncio.WriteTransport) else 0
+        return written + self._queued_bytes
+
+    def _reads_nothing(self) -> None:
+        log.warning("a client does not read its messages", extra=self._context())
+        self.close("internal", "you do not read your messages")
 
     def close(self, code: str, message: str = "") -> None:
         """Send `closed` after what is queued, then close the WebSocket. Later calls change nothing."""
@@ -160,10 +177,9 @@ class Session:
                 self._conference.stop_waiting(self._waits_for, self.key)
             if self._closed is not None:
                 await self._finish(self._closed)
-            if self._flushing is not None:
-                self._flushing.cancel()
-            if self._cut_off is not None:
-                self._cut_off.cancel()
+            for timer in (self._flushing, self._answering, self._cut_off):
+                if timer is not None:
+                    timer.cancel()
 
     async def _read(self) -> None:
         silence_s = 3 * self._timing.ping_interval_s
@@ -178,6 +194,9 @@ class Session:
             if frame.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
                 await self._receive(frame.data)
                 await self._answered_enough()
+                await self._taken_enough(silence_s)
+            elif frame.type in {WSMsgType.PING, WSMsgType.PONG}:
+                await self._control(frame)
             else:
                 return
 
@@ -211,6 +230,25 @@ class Session:
             self._answered.clear()
             await self._answered.wait()
 
+    async def _taken_enough(self, timeout_s: float) -> None:
+        """Who does not take its answers is asked for no more requests."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + timeout_s
+        while (self._late or self._backlog() > MAX_BACKLOG_BYTES) and self._closed is None:
+            if loop.time() > deadline_s:
+                self._reads_nothing()
+                return
+            await asyncio.sleep(WRITE_EVERY_S)
+
+    async def _control(self, frame: WSMessage) -> None:
+        """A ping of the WebSocket itself is a message like any other: it counts, and has its turn."""
+        over = self._over_rate()
+        await self._conference.turns.take(self.account, costs.UNKNOWN_US)
+        if isinstance(over, ProtocolError):
+            self._end(over.code, over.message)
+        elif over is None and self._closed is None and frame.type is WSMsgType.PING:
+            await self._socket.pong(frame.data)
+
     def _abort(self) -> None:
         if isinstance(self._transport, asyncio.WriteTransport):
             self._transport.abort()
@@ -221,6 +259,9 @@ class Session:
         request_id: int | None = None
         # Every message counts, whatever it is.
         over = self._over_rate()
+        await self._conference.turns.take(self.account, costs.UNKNOWN_US + costs.READ_US * len(data))
+        if self._closed is not None:
+            return
         try:
             try:
                 message = _parse(data)
@@ -229,6 +270,9 @@ class Session:
                 raise over or error from None
             if over is not None:
                 raise over
+            await self._pay(message)
+            if self._closed is not None:
+                return
             request = requests.parse(message, chat_characters=self._limits.chat_characters)
             if isinstance(request, requests.Leave) and self._member is not None:
                 self._reply(request_id, {"type": "ok"})
@@ -251,6 +295,19 @@ class Session:
             log.exception("a message could not be handled", extra=self._context())
             self._end("internal", "an error of the server")
 
+    async def _pay(self, message: Json) -> None:
+        """Wait for this session's turn. Raises `RequestError` `rate_limited` where the account is empty.
+
+        A `join` is paid by whom its token names, so when that has been read.
+        """
+        cost = requests.cost(message)
+        if cost is None or message["type"] == "join":
+            return
+        if not cost.always:
+            self.account.check(clock.now_us())
+        people = self._conference.people_in(self._member.room) if self._member is not None else 0
+        await self._conference.turns.take(self.account, cost.of(costs.listed(message), people))
+
     async def _dispatch(self, request: requests.Request, request_id: int | None) -> None:
         if isinstance(request, requests.Ping):
             self._reply(request_id, {"type": "pong", "t": request.t})
@@ -268,14 +325,29 @@ class Session:
             later(answer)
 
     def _answer_later(self, request_id: int | None, answer: Json | RequestError) -> None:
-        self._unanswered -= 1
-        self._answered.set()
-        self._reply(request_id, _error(answer) if isinstance(answer, RequestError) else answer)
+        self._late.append((request_id, _error(answer) if isinstance(answer, RequestError) else answer))
+        if self._answering is None:
+            self._send_late()
+
+    def _send_late(self) -> None:
+        """Answer as far as the client takes it: what it asked for at once may be long together."""
+        self._answering = None
+        while self._late and (self._backlog() <= MAX_BACKLOG_BYTES or self._closed is not None):
+            self._unanswered -= 1
+            self._answered.set()
+            self._reply(*self._late.popleft())
+        if self._late:
+            self._answering = asyncio.get_running_loop().call_later(WRITE_EVERY_S, self._send_late)
 
     async def _join(self, request_id: int | None, request: requests.Join) -> None:
         if self._member is not None or self._waits_for is not None:
             raise RequestError("bad_state", "joined already")
         claims = await self._conference.authorise(request, self.address)
+        if claims is not None:
+            self.account = self._conference.accounts.person(claims.identity)
+        self.account.check(clock.now_us())
+        people = self._conference.people_in(RoomName(request.room))
+        await self._conference.turns.take(self.account, costs.REQUESTS["join"].of(0, people))
         if self._closed is not None:
             return
         self._member, answer = await self._conference.join(self, request, claims)
@@ -298,7 +370,9 @@ class Session:
             message["id"] = request_id
         elif message["type"] == "ok":
             return
-        self.send(encode(message))
+        frame = encode(message)
+        self.account.charge(costs.SAID_US * frame.size, clock.now_us())
+        self.send(frame)
 
     def _end(self, code: str, message: str) -> None:
         """The participant ends with its session: it broke the protocol, or our bug broke it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from sfu.room import effects, names
@@ -11,14 +12,52 @@ from sfu.room.model import ChatMessage, ParticipantView, Publication
 from sfu.room.permissions import Grants
 from sfu.room.state import StatePatched, StateView
 from sfu.server import class_wire
-from sfu.server.frames import Frame
+from sfu.server.frames import Frame, Part
 
 Json = dict[str, Any]
 
 
 def encode(message: Json) -> Frame:
-    """A message as it goes over the wire."""
-    return Frame(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
+    """A message as it goes over the wire. A member may be a `Part`, or an object with such members."""
+    pieces: list[str | Part] = []
+    _collect(message, pieces)
+    return Frame(*pieces) if len(pieces) > 1 else Frame(dumps(message))
+
+
+def dumps(value: Any) -> str:
+    """JSON as it goes over the wire."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def listed(texts: Iterable[str]) -> Part:
+    """A list of values that are JSON already."""
+    return Part(f"[{','.join(texts)}]")
+
+
+def _collect(value: Any, pieces: list[str | Part]) -> None:
+    """Append the parts of `value`, and the text between them; nothing where it has no parts."""
+    if isinstance(value, Part):
+        pieces.append(value)
+    elif isinstance(value, dict) and any(isinstance(each, (Part, dict)) for each in value.values()):
+        _collect_members(value, pieces)
+
+
+def _collect_members(value: Json, pieces: list[str | Part]) -> None:
+    """Members without parts are encoded together, so that one text stands between two parts."""
+    found: list[str | Part] = []
+    plain: Json = {}
+    for name, each in value.items():
+        inner: list[str | Part] = []
+        _collect(each, inner)
+        if not inner:
+            plain[name] = each
+            continue
+        before = dumps(plain)[1:-1]
+        found += [f"{',' if found else ''}{before}{',' if before else ''}{dumps(name)}:", *inner]
+        plain = {}
+    if found:
+        rest = dumps(plain)[1:-1]
+        pieces += ["{", *found, f"{',' if rest else ''}{rest}}}"]
 
 
 def grants(value: Grants) -> Json:
@@ -135,16 +174,13 @@ def event(value: Event) -> Json:
 
 
 def welcome(value: Welcome) -> Json:
-    """The room's part of `joined`."""
+    """The room's part of `joined`, without what `Encoded` keeps: `class`, `state` and `chat`."""
     return {
         "resumed": value.resumed,
         "participant": participant(value.participant),
         "participants": [participant(other) for other in value.others],
         "room": class_wire.room(value.view),
-        "class": class_wire.work(value.work),
-        "state": state(value.state),
         "secret": value.secret,
-        "chat": [chat_message(message) for message in value.chat.messages],
         "chat_after": value.chat.after,
         "chat_last": value.chat.last,
         "chat_more": value.chat.more,

@@ -18,6 +18,7 @@ from sfu.room.model import BreakoutId, SessionKey, Wants
 from sfu.room.permissions import Grants
 from sfu.server import joining, requests
 from sfu.server.conference import Conference
+from sfu.server.fairness import Account
 from sfu.server.frames import Frame
 from sfu.server.member import Member
 from sfu.server.outbox import AHEAD_BYTES
@@ -29,6 +30,7 @@ class FakeChannel:
     def __init__(self, key: int) -> None:
         self.key = SessionKey(key)
         self.address = "192.0.2.1"
+        self.account = Account(Config().limits, 0)
         self.messages: list[dict[str, Any]] = []
         self.closed: str | None = None
 
