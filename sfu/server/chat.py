@@ -21,10 +21,11 @@ from sfu.room.model import ChatHistory, ChatMessage
 from sfu.room.registry import Rooms
 from sfu.server import requests, wire
 from sfu.server.fairness import Account
+from sfu.server.frames import Part
 from sfu.server.queries import Queries
 from sfu.server.wire import Json
 from sfu.store import files, messages, people
-from sfu.store.messages import StoredMessage
+from sfu.store.messages import Found, StoredMessage
 from sfu.store.store import Store
 from sfu.store.writes import Step
 
@@ -200,9 +201,8 @@ class Chat:
                 after=request.after,
                 with_file=request.files,
             )
-        await self._queries.read(account, found.rows)
-        told = [to_wire(each) for each in found.messages]
-        return {"type": "chat_history", "messages": told, "more": found.more}
+        await self._queries.read(account, found.rows, found.characters)
+        return {"type": "chat_history", "messages": _listed(found), "more": found.more}
 
     async def _search(
         self, participant: ParticipantId, room: RoomName, request: requests.ChatSearch, account: Account
@@ -219,7 +219,7 @@ class Chat:
             )
         finally:
             self._searching.discard(participant)
-        return {"type": "chat_search", "messages": [to_wire(each) for each in found.messages]}
+        return {"type": "chat_search", "messages": _listed(found)}
 
     def _identity(self, participant: ParticipantId) -> str:
         found = self._rooms.participant(participant)
@@ -323,3 +323,10 @@ def to_room(message: StoredMessage) -> ChatMessage:
 def to_wire(message: StoredMessage) -> Json:
     """A stored message as the protocol has it."""
     return wire.chat_message(to_room(message))
+
+
+def _listed(found: Found) -> Part:
+    """The messages as JSON, encoded now: they have been paid for."""
+    part = wire.listed(wire.dumps(to_wire(each)) for each in found.messages)
+    part.encode()
+    return part

@@ -597,7 +597,7 @@ class Conference:
             if member is not None and member.channel is not None:
                 member.channel.send(frame)
                 told += 1
-        self._told_us += told * costs.TOLD_US + (frame.size * costs.SAID_US if told else 0)
+        self._told_us += told * costs.TOLD_US + (len(frame.text) * costs.SAID_US if told else 0)
 
     def _mute(self, effect: effects.PublicationMuted) -> None:
         self.media.set_muted(effect.publication, effect.muted)

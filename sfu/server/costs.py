@@ -13,7 +13,9 @@ from typing import Any
 READ_US = 0.02
 """For each byte that comes: it is inflated, decoded and parsed."""
 SAID_US = 0.03
-"""For each byte of an answer: it is encoded, deflated and sent."""
+"""For each character that is encoded and deflated."""
+SENT_US = 0.005
+"""For each byte that is sent, whoever has encoded it."""
 ROW_US = 4.0
 """For each row that a query reads."""
 LOOKED_US = 0.5
@@ -68,8 +70,8 @@ REQUESTS: Mapping[str, Cost] = {
     "restart_ice": Cost(us=1000),
     "mute": SMALL,
     "unpublish": Cost(us=300, always=True),
-    "subscribe": Cost(us=200, each_us=50),
-    "unsubscribe": Cost(us=200, each_us=50),
+    "subscribe": Cost(us=200, each_us=20),
+    "unsubscribe": Cost(us=200, each_us=20),
     "data_topics": Cost(us=100, each_us=5),
     "stats": Cost(us=300, person_us=SEEN_US),
     "board": Cost(us=300),
@@ -92,7 +94,7 @@ REQUESTS: Mapping[str, Cost] = {
     "admit": Cost(us=4000, person_us=SEEN_US),
     "deny": SMALL,
     "open_breakouts": Cost(us=500, each_us=10),
-    "assign_breakout": Cost(us=400, each_us=200),
+    "assign_breakout": Cost(us=400, each_us=50),
     "close_breakouts": Cost(us=400, person_us=SEEN_US),
     "broadcast": SMALL,
     "set_recording": KEPT,

@@ -18,8 +18,8 @@ from sfu.server.fairness import Account, Turns
 from sfu.server.frames import Part
 from sfu.server.wire import Json
 
-POINT_US = 0.3
-"""To encode one point of a stroke."""
+POINT_US = 0.5
+"""To encode one point of a stroke, and to deflate it."""
 POINTS_AT_ONCE = 4000
 """Points that are encoded before others have their turn."""
 VIEWS = 2048
@@ -66,6 +66,7 @@ class Encoded:
             present = {stroke.id for stroke in board.strokes}
             texts.strokes = {id_: kept for id_, kept in texts.strokes.items() if id_ in present}
             part = wire.listed(texts.strokes[stroke.id][1] for stroke in board.strokes)
+            part.encode()
             texts.board = (board.revision, part)
         return texts.board[1]
 

@@ -33,6 +33,15 @@ class Part:
         self._deflated: bytes | None = None
 
     @property
+    def made(self) -> bool:
+        return self._plain is not None
+
+    def encode(self) -> None:
+        """Make both now, rather than when they are sent."""
+        assert self.plain is not None
+        assert self.deflated is not None
+
+    @property
     def plain(self) -> bytes:
         if self._plain is None:
             self._plain = self.text.encode()
@@ -60,6 +69,11 @@ class Frame:
     @property
     def text(self) -> str:
         return "".join(part.text for part in self._parts)
+
+    @property
+    def fresh(self) -> int:
+        """Characters of the parts that nobody has encoded yet."""
+        return sum(len(part.text) for part in self._parts if not part.made)
 
     @property
     def size(self) -> int:

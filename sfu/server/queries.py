@@ -37,9 +37,9 @@ class Queries:
         async with self._questions.place(account), self._store.reading() as connection:
             yield connection
 
-    async def read(self, account: Account, rows: int) -> None:
-        """Pay for rows, and wait for the turn to make something of them."""
-        await self._turns.take(account, rows * costs.ROW_US)
+    async def read(self, account: Account, rows: int, characters: int = 0) -> None:
+        """Pay for rows and their texts, and wait for the turn to make something of them."""
+        await self._turns.take(account, rows * costs.ROW_US + characters * costs.SAID_US)
 
     @contextlib.asynccontextmanager
     async def _scanning(self, account: Account) -> AsyncIterator[Connection]:
@@ -86,7 +86,7 @@ class Queries:
             newest = oldest - 1
         async with self.reading(account) as connection:
             found = await messages.within(connection, room, rows, limit, characters)
-        await self.read(account, found.rows)
+        await self.read(account, found.rows, found.characters)
         return found
 
     async def summary(

@@ -371,7 +371,8 @@ class Session:
         elif message["type"] == "ok":
             return
         frame = encode(message)
-        self.account.charge(costs.SAID_US * frame.size, clock.now_us())
+        fresh = frame.fresh
+        self.account.charge(costs.SAID_US * fresh + costs.SENT_US * frame.size, clock.now_us())
         self.send(frame)
 
     def _end(self, code: str, message: str) -> None:

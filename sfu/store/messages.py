@@ -50,11 +50,12 @@ REACTIONS_OF = 10
 
 @dataclass(slots=True, kw_only=True)
 class Found:
-    """A part of what is asked for: `more` says that others follow. `rows` were read to find it."""
+    """A part of what is asked for, and how long it is; `more` says that others follow. `rows` were read."""
 
     messages: list[StoredMessage] = field(default_factory=list)
     more: bool = True
     rows: int = 0
+    characters: int = 0
 
 
 Rows = list[Row[Any]]
@@ -231,16 +232,16 @@ async def within(
     Reactions are looked up for few messages at a time: each may have hundreds.
     """
     found = Found(rows=len(rows))
-    left = characters
     wanted = rows[:limit]
     for start in range(0, len(wanted), REACTIONS_OF):
         part = await _with_reactions(connection, room, wanted[start : start + REACTIONS_OF])
         for message in part:
             chosen = [who for each in message.reactions.values() for who in each]
             found.rows += len(chosen)
-            left -= len(message.text) + sum(map(len, chosen))
-            if left < 0 and found.messages:
+            length = len(message.text) + sum(map(len, chosen))
+            if found.messages and found.characters + length > characters:
                 return found
+            found.characters += length
             found.messages.append(message)
     found.more = len(rows) > limit
     return found

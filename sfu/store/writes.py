@@ -32,6 +32,8 @@ Done = Callable[[RequestError | None], None]
 Work = Callable[[AsyncConnection], Awaitable[T]]
 """What is done in a transaction of its own."""
 
+TOLD_AT_ONCE = 10
+"""Writes of which it is told that they are durable, before others have their turn of the event loop."""
 MAX_WAITING = 10_000
 """Writes that may wait: some seconds of a busy server. Then senders are refused until it has drained."""
 MAX_BATCH = 1_000
@@ -179,7 +181,9 @@ class Writes:
     async def _commit(self, batch: list[_Write]) -> None:
         error = await self._try(batch)
         if error is None or len(batch) == 1 or is_whole(error):
-            for write in batch:
+            for count, write in enumerate(batch):
+                if count % TOLD_AT_ONCE == TOLD_AT_ONCE - 1:
+                    await asyncio.sleep(0)
                 _tell(write, error)
             return
         # One of them is at fault: alone, only that one fails.

@@ -18,8 +18,8 @@ from sfu.room.model import Participant
 from sfu.room.permissions import Grants, Role
 from sfu.server import costs, tokens
 from sfu.server.conference import Conference
-from sfu.server.door import connection_of
 from sfu.server.costs import Cost
+from sfu.server.door import connection_of
 from sfu.server.fairness import Account
 from sfu.server.quotas import NOBODY, Payer
 from sfu.server.rates import TokenBucket

@@ -76,7 +76,7 @@ async def _list(queries: Queries, call: Call) -> Json:
     else:
         async with queries.reading(call.account) as connection:
             found = await messages.page(connection, call.room, who, before=before, after=after, **most)
-        await queries.read(call.account, found.rows)
+        await queries.read(call.account, found.rows, found.characters)
     return {"messages": [chat.to_wire(each) for each in found.messages], "more": found.more}
 
 
