@@ -94,7 +94,7 @@ REQUESTS: Mapping[str, Cost] = {
     "admit": Cost(us=4000, person_us=SEEN_US),
     "deny": SMALL,
     "open_breakouts": Cost(us=500, each_us=10),
-    "assign_breakout": Cost(us=400, each_us=50),
+    "assign_breakout": Cost(us=400, each_us=20),
     "close_breakouts": Cost(us=400, person_us=SEEN_US),
     "broadcast": SMALL,
     "set_recording": KEPT,

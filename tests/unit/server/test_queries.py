@@ -12,7 +12,7 @@ from stored import message
 from sfu.config import LimitsConfig
 from sfu.ids import RoomName
 from sfu.server import queries
-from sfu.server.costs import LOOKED_US, ROW_US
+from sfu.server.costs import LOOKED_US, ROW_US, SAID_US
 from sfu.server.fairness import Account, Turns
 from sfu.server.queries import Queries
 from sfu.store import messages, samples
@@ -59,7 +59,7 @@ async def test_a_search_looks_at_the_newest_first_and_no_further_than_it_must(
     assert (await search(store, "yes", before=90))[0] == [80, 70, 60]
     assert (await search(store, "yes", limit=100))[0] == list(range(100, 0, -10))
     assert (await search(store, "never"))[1] == 100 * LOOKED_US
-    assert (await search(store, "no"))[1] == 25 * LOOKED_US + 4 * ROW_US
+    assert (await search(store, "no"))[1] == 25 * LOOKED_US + 4 * ROW_US + 6 * SAID_US
     monkeypatch.setattr(queries, "SEARCHED", 15)
     assert (await search(store, "yes", limit=100))[0] == [100, 90]
 
