@@ -27,7 +27,8 @@ from sfu.ids import RoomName
 from sfu.room.board import MAX_POINTS, MAX_STROKE_POINTS, Stroke
 from sfu.sdp.model import MAX_ATTRIBUTES, MAX_OFFERED
 from sfu.server import conference, costs, frames, requests, tokens, wire
-from sfu.server.fairness import TURN_S, Account, Turns
+from sfu.server.api.endpoint import PREFIX
+from sfu.server.fairness import PEOPLE_AT_A_HOST, TURN_S, Account, Turns
 from sfu.server.queries import SAMPLES_AT_ONCE, Queries
 from sfu.store import messages, samples
 from sfu.store.messages import SEARCHED_AT_ONCE
@@ -190,6 +191,15 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
         work.charged_us += amount_us
 
     before(Account, "charge", charged)
+    take = Turns.take
+
+    async def taken(turns: Turns, account: Account, cost_us: float) -> None:
+        """What is paid at once is done when the turn has come."""
+        charged(account, -cost_us, 0)
+        await take(turns, account, cost_us)
+        charged(account, cost_us, 0)
+
+    monkeypatch.setattr(Turns, "take", taken)
     before(requests, "request_id", lambda *_: work.add("requests", 1))
     before(frames, "_deflate", lambda payload: work.add("characters", len(payload)))
     before(Queries, "read", lambda self, account, rows, characters=0: work.add("rows", rows))
@@ -211,7 +221,7 @@ def within_bounds(work: Work, what: str) -> None:
     assert most.get("us", 0) <= TURN_US, (what, most)
     assert most.get("requests", 0) <= TURN_REQUESTS, (what, most)
     assert most.get("characters", 0) <= TURN_CHARACTERS, (what, most)
-    assert most.get("rows", 0) <= 101 * 11, (what, most)
+    assert most.get("rows", 0) <= 2 * samples.PAGE, (what, most)
     assert most.get("scanned", 0) <= max(SAMPLES_AT_ONCE, SEARCHED_AT_ONCE), (what, most)
 
 
@@ -326,3 +336,121 @@ async def answered(eve: Signal, kind: str, copies: int) -> None:
             if answer["type"] == "closed":
                 return
     assert found or kind == "leave", kind
+
+
+# --- the HTTP API ------------------------------------------------------------------------------
+
+
+async def test_no_endpoint_holds_up_a_bystander(monkeypatch: pytest.MonkeyPatch) -> None:
+    with counting(monkeypatch) as work:
+        async with clients(config()) as those:
+            await fill(those)
+            base = those.server.http_url + PREFIX
+            async with those.http.get(base + "/openapi.json") as answer:
+                described = await answer.json()
+            declared = sorted(
+                (
+                    f"{method.upper()} {path.removeprefix(PREFIX)}"
+                    for path, of in described["paths"].items()
+                    for method in of
+                ),
+                key=lambda name: name in LAST,
+            )
+            with_body = {name for name in declared if _has_json_body(described, name)}
+            assert with_body == BODIES.keys(), "each body at its allowed maximum"
+            root = tokens.mint_admin(
+                KEY, SECRET, identity="root", now_s=int(time.time()), ttl_s=600, jti="j-root"
+            )
+            account = those.server._conference.accounts.person("root")
+            for name in declared:
+                before_us = account.charged_us
+                async with looking(work):
+                    statuses = await asyncio.gather(*(call(those, name, root) for _ in range(COPIES)))
+                assert max(statuses) < 500 or name.startswith("GET /rooms/{room}/telemetry.csv"), name
+                assert account.charged_us > before_us or "openapi" in name, name
+                within_bounds(work, name)
+
+
+COPIES = 20
+"""Of each request to the HTTP API at once."""
+
+
+def _has_json_body(described: dict[str, Any], name: str) -> bool:
+    method, _, path = name.partition(" ")
+    content = described["paths"][PREFIX + path][method.lower()].get("requestBody", {}).get("content", {})
+    return "application/json" in content
+
+
+async def call(those: Clients, name: str, credential: str) -> int:
+    method, _, path = name.partition(" ")
+    for part in ("participant", "waiting", "message", "file", "series", "jti"):
+        path = path.replace(f"{{{part}}}", "1")
+    url = those.server.http_url + PREFIX + path.replace("{room}", "full")
+    query = "&".join(QUERIES.get(name, []))
+    headers = {"Authorization": f"Bearer {credential}"}
+    async with those.http.request(
+        method, f"{url}?{query}" if query else url, headers=headers, json=BODIES.get(name)
+    ) as answer:
+        await answer.read()
+        return answer.status
+
+
+# --- sustained ---------------------------------------------------------------------------------
+
+
+async def test_who_asks_on_and_on_is_refused_and_nobody_else_is() -> None:
+    limits = {"work_per_s": 0.001, "work_burst_s": 0.02, "messages_per_s": 1e6, "message_burst": 1_000_000}
+    async with clients(config(**limits)) as those:
+        eve = await those.join("r", "Eve", token=token("eve", "r"))
+        account = those.server._conference.accounts.person("eve")
+        answers = [await eve.request("chat", text=LONG * 100) for _ in range(100)]
+        refused = [answer for answer in answers if answer["type"] == "error"]
+        assert {answer["code"] for answer in refused} == {"rate_limited"}
+        assert all(answer["retry_after_ms"] > 0 for answer in refused)
+        kept = LimitsConfig(work_per_s=0.001, work_burst_s=0.02)
+        assert account.charged_us < 2 * kept.work_burst_s * 1e6
+        # By another session, or over HTTP, it is the same person.
+        again = await those.open()
+        joined = await again.request("join", version=1, room="r2", name="Eve", token=token("eve", "r2"))
+        assert (joined["type"], joined["code"]) == ("error", "rate_limited")
+        headers = {"Authorization": f"Bearer {token('eve', 'r')}"}
+        async with those.http.get(f"{those.server.http_url}{PREFIX}/rooms/r", headers=headers) as answer:
+            assert answer.status == 429
+            assert int(answer.headers["Retry-After"]) > 0
+        assert (await eve.request("ping"))["type"] == "pong"
+        ben = await those.join("r", "Ben", token=token("ben", "r"))
+        assert (await ben.request("chat", text="x"))["type"] == "ok"
+
+
+PERSON_A_SECOND: dict[str, tuple[float, int]] = {
+    "draw": (5, 20), "state_set": (2, 0), "chat": (0.2, 0), "chat_typing": (0.5, 0), "chat_read": (0.2, 0),
+    "react": (0.2, 0), "vote_poll": (0.1, 2), "subscribe": (1, 30), "telemetry": (2, 20), "stats": (1, 0),
+    "ping": (0.1, 0), "answer": (0.2, 60),
+}  # fmt: skip
+"""What the busiest of a class of thirty asks for in each second: how often, and how many things it names."""
+PERSON_AT_THE_START: dict[str, tuple[float, int]] = {
+    "join": (1, 0), "offer": (3, 16), "answer": (30, 60), "subscribe": (10, 30), "chat_history": (2, 0),
+    "chat_search": (1, 0), "board": (1, 0), "data_topics": (1, 5), "telemetry_declare": (1, 5),
+}  # fmt: skip
+"""And in the minute in which a lesson begins."""
+CLASS = 30
+START_S = 60
+
+
+def used_us(those: dict[str, tuple[float, int]]) -> float:
+    return sum(
+        often * (costs.UNKNOWN_US + costs.REQUESTS[kind].of(things, CLASS) + CLASS * costs.TOLD_US)
+        for kind, (often, things) in those.items()
+    )
+
+
+def test_no_limit_is_below_twice_what_a_class_of_thirty_uses() -> None:
+    limits = LimitsConfig()
+    for people, accounts in ((1, 1), (CLASS, PEOPLE_AT_A_HOST)):
+        share_us = limits.work_per_s * accounts * 1e6
+        # At one address, without tokens, not everybody is the busiest one at once.
+        busy = people if people == 1 else people / 3
+        assert 2 * busy * used_us(PERSON_A_SECOND) <= share_us
+        start_us = limits.work_burst_s * accounts * 1e6 + START_S * share_us
+        assert 2 * people * used_us(PERSON_AT_THE_START) <= start_us
+    assert 2 * sum(often for often, _ in PERSON_A_SECOND.values()) <= limits.messages_per_s
