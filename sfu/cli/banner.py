@@ -16,6 +16,7 @@ from rich.console import Console
 
 import sfu
 from sfu.config import Config
+from sfu.server import exposure
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,8 @@ def _print(settings: Config, http_url: str, https_url: str, room: str) -> None:
     camera = f"{_command()} camera --server {_with_host(http_url, 'localhost')} --room {room or 'demo'}"
     console.print(f"  Add a camera  [green]{camera}[/]")
     console.print("                (no camera at hand? put 'synthetic' after 'camera')")
+    if exposure.is_open(settings):
+        console.print(f"  [bold red]Warning       {exposure.WARNING}[/]")
     console.print("  Stop          Ctrl-C\n")
 
 

@@ -19,7 +19,7 @@ from sfu.log import Seldom, peer_address
 from sfu.log import configure as configure_log
 from sfu.room.commands import Expire
 from sfu.room.state import Judge, accept_all
-from sfu.server import access_log, cors, descriptors, pages, retrying
+from sfu.server import access_log, cors, descriptors, exposure, pages, retrying
 from sfu.server.activation import Activated
 from sfu.server.api import routes as api
 from sfu.server.api.endpoint import json_errors
@@ -200,6 +200,8 @@ class Server:
     # --- listening -----------------------------------------------------------------------------
 
     async def _listen(self, certificates: Certificates | None, activated: Activated) -> None:
+        if exposure.is_open(self._config):
+            log.warning(exposure.WARNING)
         guarded = self._conference.access.guarded
         app = web.Application(
             middlewares=[

@@ -26,7 +26,18 @@ from sfu.room.effects import Effect
 from sfu.room.model import ChatHistory, Instant, LeaveReason, Participant, SessionKey
 from sfu.room.permissions import Grants, Role
 from sfu.room.registry import Rooms
-from sfu.server import act_requests, costs, ice_servers, joining, requests, settings, stats, tokens, wire
+from sfu.server import (
+    act_requests,
+    costs,
+    exposure,
+    ice_servers,
+    joining,
+    requests,
+    settings,
+    stats,
+    tokens,
+    wire,
+)
 from sfu.server.access import Access
 from sfu.server.asking import Asking
 from sfu.server.attendance import Attendance
@@ -663,6 +674,7 @@ class Conference:
             "max_publications": self._config.room.max_publications,
             "max_file_bytes": self._config.storage.file_bytes,
             "server": f"pysfu/{sfu.__version__}",
+            "open": exposure.is_open(self._config),
         }
 
 

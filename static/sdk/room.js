@@ -32,6 +32,8 @@ import { Telemetry } from './telemetry.js';
 export class Room extends EventTarget {
   /** @type {RoomState} */
   state = 'idle';
+  /** Whether anybody who reaches the server may enter, known once joined. */
+  open = false;
   /** This participant, once joined. @type {{id: string, name: string, grants: object} | null} */
   self = null;
   /** What is said. */
@@ -292,6 +294,7 @@ export class Room extends EventTarget {
     this.self = participant;
     this.secret = joined.secret;
     this.pass = joined.pass ?? '';
+    this.open = joined.open ?? false;
     this.files.largest = joined.max_file_bytes ?? Infinity;
     this.messages.joined(joined);
     this.#subscribe.setIceServers(iceServers);

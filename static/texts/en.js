@@ -208,6 +208,9 @@ export default {
   'announce.file': '{name} sent the file {file}',
   'announce.screen': '{name} is sharing the screen',
 
+  'open.title': 'This server is open to everybody.',
+  'open.text': 'Whoever reaches its address may enter every room. Whoever runs it can ask for tokens (auth.keys).',
+  'open.close': 'Understood',
   'reconnecting.title': 'Connection lost',
   'reconnecting.in': 'Trying again in {seconds} s',
   'reconnecting.now': 'Trying again now…',

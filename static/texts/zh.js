@@ -208,6 +208,9 @@ export default {
   'announce.file': '{name} 发送了文件 {file}',
   'announce.screen': '{name} 正在共享屏幕',
 
+  'open.title': '此服务器对所有人开放。',
+  'open.text': '任何能访问其地址的人都可以进入任意房间。服务器的管理者可以要求令牌（auth.keys）。',
+  'open.close': '知道了',
   'reconnecting.title': '连接已断开',
   'reconnecting.in': '{seconds} 秒后重试',
   'reconnecting.now': '正在重试…',

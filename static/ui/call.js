@@ -12,6 +12,7 @@ import { StateSection } from './data-state.js';
 import { explain, showHelp } from './dialogs.js';
 import { el, FocusReturn } from './dom.js';
 import { icon } from './icons.js';
+import { OpenServerNote } from './open-server.js';
 import { PeoplePanel } from './people.js';
 import { ReconnectingOverlay } from './reconnecting.js';
 import { settingsDialog } from './settings.js';
@@ -55,6 +56,7 @@ export class CallPage {
   #controls;
   #telemetry;
   #overlay;
+  #openServer = new OpenServerNote();
   #hear;
   #alone;
   #stopShortcuts = () => undefined;
@@ -101,6 +103,7 @@ export class CallPage {
       before: before?.#telemetry,
     });
     this.#overlay = new ReconnectingOverlay(() => room.retryNow());
+    this.#openServer.show(room.open);
     this.#hear = el(
       'button',
       {
@@ -118,7 +121,7 @@ export class CallPage {
       'div',
       { class: 'call', testid: 'call', data: { panel: '' } },
       this.#telemetry.alarms.element,
-      el('div', { class: 'call-stage' }, this.#stage.element, this.#alone, ...this.#class.layers, this.#overlay.element, this.#hear),
+      el('div', { class: 'call-stage' }, this.#stage.element, this.#alone, ...this.#class.layers, this.#overlay.element, this.#openServer.element, this.#hear),
       this.#chat.element,
       this.#people.element,
       this.#class.panel.element,
@@ -251,6 +254,7 @@ export class CallPage {
     if (state === 'reconnecting') {
       this.#overlay.show(retryInMs);
     } else if (state === 'connected') {
+      this.#openServer.show(this.#room.open);
       if (!this.#overlay.element.hidden) this.#toasts.show(t('toast.back'), 'good');
       this.#overlay.hide();
     }
