@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import os
@@ -105,12 +106,17 @@ async def test_a_backup_of_a_running_server_comes_back_elsewhere(tmp_path: Path)
 
 
 async def test_a_log_of_a_killed_server_does_not_undo_a_restore(tmp_path: Path) -> None:
-    backup = tmp_path / "backup.tar"
+    backup, database = tmp_path / "backup.tar", tmp_path / "data" / "sfu.db"
+    log = database.with_name("sfu.db-wal")
     file, told = await use(keeping(tmp_path / "data"))
     assert await sfu("backup", str(backup), *settings(tmp_path / "data")) == 0
-    for end in ("-wal", "-shm"):
-        (tmp_path / "data" / f"sfu.db{end}").write_bytes(b"of another database")
+    async with clients(keeping(tmp_path / "data")) as those:
+        await (await those.join()).request("chat", text="undone")
+        left = log.read_bytes()
+    log.write_bytes(left)
     assert await sfu("restore", "--replace", str(backup), *settings(tmp_path / "data")) == 0
+    with contextlib.closing(sqlite3.connect(database)) as restored:
+        assert ("undone",) not in restored.execute("SELECT text FROM messages").fetchall()
     await check(keeping(tmp_path / "data"), file, told)
 
 
