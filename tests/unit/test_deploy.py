@@ -67,6 +67,8 @@ def test_the_unit_keeps_what_the_server_uses() -> None:
     assert lines["LimitRTPRIO"] == "1"
     assert lines["RestartPreventExitStatus"] == str(os.EX_CONFIG)
     assert "RestrictRealtime" not in lines
+    assert (lines["Type"], lines["ExecReload"]) == ("notify", "/bin/kill -HUP $MAINPID")
+    assert int(lines["WatchdogSec"]) > 0
     (key, value) = lines["Environment"].split("=", 1)
     assert key in environment_keys()
     assert value == f"%S/{lines['StateDirectory']}"
