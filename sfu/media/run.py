@@ -26,6 +26,7 @@ class Run:
         "_ended_us",
         "_marked",
         "abandoned",
+        "drift",
         "encoding",
         "frame_offset",
         "pictures",
@@ -43,10 +44,12 @@ class Run:
         self.pictures: SequenceMap | None = None
         self._marked: dict[int, None] = {}
         self.tl0_offset = self.frame_offset = self.ts_offset = 0
+        self.drift = 0
+        """How far sender reports have moved the timestamps from what the time elapsed tells."""
         self._ended_tl0 = self._ended_frame = self._ended_ts = self._ended_us = 0
         picture = packet.ext_picture_id
         if before is not None:
-            self.ts_offset = before.continue_timestamp(packet, now_us)
+            self.ts_offset, self.drift = before.continue_timestamp(packet, now_us)
             if packet.info.tl0_pic_idx >= 0:
                 self.tl0_offset = before._ended_tl0 + 1 - packet.info.tl0_pic_idx & 0xFF
             if packet.frame_number >= 0:
@@ -65,23 +68,27 @@ class Run:
         self._ended_us = encoding.last_us
         return self.sequence.highest_out + 1
 
-    def continue_timestamp(self, packet: MediaPacket, now_us: int) -> int:
-        """The timestamp offset of a run that begins with `packet` after this one.
+    def continue_timestamp(self, packet: MediaPacket, now_us: int) -> tuple[int, int]:
+        """The timestamp offset of a run that begins with `packet` after this one, and its drift.
 
         Between encodings the publisher's sender reports tell it, and until there are some the time elapsed.
+        Reports of encodings may disagree, and timestamps never go back: switching to and fro must not add up
+        what they are apart, so all that reports have told stays within a second.
         """
         encoding = packet.encoding
         if encoding is self.encoding:
-            return self.ts_offset
+            return self.ts_offset, self.drift
         rate = encoding.clock_rate
-        out = self._ended_ts + (now_us - self._ended_us) * rate // 1_000_000
+        elapsed = self._ended_ts + (now_us - self._ended_us) * rate // 1_000_000
+        out = elapsed - self.drift
         clock, own_clock = encoding.reception.sender_report, self.encoding.reception.sender_report
         if clock is not None and own_clock is not None:
             told = clock.translate(packet.timestamp, own_clock, rate) + self.ts_offset
-            ahead = difference(told, out, 32)
-            if abs(ahead) < rate:
-                out += ahead
-        return max(out, self._ended_ts + 1) - packet.timestamp & 0xFFFFFFFF
+            ahead = difference(told, elapsed, 32)
+            if abs(self.drift + ahead) < rate:
+                out = elapsed + ahead
+        out = max(out, self._ended_ts + 1)
+        return out - packet.timestamp & 0xFFFFFFFF, self.drift + out - elapsed
 
     def mark(self, ext_seq: int) -> None:
         """This packet of the source ends a picture as the subscriber gets it."""

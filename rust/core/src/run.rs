@@ -24,6 +24,8 @@ pub struct Run {
     pub tl0_offset: i64,
     pub frame_offset: i64,
     pub ts_offset: i64,
+    /// How far sender reports have moved the timestamps from what the time elapsed tells.
+    drift: i64,
     /// Packets of the source that end a picture as the subscriber gets it.
     marked: VecDeque<i64>,
     ended_tl0: i64,
@@ -61,6 +63,7 @@ impl Run {
             tl0_offset: 0,
             frame_offset: 0,
             ts_offset: 0,
+            drift: 0,
             marked: VecDeque::new(),
             ended_tl0: 0,
             ended_frame: 0,
@@ -69,7 +72,7 @@ impl Run {
         };
         let mut picture = packet.ext_picture_id;
         if let Some(before) = before {
-            run.ts_offset = before.continue_timestamp(publication, packet, now_us);
+            (run.ts_offset, run.drift) = before.continue_timestamp(publication, packet, now_us);
             if packet.info.tl0_pic_idx >= 0 {
                 run.tl0_offset = (before.ended_tl0 + 1 - packet.info.tl0_pic_idx) & 0xFF;
             }
@@ -96,26 +99,30 @@ impl Run {
         self.sequence.highest_out() + 1
     }
 
-    /// The timestamp offset of a run that begins with `packet` after this one.
+    /// The timestamp offset of a run that begins with `packet` after this one, and its drift.
     ///
     /// Between encodings the publisher's sender reports tell it, and until there are some the time elapsed.
-    fn continue_timestamp(&self, publication: &Publication, packet: &MediaPacket, now_us: i64) -> i64 {
+    /// Reports of encodings may disagree, and timestamps never go back: switching to and fro must not add up
+    /// what they are apart, so all that reports have told stays within a second.
+    fn continue_timestamp(&self, publication: &Publication, packet: &MediaPacket, now_us: i64) -> (i64, i64) {
         if packet.encoding == self.encoding {
-            return self.ts_offset;
+            return (self.ts_offset, self.drift);
         }
         let encoding = &publication.encodings[packet.encoding];
         let rate = i64::from(encoding.clock_rate);
-        let mut out = self.ended_ts + ((now_us - self.ended_us) * rate).div_euclid(1_000_000);
+        let elapsed = self.ended_ts + ((now_us - self.ended_us) * rate).div_euclid(1_000_000);
+        let mut out = elapsed - self.drift;
         let own = &publication.encodings[self.encoding].reception.sender_report;
         if let (Some(clock), Some(own)) = (&encoding.reception.sender_report, own) {
             let told =
                 i64::from(clock.translate(packet.timestamp, own, encoding.clock_rate)) + self.ts_offset;
-            let ahead = difference(told, out, 32);
-            if ahead.abs() < rate {
-                out += ahead;
+            let ahead = difference(told, elapsed, 32);
+            if (self.drift + ahead).abs() < rate {
+                out = elapsed + ahead;
             }
         }
-        (out.max(self.ended_ts + 1) - i64::from(packet.timestamp)) & 0xFFFF_FFFF
+        let out = out.max(self.ended_ts + 1);
+        ((out - i64::from(packet.timestamp)) & 0xFFFF_FFFF, self.drift + out - elapsed)
     }
 
     /// A packet's timestamp as this subscriber sees it.

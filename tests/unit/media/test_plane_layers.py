@@ -429,3 +429,33 @@ def test_a_slow_encoding_is_not_taken_for_one_that_has_stopped(interval_ms: int)
     # Once it falls silent, it is given up in the time of two intervals.
     stopped = stage.run(max(300, 2 * interval_ms) + 40, high.send)
     assert [event.rid for event in stopped if isinstance(event, EncodingStopped)] == ["l"]
+
+
+@pytest.mark.parametrize("skew_ms", [0, 300, 900, -900, 3000])
+def test_reports_that_disagree_do_not_add_up_over_switches(skew_ms: int) -> None:
+    stage, low, high = simulcast()
+    viewer = stage.view()
+    begun_us = stage.now_us
+    first = {camera.ssrc: camera.timestamp for camera in (low, high)}
+
+    def send(key: bool = False) -> None:
+        for camera in (low, high):
+            elapsed = (stage.now_us - begun_us) * 90 // 1000
+            camera.timestamp = (first[camera.ssrc] + elapsed - 3000) & 0xFFFFFFFF
+            camera.send(key=key)
+
+    send(key=True)
+    for camera, behind_ms in ((low, 0), (high, skew_ms)):
+        stage.publish_rtcp(
+            SenderReport(camera.ssrc, (50_000 + behind_ms << 32) // 1000, first[camera.ssrc], 1, 1)
+        )
+    drift = 0.0
+    for number in range(40):
+        stage.plane.set_target(viewer.key, Layer(number % 2, 7))
+        stage.run(20)
+        send(key=True)
+        stage.run(400, send)
+        newest = viewer.media[-1].timestamp - viewer.media[0].timestamp & 0xFFFFFFFF
+        drift = newest / 90_000 - (stage.now_us - begun_us) / 1_000_000
+        assert abs(drift) < 1.1
+    assert skew_ms or abs(drift) < 0.1
