@@ -14,7 +14,7 @@ from aiortc import RTCBundlePolicy, RTCConfiguration, RTCDataChannel, RTCPeerCon
 from sfu.config import RtcConfig
 from sfu.ids import TransportKey
 from sfu.sdp import model, publish
-from sfu.sdp.negotiate import LocalParameters, RemoteParameters
+from sfu.sdp.negotiate import OTHER_ROLE, LocalParameters, RemoteParameters
 from sfu.transport import stun
 from sfu.transport.peer import PeerTransport
 from sfu.transport.port import TransportPort
@@ -124,22 +124,29 @@ def new_client() -> RTCPeerConnection:
 
 
 async def connect(
-    port: TransportPort, observer: Observer, client: RTCPeerConnection
+    port: TransportPort, observer: Observer, client: RTCPeerConnection, setup: str = "actpass"
 ) -> tuple[PeerTransport, dict[str, RTCDataChannel]]:
-    """Negotiate with data channels and whatever `client` already sends; does not wait for anything."""
+    """Negotiate with data channels and whatever `client` already sends; does not wait for anything.
+
+    `setup` is the DTLS role that the client offers.
+    """
     channels = {
         "reliable": client.createDataChannel("reliable"),
         "lossy": client.createDataChannel("lossy", ordered=False, maxRetransmits=0),
     }
     transport = port.create(observer)
-    remote = await negotiate(port, transport, client)
+    remote = await negotiate(port, transport, client, setup=setup)
     sctp = None if remote.sctp_port is None else (remote.sctp_port, remote.max_message_size)
-    transport.start(remote.ice_ufrag, remote.ice_pwd, remote.fingerprints, sctp)
+    transport.start(remote.ice_ufrag, remote.ice_pwd, remote.fingerprints, sctp, OTHER_ROLE[remote.dtls_role])
     return transport, channels
 
 
 async def negotiate(
-    port: TransportPort, transport: PeerTransport, client: RTCPeerConnection, version: int = 1
+    port: TransportPort,
+    transport: PeerTransport,
+    client: RTCPeerConnection,
+    version: int = 1,
+    setup: str = "actpass",
 ) -> RemoteParameters:
     """One offer of the client's and its answer. Returns the client's side."""
     await client.setLocalDescription(await client.createOffer())
@@ -149,9 +156,10 @@ async def negotiate(
         fingerprint=port.local_fingerprint,
         candidates=port.candidates(),
         sctp_max_message_size=65536,
+        dtls_role=transport.dtls_role,
     )
     answer = publish.answer(
-        model.parse(client.localDescription.sdp),
+        model.parse(client.localDescription.sdp.replace("a=setup:actpass", f"a=setup:{setup}")),
         local,
         session_id=1,
         version=version,

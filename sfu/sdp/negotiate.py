@@ -1,14 +1,16 @@
 """What both directions of negotiation share: transport attributes, BUNDLE, codec lines.
 
 The server is ICE-lite on one port, so its candidates are known and complete in the first
-description; DTLS roles are fixed: the peer is always the client. Spec: RFC 8829, RFC 8843.
+description. It takes either DTLS role: the peer's choice, that of the server where the peer has none.
+Spec: RFC 8829, RFC 8842, RFC 8843.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sfu.errors import ParseError
 from sfu.sdp.model import Attribute, MediaDescription, SessionDescription, decimal
@@ -29,6 +31,14 @@ DISCARD_PORT = 9
 DEFAULT_MAX_MESSAGE_SIZE = 65_536
 """Bytes, where the peer does not say. Spec: RFC 8841 section 6.1."""
 
+DtlsRole = Literal["client", "server"]
+OTHER_ROLE: Mapping[DtlsRole, DtlsRole] = {"client": "server", "server": "client"}
+_SETUP: Mapping[DtlsRole, str] = {"client": "active", "server": "passive"}
+"""`a=setup` of a side that has that role. Spec: RFC 8842 section 5."""
+_ROLE: Mapping[str, DtlsRole] = {setup: role for role, setup in _SETUP.items()}
+EITHER_ROLE = "actpass"
+"""`a=setup` of an offer that leaves the roles to the answer."""
+
 # Some devices use the alphabet of base64url, which the grammar of RFC 8839 does not have.
 _UFRAG = re.compile(r"[0-9A-Za-z+/_-]{4,256}")
 _PASSWORD = re.compile(r"[0-9A-Za-z+/_-]{22,256}")
@@ -40,7 +50,8 @@ class LocalParameters:
     """The server's side of one transport.
 
     `fingerprint` is `sha-256 AA:BB...`; `candidates` are the texts after `a=candidate:`;
-    `sctp_max_message_size` is in bytes.
+    `sctp_max_message_size` is in bytes. `dtls_role` is the one the transport has, or takes where the peer
+    leaves the choice: it stays over renegotiations (RFC 8842 section 5.5).
     """
 
     ice_ufrag: str
@@ -48,22 +59,27 @@ class LocalParameters:
     fingerprint: str
     candidates: tuple[str, ...]
     sctp_max_message_size: int
+    dtls_role: DtlsRole = "server"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteParameters:
     """The peer's side of one transport.
 
-    `fingerprints` are (algorithm, `AA:BB...`); `setup` is `active` or `actpass`; `sctp_port` is None
-    without a data channel; `max_message_size` is in bytes, 0 means without limit (RFC 8841 section 6.1).
+    `fingerprints` are (algorithm, `AA:BB...`); `dtls_role` is the peer's; `sctp_port` is None without a data
+    channel; `max_message_size` is in bytes, 0 means without limit (RFC 8841 section 6.1).
     """
 
     ice_ufrag: str
     ice_pwd: str
     fingerprints: tuple[tuple[str, str], ...]
-    setup: str
+    dtls_role: DtlsRole
     sctp_port: int | None
     max_message_size: int
+
+    def continues(self, before: RemoteParameters) -> bool:
+        """Whether it is the DTLS association of `before`. Spec: RFC 8842 section 3.1."""
+        return (self.fingerprints, self.dtls_role) == (before.fingerprints, before.dtls_role)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,20 +97,27 @@ class OfferedCodec:
 
 
 def remote_parameters(
-    description: SessionDescription, sections: Iterable[MediaDescription], data: MediaDescription | None
+    description: SessionDescription,
+    sections: Iterable[MediaDescription],
+    data: MediaDescription | None,
+    *,
+    either: DtlsRole | None,
+    default: DtlsRole,
 ) -> RemoteParameters:
     """The transport parameters of the first of `sections` that carries ICE credentials, else the session's.
 
-    Raises `ParseError` where credentials or a fingerprint are missing or malformed, and where the peer
-    wants to be the DTLS server.
+    `either` is the peer's DTLS role where it leaves the choice, None where it may not; `default` the one
+    where it says nothing. Raises `ParseError` where credentials or a fingerprint are missing or malformed,
+    and where the peer names no role that it may have.
     """
     section = next((media for media in sections if media.has("ice-ufrag")), None)
     ufrag = _first("ice-ufrag", section, description)
     password = _first("ice-pwd", section, description)
     if not _UFRAG.fullmatch(ufrag) or not _PASSWORD.fullmatch(password):
         raise ParseError("sdp-ice-credentials")
-    setup = _first("setup", section, description) or "actpass"
-    if setup not in {"active", "actpass"}:
+    setup = _first("setup", section, description) or _SETUP[default]
+    role = either if setup == EITHER_ROLE else _ROLE.get(setup)
+    if role is None:
         raise ParseError("sdp-setup")
     fingerprints = tuple(_fingerprints(section)) if section else ()
     fingerprints = fingerprints or tuple(_fingerprints(description))
@@ -106,7 +129,7 @@ def remote_parameters(
         ice_ufrag=ufrag,
         ice_pwd=password,
         fingerprints=fingerprints,
-        setup=setup,
+        dtls_role=role,
         sctp_port=port,
         max_message_size=DEFAULT_MAX_MESSAGE_SIZE if size is None else size,
     )
@@ -138,18 +161,20 @@ def session_attributes(mids: Sequence[str], *, allow_mixed: bool) -> tuple[Attri
     return tuple(found)
 
 
-def transport_attributes(local: LocalParameters, setup: str, *, tagged: bool) -> tuple[Attribute, ...]:
-    """ICE and DTLS attributes of one m-line; candidates stand in the BUNDLE-tagged one only."""
-    found = [
+def transport_attributes(local: LocalParameters, role: DtlsRole | None) -> tuple[Attribute, ...]:
+    """ICE and DTLS attributes of one m-line, for a server that has `role`, or leaves it to the peer (None).
+
+    Candidates stand in every m-line, though the BUNDLE-tagged one were enough: some peers (aiortc) read
+    those of the last.
+    """
+    return (
         Attribute("ice-ufrag", local.ice_ufrag),
         Attribute("ice-pwd", local.ice_pwd),
         Attribute("fingerprint", local.fingerprint),
-        Attribute("setup", setup),
-    ]
-    if tagged:
-        found += [Attribute("candidate", candidate) for candidate in local.candidates]
-        found.append(Attribute("end-of-candidates"))
-    return tuple(found)
+        Attribute("setup", EITHER_ROLE if role is None else _SETUP[role]),
+        *(Attribute("candidate", candidate) for candidate in local.candidates),
+        Attribute("end-of-candidates"),
+    )
 
 
 def codec_attributes(

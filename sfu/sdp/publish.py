@@ -19,8 +19,10 @@ from sfu.sdp.media import RtpCodec
 from sfu.sdp.model import Attribute, MediaDescription, SessionDescription
 from sfu.sdp.negotiate import (
     DISCARD_PORT,
+    OTHER_ROLE,
     RTP_PROTOCOLS,
     SCTP_PROTOCOLS,
+    DtlsRole,
     LocalParameters,
     OfferedCodec,
     RemoteParameters,
@@ -120,7 +122,7 @@ def answer(
 
     `session_id` and `version` go into the origin line; `version` must grow with every answer of a
     transport. Raises `ParseError` where the offer as a whole cannot be used: no m-line, a mid used
-    twice, no ICE credentials or fingerprint, a peer that insists on being the DTLS server.
+    twice, no ICE credentials or fingerprint, no usable DTLS role.
     """
     if not offer.media:
         raise ParseError("sdp-no-media")
@@ -148,12 +150,19 @@ def answer(
     order = [mid for mid in group or named[:1] if mid in live]
     by_mid = {section.mid: section.offered for section in sections if section.mid}
     tagged = [by_mid[mid] for mid in (*order, *group) if mid in by_mid]
-    remote = remote_parameters(offer, (*tagged, *offer.media), data.offered if data else None)
+    remote = remote_parameters(
+        offer,
+        (*tagged, *offer.media),
+        data.offered if data else None,
+        either=OTHER_ROLE[local.dtls_role],
+        default="client",
+    )
+    role = OTHER_ROLE[remote.dtls_role]
     description = SessionDescription(
         session_id=session_id,
         session_version=version,
         attributes=session_attributes(order, allow_mixed=offer.has("extmap-allow-mixed")),
-        media=tuple(_write(section, local, tagged=section.mid in order[:1]) for section in sections),
+        media=tuple(_write(section, local, role) for section in sections),
     )
     return PublishAnswer(
         description=description,
@@ -337,7 +346,7 @@ def _received(
     )
 
 
-def _write(section: _Section, local: LocalParameters, *, tagged: bool) -> MediaDescription:
+def _write(section: _Section, local: LocalParameters, role: DtlsRole) -> MediaDescription:
     offered = section.offered
     attributes = section.attributes
     mid = (Attribute("mid", section.mid),) if section.mid else ()
@@ -350,5 +359,5 @@ def _write(section: _Section, local: LocalParameters, *, tagged: bool) -> MediaD
         port=0 if section.attributes is None else DISCARD_PORT,
         protocol=offered.protocol,
         formats=section.formats or offered.formats,
-        attributes=(*mid, *transport_attributes(local, "passive", tagged=tagged), *attributes),
+        attributes=(*mid, *transport_attributes(local, role), *attributes),
     )

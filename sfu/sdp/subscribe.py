@@ -173,8 +173,8 @@ class SubscribeSession:
         """Take the answer to the last plan.
 
         Codecs, RTX, feedback or extensions may be missing or reordered, m-lines inactive or refused.
-        Raises `ParseError` where the answer does not parse, does not match the offer's m-lines, or lets
-        the subscriber be the DTLS server; the offer then still waits. Raises `RequestError` `bad_state`
+        Raises `ParseError` where the answer does not parse, does not match the offer's m-lines, or takes
+        no DTLS role; the offer then still waits. Raises `RequestError` `bad_state`
         where no offer waits.
         """
         if not self._awaiting_answer:
@@ -215,10 +215,7 @@ class SubscribeSession:
             return None
         by_mid = {rtp_media.mid(media): media for media in live}
         tagged = [by_mid[mid] for mid in bundle(answer) if mid in by_mid]
-        remote = remote_parameters(answer, (*tagged, *live), None)
-        if remote.setup != "active":
-            raise ParseError("sdp-setup")
-        return remote
+        return remote_parameters(answer, (*tagged, *live), None, either=None, default="server")
 
     def _anchor(self) -> _Line:
         """The inactive first m-line; the first audio takes it over."""
@@ -274,7 +271,7 @@ class SubscribeSession:
             session_id=self.session_id,
             session_version=self._version,
             attributes=session_attributes(mids, allow_mixed=True),
-            media=tuple(_write(line, local, tagged=line.mid in mids[:1]) for line in self._lines),
+            media=tuple(_write(line, local) for line in self._lines),
         )
 
 
@@ -321,10 +318,10 @@ def _offered_extensions(kind: Kind) -> list[tuple[str, int]]:
     return [(name, number) for name, number in SUBSCRIBE_EXTENSION_IDS.items() if name in EXTENSIONS[kind]]
 
 
-def _write(line: _Line, local: LocalParameters, *, tagged: bool) -> MediaDescription:
+def _write(line: _Line, local: LocalParameters) -> MediaDescription:
     attributes = [Attribute("mid", line.mid)]
     if not line.closed:
-        attributes += transport_attributes(local, "actpass", tagged=tagged)
+        attributes += transport_attributes(local, None)
         attributes += [
             Attribute("extmap", f"{number} {EXTENSION_URIS[name]}")
             for name, number in _offered_extensions(line.kind)

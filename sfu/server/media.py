@@ -204,6 +204,7 @@ class Media:
             fingerprint=self._port.local_fingerprint,
             candidates=self._port.candidates(),
             sctp_max_message_size=self._config.limits.data_bytes,
+            dtls_role=transport.dtls_role,
         )
 
     # --- publications and subscriptions --------------------------------------------------------

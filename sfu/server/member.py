@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sfu import clock
 from sfu.config import Config
-from sfu.errors import ProtocolError, RequestError
+from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationId, RoomName
 from sfu.room.model import SessionKey
 from sfu.room.permissions import Grants
@@ -93,7 +93,7 @@ class Member:
         self.channel: Channel | None = None
         self.data = DataEnd(config.limits)
         self.publish = PublishLeg(participant, media, self, self.send, apply, refusal)
-        self.subscribe = SubscribeLeg(media, self, self.send, self._broke_protocol, hidden=grants.hidden)
+        self.subscribe = SubscribeLeg(media, self, self.send, hidden=grants.hidden)
         self._config = config
         self._media = media
         self._owner = owner
@@ -193,9 +193,6 @@ class Member:
     def _say_publish_lost(self) -> None:
         self._publish_lost_untold = False
         self.send({"type": "transport_lost", "transport": "publish"})
-
-    def _broke_protocol(self, error: ProtocolError) -> None:
-        self._owner.fail(self, error.code, error.message)
 
     # --- observer of the transports ------------------------------------------------------------
 

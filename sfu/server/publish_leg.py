@@ -15,7 +15,7 @@ from sfu.rtp.parameters import Kind
 from sfu.sdp import media as rtp_media
 from sfu.sdp import model, publish
 from sfu.sdp.model import SessionDescription
-from sfu.sdp.negotiate import RemoteParameters
+from sfu.sdp.negotiate import OTHER_ROLE, RemoteParameters
 from sfu.sdp.publish import PublishAnswer, ReceivedMedia
 from sfu.server.requests import Offer, OfferedMedia
 from sfu.server.wire import Json
@@ -118,7 +118,7 @@ class PublishLeg:
         assert transport is not None
         try:
             answer = self._answer(offer, request, transport)
-            if self._remote is not None and self._remote.fingerprints != answer.remote.fingerprints:
+            if self._remote is not None and not answer.remote.continues(self._remote):
                 # Another peer connection: DTLS starts anew, and so does everything on top of it.
                 self.lost()
                 return self._negotiate(offer, request)
@@ -170,7 +170,9 @@ class PublishLeg:
     def _connect(self, transport: PeerTransport, remote: RemoteParameters) -> None:
         sctp = None if remote.sctp_port is None else (remote.sctp_port, remote.max_message_size)
         if self._remote is None:
-            transport.start(remote.ice_ufrag, remote.ice_pwd, remote.fingerprints, sctp)
+            transport.start(
+                remote.ice_ufrag, remote.ice_pwd, remote.fingerprints, sctp, OTHER_ROLE[remote.dtls_role]
+            )
         else:
             if self._remote.ice_ufrag != remote.ice_ufrag:
                 transport.update_remote(remote.ice_ufrag, remote.ice_pwd)

@@ -1,4 +1,8 @@
-"""A participant's subscribe transport: the server offers, one offer at a time."""
+"""A participant's subscribe transport: the server offers, one offer at a time.
+
+There is no time limit for an answer: a page that is frozen, or on a phone that sleeps, answers when it wakes.
+Until then what has changed waits for the next offer, however much it is.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from sfu.errors import ParseError, ProtocolError, RequestError
+from sfu.errors import ParseError, RequestError
 from sfu.ids import PublicationId, SubscriptionKey
 from sfu.media.decisions import Wish
 from sfu.media.plane import Layer, SubscriptionConfig
 from sfu.room.model import Subscription
 from sfu.rtp.parameters import Kind
-from sfu.sdp.negotiate import RemoteParameters
+from sfu.sdp.negotiate import OTHER_ROLE, RemoteParameters
 from sfu.sdp.subscribe import Offer, OutgoingMedia, SentMedia, SubscribeAnswer, SubscribeSession
 from sfu.server.wire import Json
 
@@ -21,8 +25,6 @@ if TYPE_CHECKING:
     from sfu.server.media import Media, Published, RoomObserver
     from sfu.transport.peer import PeerTransport
 
-ANSWER_TIMEOUT_S = 15.0
-"""A browser answers within a second; one that has not after this long never will."""
 RETRY_S = 1.0
 """Wait before a transport that died is made anew, so that what fails at once does not spin."""
 
@@ -56,8 +58,7 @@ class SubscribeLeg:
     """Negotiation of one subscribe transport, which is made by the first subscription.
 
     `send` takes a message for the client; while the client has no session, `attached` is False and
-    nothing is offered. `fail` ends the participant for breaking the protocol. Of a `hidden` participant no
-    publisher is to hear: it takes what is sent for others.
+    nothing is offered. Of a `hidden` participant no publisher is to hear: it takes what is sent for others.
     """
 
     def __init__(
@@ -65,7 +66,6 @@ class SubscribeLeg:
         media: Media,
         observer: RoomObserver,
         send: Callable[[Json], None],
-        fail: Callable[[ProtocolError], None],
         *,
         hidden: bool = False,
     ) -> None:
@@ -74,18 +74,17 @@ class SubscribeLeg:
         self._media = media
         self._observer = observer
         self._send = send
-        self._fail = fail
         self._entries: dict[PublicationId, _Entry] = {}
         self._session = self._new_session()
         self._remote: RemoteParameters | None = None
         self._seq = 0
         self._outstanding: Json | None = None
+        self._offered = False
         self._changed = False
         self._restart = False
         self._attached = False
         self._lost_untold = False
         self._planned: asyncio.Handle | None = None
-        self._timeout: asyncio.TimerHandle | None = None
 
     # --- the room's wishes ---------------------------------------------------------------------
 
@@ -147,8 +146,8 @@ class SubscribeLeg:
 
     def detach(self) -> None:
         """The client's session is gone; nobody is there to answer."""
-        self._attached = False
-        self._stop_timers()
+        self._attached = self._offered = False
+        self._cancel_plan()
 
     def restart_ice(self) -> None:
         """The next offer carries fresh ICE credentials. Raises `RequestError` `bad_state`: no transport."""
@@ -169,7 +168,6 @@ class SubscribeLeg:
         except ParseError as error:
             raise RequestError("bad_sdp", f"the answer cannot be used: {error.reason}") from None
         self._outstanding = None
-        self._stop_timers()
         if not self._connect(self.transport, answer.remote):
             self.lost()
             return
@@ -192,7 +190,7 @@ class SubscribeLeg:
 
     def close(self) -> None:
         """End the transport and forget what was offered; the subscriptions stay."""
-        self._stop_timers()
+        self._cancel_plan()
         self._outstanding = None
         self._remote = None
         self._changed = self._restart = False
@@ -236,7 +234,7 @@ class SubscribeLeg:
     def _offer(self) -> None:
         self._planned = None
         if self._outstanding is not None:
-            if self._timeout is None:
+            if not self._offered:
                 self._send_offer(self._outstanding)
             return
         if not self._changed or (self.transport is None and not self._entries):
@@ -262,8 +260,8 @@ class SubscribeLeg:
             self._failed(self._entries.get(PublicationId(str(publication))))
 
     def _send_offer(self, message: Json) -> None:
+        self._offered = True
         self._send(message)
-        self._timeout = asyncio.get_running_loop().call_later(ANSWER_TIMEOUT_S, self._no_answer)
 
     def _message(self, offer: Offer, published: dict[PublicationId, Published]) -> Json:
         media = [
@@ -284,15 +282,10 @@ class SubscribeLeg:
             cname=published.participant,
         )
 
-    def _no_answer(self) -> None:
-        self._timeout = None
-        self._fail(ProtocolError("protocol_error", f"offer {self._seq} was not answered"))
-
-    def _stop_timers(self) -> None:
-        for timer in (self._planned, self._timeout):
-            if timer is not None:
-                timer.cancel()
-        self._planned = self._timeout = None
+    def _cancel_plan(self) -> None:
+        if self._planned is not None:
+            self._planned.cancel()
+            self._planned = None
 
     # --- what an answer means ------------------------------------------------------------------
 
@@ -302,8 +295,10 @@ class SubscribeLeg:
         if remote is None:
             return True
         if before is None:
-            transport.start(remote.ice_ufrag, remote.ice_pwd, remote.fingerprints, None)
-        elif before.fingerprints != remote.fingerprints:
+            transport.start(
+                remote.ice_ufrag, remote.ice_pwd, remote.fingerprints, None, OTHER_ROLE[remote.dtls_role]
+            )
+        elif not remote.continues(before):
             return False
         elif before.ice_ufrag != remote.ice_ufrag:
             transport.update_remote(remote.ice_ufrag, remote.ice_pwd)

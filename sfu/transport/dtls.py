@@ -16,6 +16,7 @@ from aiortc import RTCCertificate, RTCDtlsParameters, RTCDtlsTransport, RTCSctpT
 from aiortc.rtcdtlstransport import SRTP_PROFILES, DataReceiver, RTCDtlsFingerprint, State
 
 from sfu.media.plane import SrtpKeys, SrtpProfile
+from sfu.sdp.negotiate import DtlsRole
 
 QUEUE_DATAGRAMS = 64
 """A handshake flight is a handful of datagrams; SCTP's bursts are paced by its receive window."""
@@ -39,12 +40,14 @@ class IceEnd:
     """What aiortc's DTLS needs of an ICE transport: a bounded inbox, a way out, a role."""
 
     role = "controlled"
+    """The ICE role, after which aiortc's SCTP lets the peer begin, whoever is the DTLS client."""
     state = "completed"
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE_DATAGRAMS)
         self._send_datagram = send
         self._closed = False
+        self._way_out = asyncio.Event()
 
     def push(self, data: bytes) -> bool:
         """Queue one DTLS datagram; False when the queue is full."""
@@ -53,6 +56,14 @@ class IceEnd:
         except asyncio.QueueFull:
             return False
         return True
+
+    def reached(self) -> None:
+        """The peer has an address: what is sent from now on goes out."""
+        self._way_out.set()
+
+    async def way_out(self) -> None:
+        """Wait until the peer has an address."""
+        await self._way_out.wait()
 
     def close(self) -> None:
         """Whoever waits for a datagram gets `ConnectionError` from now on."""
@@ -105,21 +116,27 @@ class BoundedAssociation:
 
 
 class DtlsEnd(RTCDtlsTransport):
-    """aiortc's DTLS as server, which hands the SRTP keys out instead of using them."""
+    """aiortc's DTLS, which hands the SRTP keys out instead of using them."""
 
     def __init__(self, ice: IceEnd, certificate: RTCCertificate) -> None:
         super().__init__(ice, [certificate])  # type: ignore[arg-type]
         self.srtp_keys: SrtpKeys | None = None
+        self._ice_end = ice
         self._srtp_profiles = sorted(
             (each for each in SRTP_PROFILES if each.openssl_profile in _NAMES),
             key=lambda each: _PREFERENCE.index(each.openssl_profile),
         )
-        self._set_role("server")
 
-    async def handshake(self, fingerprints: tuple[tuple[str, str], ...]) -> bool:
-        """Wait for the client's handshake and check its certificate; False where either fails."""
+    async def handshake(self, fingerprints: tuple[tuple[str, str], ...], role: DtlsRole) -> bool:
+        """Shake hands in `role` and check the peer's certificate; False where either fails.
+
+        A server waits for the client's first flight, a client for an address to send its own to.
+        """
         if not fingerprints:
             return False
+        self._set_role(role)
+        if role == "client":
+            await self._ice_end.way_out()
         await self.start(
             RTCDtlsParameters(
                 fingerprints=[RTCDtlsFingerprint(algorithm=a, value=v) for a, v in fingerprints]
@@ -147,11 +164,9 @@ class DtlsEnd(RTCDtlsTransport):
         material = self._ssl.export_keying_material(
             b"EXTRACTOR-dtls_srtp", 2 * (profile.key_length + profile.salt_length)
         )
-        self.srtp_keys = SrtpKeys(
-            profile=_NAMES[profile.openssl_profile],
-            receive=bytes(profile.get_key_and_salt(material, 0)),
-            send=bytes(profile.get_key_and_salt(material, 1)),
-        )
+        clients, servers = (bytes(profile.get_key_and_salt(material, side)) for side in (0, 1))
+        own, other = (clients, servers) if self._role == "client" else (servers, clients)
+        self.srtp_keys = SrtpKeys(profile=_NAMES[profile.openssl_profile], receive=other, send=own)
 
 
 def make_certificate() -> RTCCertificate:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from sfu import clock
 from sfu.ids import TransportKey
 from sfu.media.plane import SrtpKeys
+from sfu.sdp.negotiate import DtlsRole
 from sfu.transport.data import DataChannels
 from sfu.transport.dtls import DtlsEnd, IceEnd
 from sfu.transport.ice import IceAgent
@@ -76,6 +77,7 @@ class PeerTransport:
         self.key = key
         self.state: State = "new"
         self.srtp_keys: SrtpKeys | None = None
+        self.dtls_role: DtlsRole = "server"
         self.agent = agent
         self.bytes_received = 0
         self.bytes_sent = 0
@@ -107,13 +109,16 @@ class PeerTransport:
         remote_pwd: str,
         fingerprints: tuple[tuple[str, str], ...],
         sctp: tuple[int, int] | None,
+        dtls_role: DtlsRole = "server",
     ) -> None:
-        """The peer's description is known: let it connect. `sctp` is its port and largest message, bytes."""
+        """The peer's description is known: let it connect. `sctp` is its port and largest message, bytes;
+        `dtls_role` is ours."""
         if self.state != "new":
             return
         self.agent.remote = Credentials(remote_ufrag, remote_pwd)
         self.state = "connecting"
         self._sctp = sctp
+        self.dtls_role = dtls_role
         self._task = asyncio.create_task(self._connect(fingerprints))
         self._port.validate(self)
 
@@ -187,6 +192,7 @@ class PeerTransport:
 
     def checked(self) -> None:
         """A valid check came."""
+        self._ice_end.reached()
         if self.state == "disconnected":
             self.state = "connected"
             self._guard(lambda: self._observer.on_reconnected(self))
@@ -196,7 +202,7 @@ class PeerTransport:
     async def _connect(self, fingerprints: tuple[tuple[str, str], ...]) -> None:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                connected = await self._dtls.handshake(fingerprints)
+                connected = await self._dtls.handshake(fingerprints, self.dtls_role)
         except TimeoutError:
             self._over("failed", "connect-timeout")
             return

@@ -151,7 +151,7 @@ async def test_aiortc_subscribes(peer: RTCPeerConnection, codec: str) -> None:
     assert [t.receiver.track.id for t in peer.getTransceivers()] == ["TR_a", "TR_v"]
     assert [sent.key for sent in result.media] == ["TR_a", "TR_v"]
     assert result.remote is not None
-    assert result.remote.setup == "active"
+    assert result.remote.dtls_role == "client"
     video = result.media[1]
     assert list(video.rtx_payload_types) == list(video.payload_types.values())
     assert video.extensions.mid == 1
@@ -362,7 +362,7 @@ async def test_chromium_receives_every_codec(page: Page, codec: str) -> None:
     assert video.rtx_payload_types == {97: 98}
     assert video.extensions.transport_cc
     assert video.extensions.dependency_descriptor
-    assert result.remote.setup == "active"
+    assert result.remote.dtls_role == "client"
 
 
 @e2e

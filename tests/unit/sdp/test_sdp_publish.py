@@ -11,7 +11,7 @@ from sfu.errors import ParseError
 from sfu.rtp.parameters import Codec, EncodingSsrcs, ExtensionIds
 from sfu.sdp import model, publish
 from sfu.sdp.model import MediaDescription
-from sfu.sdp.negotiate import LocalParameters, OfferedCodec
+from sfu.sdp.negotiate import DtlsRole, LocalParameters, OfferedCodec
 from sfu.sdp.publish import PublishAnswer
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -110,8 +110,8 @@ def test_the_answer_to_chromium_line_by_line() -> None:
     assert values(audio_media, "candidate") == list(LOCAL.candidates)
     assert audio_media.has("end-of-candidates")
     for other in (video_media, data):
-        assert not other.has("candidate")
-        assert not other.has("end-of-candidates")
+        assert values(other, "candidate") == list(LOCAL.candidates)
+        assert other.has("end-of-candidates")
     for media in description.media:
         assert (media.port, media.get("setup"), media.get("ice-ufrag")) == (9, "passive", "serverfrag")
         assert media.get("fingerprint") == LOCAL.fingerprint
@@ -231,7 +231,7 @@ def test_the_bundle_tag_moves_off_a_refused_first_m_line() -> None:
     result = answer(offer(first, video("1"), group="0 1"))
     assert result.rejected == (("0", "bad_sdp"),)
     assert result.description.get("group") == "BUNDLE 1"
-    assert [media.has("candidate") for media in result.description.media] == [False, True]
+    assert all(media.has("candidate") for media in result.description.media)
     assert [media.mid for media in result.media] == ["1"]
 
 
@@ -296,12 +296,43 @@ def test_without_bundle_the_first_m_line_is_served() -> None:
 def test_transport_of_the_m_line_goes_before_the_sessions() -> None:
     own = ("ice-ufrag:mine", "ice-pwd:" + "q" * 24, "setup:active")
     result = answer(offer(audio("0", *own), group="0"))
-    assert (result.remote.ice_ufrag, result.remote.ice_pwd, result.remote.setup) == (
+    assert (result.remote.ice_ufrag, result.remote.ice_pwd, result.remote.dtls_role) == (
         "mine",
         "q" * 24,
-        "active",
+        "client",
     )
     assert result.remote.fingerprints == (("sha-256", ":".join(["0A"] * 32)),)
+
+
+@pytest.mark.parametrize(
+    ("offered", "role", "answered", "peer"),
+    [
+        ("actpass", "server", "passive", "client"),
+        ("active", "server", "passive", "client"),
+        ("passive", "server", "active", "server"),
+        ("actpass", "client", "active", "server"),
+        ("passive", "client", "active", "server"),
+        ("active", "client", "passive", "client"),
+    ],
+)
+def test_the_server_takes_the_dtls_role_that_is_left_to_it(
+    offered: str, role: DtlsRole, answered: str, peer: DtlsRole
+) -> None:
+    text = offer(audio("0"), video("1"), group="0 1", session=(*TRANSPORT[:3], f"setup:{offered}"))
+    result = publish.answer(
+        model.parse(text),
+        replace(LOCAL, dtls_role=role),
+        session_id=42,
+        version=3,
+        accept=lambda mid, kind: None,
+    )
+    assert [media.get("setup") for media in result.description.media] == [answered] * 2
+    assert result.remote.dtls_role == peer
+
+
+def test_an_offer_without_a_dtls_role_is_the_clients() -> None:
+    result = answer(offer(audio("0"), group="0", session=TRANSPORT[:3]))
+    assert (result.description.media[0].get("setup"), result.remote.dtls_role) == ("passive", "client")
 
 
 def test_rids_without_their_extension_are_not_negotiated() -> None:
@@ -326,7 +357,7 @@ def test_extension_directions_are_mirrored() -> None:
         (offer(audio("0"), group="0", session=("ice-pwd:short", *TRANSPORT)), "sdp-ice-credentials"),
         (offer(audio("0"), group="0", session=TRANSPORT[:2]), "sdp-fingerprint"),
         (offer(audio("0", "fingerprint:sha-256 zz"), group="0", session=TRANSPORT[:2]), "sdp-fingerprint"),
-        (offer(audio("0", "ice-ufrag:mine", "setup:passive"), group="0"), "sdp-setup"),
+        (offer(audio("0", "ice-ufrag:mine", "setup:both"), group="0"), "sdp-setup"),
         (offer(audio("0"), group="0", session=(*TRANSPORT[:3], "setup:holdconn")), "sdp-setup"),
     ],
 )

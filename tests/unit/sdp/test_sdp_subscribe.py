@@ -10,7 +10,7 @@ import pytest
 from sfu.errors import ParseError, RequestError
 from sfu.rtp.parameters import ExtensionIds
 from sfu.sdp import model
-from sfu.sdp.negotiate import LocalParameters, OfferedCodec
+from sfu.sdp.negotiate import DtlsRole, LocalParameters, OfferedCodec
 from sfu.sdp.subscribe import USUAL_MEDIA, OutgoingMedia, SubscribeAnswer, SubscribeSession
 
 LOCAL = LocalParameters(
@@ -74,7 +74,7 @@ def test_the_offer_line_by_line() -> None:
     assert first.formats == ("97", "96")
     assert list(first.all("fmtp")) == ["97 96/96", "96 minptime=10;useinbandfec=1"]
     assert first.has("candidate")
-    assert not second.has("candidate")
+    assert list(second.all("candidate")) == list(first.all("candidate"))
     for media in description.media:
         assert (media.get("setup"), media.get("ice-ufrag"), media.port) == ("actpass", "serverfrag", 9)
         assert all(media.has(name) for name in ("sendonly", "rtcp-mux", "rtcp-rsize"))
@@ -111,7 +111,7 @@ def test_the_answer_maps_payload_types_and_extensions() -> None:
         mid=1, abs_send_time=2, transport_cc=3, video_orientation=5, playout_delay=6, dependency_descriptor=7
     )
     assert answer.remote is not None
-    assert (answer.remote.ice_ufrag, answer.remote.setup) == ("serverfrag", "active")
+    assert (answer.remote.ice_ufrag, answer.remote.dtls_role) == ("serverfrag", "client")
 
 
 def test_m_lines_are_reused_and_never_piled_up() -> None:
@@ -255,13 +255,25 @@ def test_codecs_unknown_to_the_server_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
+    ("answered", "peer"),
+    [("a=setup:active", "client"), ("a=setup:passive", "server"), ("a=x-setup:none", "server")],
+)
+def test_a_subscriber_may_take_either_dtls_role(answered: str, peer: DtlsRole) -> None:
+    session = SubscribeSession(7)
+    good = reply(session.plan([video("V")], LOCAL).sdp)
+    answer = session.apply_answer(good.replace("a=setup:active", answered))
+    assert answer.remote
+    assert (answer.remote.dtls_role, len(answer.media)) == (peer, 1)
+
+
+@pytest.mark.parametrize(
     ("change", "reason"),
     [
         (lambda text: "nonsense", "sdp-version"),
         (lambda text: text.rpartition("m=video")[0], "sdp-answer-media"),
         (lambda text: text.replace("m=video", "m=audio"), "sdp-answer-media"),
         (lambda text: text.replace("a=mid:1", "a=mid:9"), "sdp-answer-media"),
-        (lambda text: text.replace("setup:active", "setup:passive"), "sdp-setup"),
+        (lambda text: text.replace("setup:active", "setup:holdconn"), "sdp-setup"),
         (lambda text: text.replace("setup:active", "setup:actpass"), "sdp-setup"),
         (lambda text: text.replace("a=ice-pwd", "a=x-pwd"), "sdp-ice-credentials"),
         (lambda text: text.replace("a=fingerprint", "a=x-fingerprint"), "sdp-fingerprint"),

@@ -12,7 +12,7 @@ from typing import Any
 
 from sfu.ids import ParticipantId, PublicationId, PublicationKey, SubscriptionKey, TransportKey
 from sfu.rtp.parameters import Codec, ExtensionIds
-from sfu.sdp.negotiate import LocalParameters
+from sfu.sdp.negotiate import DtlsRole, LocalParameters
 from sfu.sdp.publish import ReceivedMedia
 
 FINGERPRINT = ":".join(["AB"] * 32)
@@ -25,9 +25,11 @@ class FakeTransport:
     key: TransportKey
     ice_ufrag: str = "srv0"
     ice_pwd: str = "p" * 24
+    dtls_role: DtlsRole = "server"
     calls: list[tuple[Any, ...]] = field(default_factory=list)
 
-    def start(self, ufrag: str, pwd: str, fingerprints: Any, sctp: Any) -> None:
+    def start(self, ufrag: str, pwd: str, fingerprints: Any, sctp: Any, dtls_role: DtlsRole) -> None:
+        self.dtls_role = dtls_role
         self.calls.append(("start", ufrag))
 
     def open_data(self, sctp: Any) -> None:
@@ -76,6 +78,7 @@ class FakeMedia:
             fingerprint=f"sha-256 {FINGERPRINT}",
             candidates=("1 1 udp 2130706431 192.0.2.1 7882 typ host",),
             sctp_max_message_size=65536,
+            dtls_role=transport.dtls_role,
         )
 
     def new_subscription_key(self) -> SubscriptionKey:
@@ -135,12 +138,14 @@ class FakeMedia:
         return PublicationId(publication)
 
 
-def answer_to(offer: str, *, ufrag: str = "cli0", fingerprint: str = FINGERPRINT) -> str:
+def answer_to(
+    offer: str, *, ufrag: str = "cli0", fingerprint: str = FINGERPRINT, setup: str = "active"
+) -> str:
     """What a client that takes everything answers."""
     text = re.sub("a=ice-ufrag:.*", f"a=ice-ufrag:{ufrag}\r", offer)
     text = re.sub("a=ice-pwd:.*", "a=ice-pwd:" + "q" * 24 + "\r", text)
     text = re.sub("a=fingerprint:.*", f"a=fingerprint:sha-256 {fingerprint}\r", text)
-    text = text.replace("a=setup:actpass", "a=setup:active").replace("a=ice-lite\r\n", "")
+    text = text.replace("a=setup:actpass", f"a=setup:{setup}").replace("a=ice-lite\r\n", "")
     return text.replace("a=sendonly", "a=recvonly")
 
 

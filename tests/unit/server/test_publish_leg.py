@@ -206,6 +206,27 @@ def test_new_ice_credentials_restart_ice() -> None:
     assert ann.media.published == before
 
 
+def test_the_dtls_role_stays_over_renegotiations() -> None:
+    ann = Publisher()
+    ann.offer(offer(section("0", "video")).replace("actpass", "passive"), m0=CAMERA)
+    (transport,) = ann.media.transports
+    before = set(ann.media.published)
+    answer = ann.offer(offer(section("0", "video")), m0=CAMERA)
+    assert transport.dtls_role == "client"
+    assert "a=setup:active" in answer["sdp"]
+    assert (ann.media.transports, set(ann.media.published)) == ([transport], before)
+
+
+def test_another_dtls_role_replaces_the_transport() -> None:
+    ann = Publisher()
+    ann.offer(offer(section("0", "video")), m0=CAMERA)
+    (old,) = ann.media.transports
+    answer = ann.offer(offer(section("0", "video")).replace("actpass", "passive"), m0=CAMERA)
+    (new,) = ann.media.transports
+    assert (old.dtls_role, new.dtls_role) == ("server", "client")
+    assert f"a=ice-ufrag:{new.ice_ufrag}" in answer["sdp"]
+
+
 def test_another_peer_connection_replaces_the_transport() -> None:
     ann = Publisher()
     ann.offer(offer(section("0", "video")), m0=CAMERA)

@@ -19,6 +19,7 @@ from aiortc.rtcdtlstransport import SRTP_PROFILES
 from aiortc.rtcsctptransport import DataChunk, ForwardTsnChunk
 from pylibsrtp import Policy, Session
 
+from sfu.sdp.negotiate import OTHER_ROLE, DtlsRole
 from sfu.transport import dtls
 from sfu.transport.data import DataChannels
 from sfu.transport.dtls import DtlsEnd, IceEnd, fingerprint, make_certificate
@@ -32,16 +33,18 @@ RTP = bytes.fromhex("80600001000000010000002a") + bytes(50)
 
 
 class Pair:
-    """The server's end and a client's, each other's network. `lose` counts datagrams to lose first."""
+    """The server's end and a peer's, each other's network. `role` is the server's in DTLS; `lose` counts
+    datagrams to lose first."""
 
-    def __init__(self) -> None:
+    def __init__(self, role: DtlsRole = "server") -> None:
+        self.role = role
         self.lose = 0
         self.certificate, self.client_certificate = make_certificate(), RTCCertificate.generateCertificate()
         self.server_ice = IceEnd(lambda data: self._pass(self.client_ice, data))
         self.client_ice = IceEnd(lambda data: self._pass(self.server_ice, data))
         self.server = DtlsEnd(self.server_ice, self.certificate)
         self.client = RTCDtlsTransport(self.client_ice, [self.client_certificate])  # type: ignore[arg-type]
-        self.client._set_role("client")
+        self.client._set_role(OTHER_ROLE[role])
 
     def _pass(self, to: IceEnd, data: bytes) -> None:
         if self.lose:
@@ -55,7 +58,7 @@ class Pair:
             fingerprints = ((algorithm, value),)
         parameters = self.server.getLocalParameters()
         connected, _ = await asyncio.gather(
-            self.server.handshake(fingerprints), self.client.start(parameters)
+            self.server.handshake(fingerprints, self.role), self.client.start(parameters)
         )
         return connected
 
@@ -66,8 +69,9 @@ class Pair:
 
 
 @contextlib.asynccontextmanager
-async def new_pair() -> AsyncIterator[Pair]:
-    pair = Pair()
+async def new_pair(role: DtlsRole = "server") -> AsyncIterator[Pair]:
+    pair = Pair(role)
+    pair.server_ice.reached()
     try:
         async with asyncio.timeout(20):
             yield pair
@@ -81,9 +85,10 @@ async def until(check: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+@pytest.mark.parametrize("role", ["client", "server"])
 @pytest.mark.parametrize("name", [name for name in PROFILES if f"SRTP_{name}".encode() in dtls._NAMES])
-async def test_what_one_side_protects_the_other_can_read(name: str) -> None:
-    async with new_pair() as pair:
+async def test_what_one_side_protects_the_other_can_read(name: str, role: DtlsRole) -> None:
+    async with new_pair(role) as pair:
         pair.client._srtp_profiles = [
             profile for profile in SRTP_PROFILES if profile.openssl_profile == f"SRTP_{name}".encode()
         ]
@@ -109,10 +114,23 @@ async def test_the_cheapest_profile_is_chosen_of_those_a_client_offers() -> None
         assert pair.server.srtp_keys.profile == "AEAD_AES_128_GCM"
 
 
-async def test_a_lost_flight_is_sent_again() -> None:
-    async with new_pair() as pair:
+@pytest.mark.parametrize("role", ["client", "server"])
+async def test_a_lost_flight_is_sent_again(role: DtlsRole) -> None:
+    async with new_pair(role) as pair:
         pair.lose = 1
         assert await pair.connect()
+
+
+async def test_a_client_sends_nothing_before_its_peer_has_an_address() -> None:
+    pair = Pair("client")
+    shaking = asyncio.create_task(pair.connect())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert pair.client_ice._inbox.empty()
+    pair.server_ice.reached()
+    async with asyncio.timeout(20):
+        assert await shaking
+        await pair.close()
 
 
 @pytest.mark.parametrize(
@@ -125,7 +143,7 @@ async def test_a_certificate_that_was_not_described_is_refused(
 ) -> None:
     async with new_pair() as pair:
         client = asyncio.create_task(pair.client.start(pair.server.getLocalParameters()))
-        assert not await pair.server.handshake(fingerprints)
+        assert not await pair.server.handshake(fingerprints, "server")
         assert pair.server.srtp_keys is None
         pair.client_ice.close()
         await client
@@ -161,8 +179,8 @@ class Association:
 
 
 @contextlib.asynccontextmanager
-async def associated() -> AsyncIterator[Association]:
-    async with new_pair() as pair:
+async def associated(role: DtlsRole = "server") -> AsyncIterator[Association]:
+    async with new_pair(role) as pair:
         assert await pair.connect()
         association = Association(pair)
         try:
@@ -191,8 +209,9 @@ def fragments(association: Association, count: int, size: int, *, gap: int = 0) 
     return made
 
 
-async def test_a_large_message_passes() -> None:
-    async with associated() as association:
+@pytest.mark.parametrize("role", ["client", "server"])
+async def test_a_large_message_passes(role: DtlsRole) -> None:
+    async with associated(role) as association:
         channel = await association.start()
         channel.send(bytes(60_000))
         await until(lambda: association.messages == [("reliable", bytes(60_000))])

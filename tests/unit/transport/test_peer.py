@@ -16,6 +16,7 @@ from aiortc.mediastreams import AudioStreamTrack
 from transport_client import Observer, Packets, connect, negotiate, new_client, open_port
 
 from sfu.ids import TransportKey
+from sfu.sdp.negotiate import OTHER_ROLE
 from sfu.transport import addresses
 from sfu.transport.peer import PeerTransport
 from sfu.transport.port import TransportPort
@@ -31,15 +32,17 @@ async def opened(channel: RTCDataChannel) -> None:
     await until(lambda: channel.readyState == "open")
 
 
-async def test_connects_and_carries_data_both_ways() -> None:
+@pytest.mark.parametrize(("setup", "role"), [("actpass", "server"), ("passive", "client")])
+async def test_connects_and_carries_data_both_ways(setup: str, role: str) -> None:
     async with open_port() as port:
         observer, client = Observer(), new_client()
-        transport, channels = await connect(port, observer, client)
+        transport, channels = await connect(port, observer, client, setup)
         try:
             await asyncio.wait_for(observer.connected.wait(), 10)
             assert transport.state == "connected"
+            assert transport.dtls_role == role
             assert transport.srtp_keys is not None
-            assert transport.srtp_keys.profile == "AEAD_AES_128_GCM"
+            assert role == "client" or transport.srtp_keys.profile == "AEAD_AES_128_GCM"
             for channel in channels.values():
                 await opened(channel)
             await until(lambda: observer.ready == {"reliable", "lossy"})
@@ -60,20 +63,24 @@ async def test_connects_and_carries_data_both_ways() -> None:
 
 
 @pytest.mark.parametrize("early", [True, False])
-async def test_a_channel_of_a_later_offer_opens(early: bool) -> None:
+@pytest.mark.parametrize("setup", ["actpass", "passive"])
+async def test_a_channel_of_a_later_offer_opens(early: bool, setup: str) -> None:
     """Before DTLS has ended, or after."""
     async with open_port() as port:
         observer, client = Observer(), new_client()
         client.addTrack(AudioStreamTrack())
         transport = port.create(observer)
         try:
-            remote = await negotiate(port, transport, client)
-            assert remote.sctp_port is None
-            transport.start(remote.ice_ufrag, remote.ice_pwd, remote.fingerprints, None)
+            first = await negotiate(port, transport, client, setup=setup)
+            assert first.sctp_port is None
+            transport.start(
+                first.ice_ufrag, first.ice_pwd, first.fingerprints, None, OTHER_ROLE[first.dtls_role]
+            )
             if not early:
                 await asyncio.wait_for(observer.connected.wait(), 10)
             channel = client.createDataChannel("reliable")
             remote = await negotiate(port, transport, client, version=2)
+            assert remote.continues(first)
             assert remote.sctp_port is not None
             for _ in range(2):
                 transport.open_data((remote.sctp_port, remote.max_message_size))
@@ -84,12 +91,13 @@ async def test_a_channel_of_a_later_offer_opens(early: bool) -> None:
             await client.close()
 
 
-async def test_srtp_keys_fit_the_clients() -> None:
+@pytest.mark.parametrize("setup", ["actpass", "passive"])
+async def test_srtp_keys_fit_the_clients(setup: str) -> None:
     packets = Packets()
     async with open_port(packets) as port:
         observer, client = Observer(), new_client()
         client.addTrack(AudioStreamTrack())
-        transport, _ = await connect(port, observer, client)
+        transport, _ = await connect(port, observer, client, setup)
         try:
             await asyncio.wait_for(observer.connected.wait(), 10)
             await until(lambda: any(data[0] > 127 and not 191 < data[1] < 224 for _, data, _ in packets))
@@ -99,7 +107,7 @@ async def test_srtp_keys_fit_the_clients() -> None:
                 pylibsrtp.Policy(
                     key=keys.receive,
                     ssrc_type=pylibsrtp.Policy.SSRC_ANY_INBOUND,
-                    srtp_profile=pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
+                    srtp_profile=getattr(pylibsrtp.Policy, f"SRTP_PROFILE_{keys.profile}"),
                 )
             )
             key, data, _ = next(each for each in packets if not 191 < each[1][1] < 224)
@@ -155,7 +163,7 @@ async def test_wrong_fingerprint_is_refused() -> None:
         observer, client = Observer(), new_client()
         original = PeerTransport.start
 
-        def forged(self: PeerTransport, ufrag: str, pwd: str, fingerprints: object, sctp: object) -> None:
+        def forged(self: PeerTransport, ufrag: str, pwd: str, fingerprints: object, *rest: object) -> None:
             original(self, ufrag, pwd, (("sha-256", ":".join(["AB"] * 32)),), None)
 
         PeerTransport.start = forged  # type: ignore[method-assign, assignment]
