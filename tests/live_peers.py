@@ -129,11 +129,15 @@ class LivePeer:
         await self.publisher.setRemoteDescription(RTCSessionDescription(adapt(answer["sdp"]), "answer"))
         return list(answer["media"])
 
-    async def answer(self) -> dict[str, Any]:
-        """Take the next offer of the server, answer it, and return it."""
+    async def answer(self, setup: str = "active") -> dict[str, Any]:
+        """Take the next offer of the server, answer it, and return it.
+
+        `setup` is the DTLS role that the subscriber takes in its first answer.
+        """
         offer = await self.signal.next("offer")
         await self.subscriber.setRemoteDescription(RTCSessionDescription(adapt(offer["sdp"]), "offer"))
-        await self.subscriber.setLocalDescription(await self.subscriber.createAnswer())
+        made = (await self.subscriber.createAnswer()).sdp.replace("a=setup:active", f"a=setup:{setup}")
+        await self.subscriber.setLocalDescription(RTCSessionDescription(made, "answer"))
         reply = await self.signal.request(
             "answer", seq=offer["seq"], sdp=self.subscriber.localDescription.sdp
         )

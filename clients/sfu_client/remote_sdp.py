@@ -1,8 +1,7 @@
 """The server's descriptions, made fit for aiortc's RTCPeerConnection. Pure text functions.
 
-aiortc takes ICE candidates from the last m-line of a bundle only, where they stand in the first; one
-m-line without a codec it knows (VP9, AV1) makes it refuse the whole description; and it refuses H264
-profiles above baseline, though its decoder takes them all.
+One m-line without a codec that aiortc knows (VP9, AV1) makes it refuse the whole description; and it
+refuses H264 profiles above baseline, though its decoder takes them all.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _DIRECTIONS = ("a=sendrecv", "a=sendonly", "a=recvonly")
 
 
 def adapt(sdp: str) -> str:
-    """`sdp` with candidates in every m-line, H264 as baseline, and m-lines of unknown codecs inactive.
+    """`sdp` with H264 as baseline, and m-lines of unknown codecs inactive.
 
     An unknown codec's m-line is presented as inactive VP8 under the same payload type. The answer then
     names VP8 where another codec was offered, which tells the server that nothing was agreed, and the
@@ -29,21 +28,10 @@ def adapt(sdp: str) -> str:
     starts = [index for index, line in enumerate(lines) if line.startswith("m=")]
     head = lines[: starts[0]] if starts else lines
     sections = [lines[start:end] for start, end in zip(starts, [*starts[1:], len(lines)], strict=True)]
-    candidates = _candidates(sections)
     adapted: list[str] = list(head)
     for section in sections:
-        if not any(line.startswith("a=candidate:") for line in section):
-            section = section + candidates
         adapted += section if _usable(section) else _as_inactive(section)
     return "\r\n".join(adapted) + "\r\n"
-
-
-def _candidates(sections: list[list[str]]) -> list[str]:
-    for section in sections:
-        found = [line for line in section if line.startswith(("a=candidate:", "a=end-of-candidates"))]
-        if found:
-            return found
-    return []
 
 
 def _usable(section: list[str]) -> bool:

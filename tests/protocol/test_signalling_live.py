@@ -231,13 +231,28 @@ async def test_consent_expires_when_the_peer_vanishes() -> None:
         assert (await ann.signal.next("transport_lost"))["transport"] == "publish"
 
 
-async def test_who_never_answers_an_offer_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subscribe_leg, "ANSWER_TIMEOUT_S", 0.1)
-    async with call("Ann", "Ben") as (_, [ann, ben]):
+async def test_a_page_that_was_frozen_answers_late_and_sees_everybody() -> None:
+    async with call("Ann", "Ben", "Cat") as (_, [ann, ben, cat]):
         await ann.publish((Picture(), "camera"))
-        closed, code = await ben.signal.ended()
-        assert (closed["code"], code) == ("protocol_error", 1008)
-        assert (await ann.signal.next("participant_left"))["reason"] == "error"
+        await cat.publish((Picture(), "camera"))
+        await cat.signal.request("leave")
+        assert (await ben.signal.next("participant_left"))["reason"] == "left"
+        assert len((await ben.answer())["media"]) == 1
+        assert_red(await ben.picture())
+
+
+@pytest.mark.parametrize("setup", ["active", "passive"])
+async def test_a_subscriber_in_either_dtls_role_sees_whoever_comes(setup: str) -> None:
+    async with call("Ann", "Ben", "Cat") as (_, [ann, ben, cat]):
+        (first,) = await ann.publish((Picture(), "camera"))
+        await ben.answer(setup)
+        assert_red(await ben.picture())
+        (second,) = await cat.publish((Picture(), "camera"))
+        offer = await ben.answer_until(second["publication"])
+        assert [each["publication"] for each in offer["media"]] == [
+            each["publication"] for each in (first, second)
+        ]
+        assert_red(await ben.picture())
 
 
 async def test_grace_ends_media() -> None:
