@@ -443,9 +443,10 @@ class Subscription:
         self._ask(now_us)
         run = self._run
         current = self._current()
+        # Encodings may change places, and then another one has the same layer.
+        self.stats.current_rid = run.encoding.stats.rid if run is not None and current is not None else ""
         if current != self.stats.current:
             self.stats.current = current
-            self.stats.current_rid = run.encoding.stats.rid if run is not None and current is not None else ""
             self._emit(CurrentLayerChanged(self.key, current))
 
     def tick(self, now_us: int) -> None:

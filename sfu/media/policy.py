@@ -77,7 +77,8 @@ class _Publication:
     shape: tuple[tuple[Layer, int, int], ...] = ()
     layers: tuple[SizedLayer, ...] = ()
     subscriptions: set[SubscriptionKey] = field(default_factory=set)
-    peaks: dict[Layer, float] = field(default_factory=dict)
+    peaks: dict[tuple[str, int, int], float] = field(default_factory=dict)
+    """By rid, and by the layer within that encoding: encodings may change places."""
     lowest_us: int = 0
     """When the smallest picture was last seen to flow."""
 
@@ -453,13 +454,14 @@ class Policy:
         for layer, rid, _ in flowing:
             spans[rid] = spans.get(rid, (layer.spatial, 0))[0], layer.spatial
         peaks = publication.peaks
-        for layer in peaks:
-            peaks[layer] *= _PEAK_KEPT
+        for place in peaks:
+            peaks[place] *= _PEAK_KEPT
         layers = []
         for layer, rid, bitrate_bps in flowing:
             size = size_of(stats[rid], layer.spatial, *spans[rid]) if rid in stats else (0, 0)
-            peaks[layer] = max(bitrate_bps, peaks.get(layer, 0))
-            layers.append(SizedLayer(layer, *size, bitrate_bps, int(peaks[layer])))
+            place = rid, layer.spatial - spans[rid][0], layer.temporal
+            peaks[place] = max(bitrate_bps, peaks.get(place, 0))
+            layers.append(SizedLayer(layer, *size, bitrate_bps, int(peaks[place])))
         if layers and not layers[0].layer.spatial:
             publication.lowest_us = now_us
         publication.layers = tuple(layers)

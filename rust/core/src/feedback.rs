@@ -220,11 +220,14 @@ impl Subscription {
     ) {
         self.ask(publication, transport, now_us, hub);
         let current = self.current(publication);
+        // Encodings may change places, and then another one has the same layer.
+        let run = self.run().filter(|_| current.is_some());
+        let rid = run.map_or("", |run| &publication.encodings[run.encoding].stats.rid);
+        if rid != self.stats.current_rid {
+            rid.clone_into(&mut self.stats.current_rid);
+        }
         if current != self.stats.current {
             self.stats.current = current;
-            let run = self.run().filter(|_| current.is_some());
-            self.stats.current_rid =
-                run.map_or_else(String::new, |run| publication.encodings[run.encoding].stats.rid.to_string());
             hub.tell(Event::CurrentLayerChanged { subscription: self.key, layer: current });
         }
     }

@@ -459,3 +459,23 @@ def test_reports_that_disagree_do_not_add_up_over_switches(skew_ms: int) -> None
         drift = newest / 90_000 - (stage.now_us - begun_us) / 1_000_000
         assert abs(drift) < 1.1
     assert skew_ms or abs(drift) < 0.1
+
+
+def test_the_rid_that_is_told_is_that_of_what_flows_after_encodings_have_changed_places() -> None:
+    stage, low, high = simulcast()
+    viewer = stage.view()
+    stage.plane.set_target(viewer.key, Layer(0, 7))
+
+    def told_after(*encodings: Camera) -> tuple[Layer | None, str] | None:
+        for _ in range(2):
+            for camera in encodings:
+                camera.send(key=True)
+            stage.run(40)
+        stats = stage.plane.subscription_stats(viewer.key)
+        return (stats.current, stats.current_rid) if stats is not None else None
+
+    assert told_after(low, high) == (Layer(0, 0), "l")
+    high.width = 160
+    assert told_after(low, high) == (Layer(0, 0), "h")
+    high.width = 1280
+    assert told_after(low, high) == (Layer(0, 0), "l")
