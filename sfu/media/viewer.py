@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sfu.ids import SubscriptionKey, TransportKey
 from sfu.media.allocator import Allocation, Wish, allocate, with_margin
 from sfu.media.bwe import UNLIMITED_BPS, Estimator, EstimatorStatus, ReportedRate
-from sfu.media.plane import BurstResult, MediaPlane
+from sfu.media.plane import BurstResult, MediaPlane, SubscriptionStats
 
 ALLOCATE_US = 100_000
 """How often the estimate is shared out anew; a fall is acted on at once."""
@@ -33,12 +33,16 @@ TIMERS_US = 100_000
 """How often the timers of an estimator run of which no report came: the shortest is half a second."""
 OBSERVE_US = 500_000
 """How often a path without feedback per packet is looked at: receiver reports come once a second."""
+UNHEARD_US = 3_000_000
+"""A peer that tells each packet's fate does so within 250 ms. One that has not by now, and yet sends reports,
+takes the numbers without knowing what for."""
 
 
 class Viewer:
     """The estimator of one transport, and its last allocation.
 
-    It is estimated from what the receiver reports until its peer is known to tell each packet's fate.
+    It is estimated from what the receiver reports until its peer is known to tell each packet's fate, and
+    again where its peer said that it would, and never does.
     """
 
     def __init__(self, plane: MediaPlane, transport: TransportKey) -> None:
@@ -53,6 +57,10 @@ class Viewer:
         self._paced_bps = 0
         self._short_us: int | None = None
         self._heard_us: int | None = None
+        self._rembs = False
+        self._unheard_us: int | None = None
+        self._silent = False
+        """It has agreed to transport-wide feedback and sends none."""
         self._timers_us = 0
 
     @property
@@ -68,12 +76,12 @@ class Viewer:
 
     def expect_feedback(self) -> None:
         """Its peer sends transport-wide feedback."""
-        if not self.per_packet:
-            self.estimator = Estimator()
-            self.changed()
+        if not self.per_packet and not self._silent:
+            self._begin_estimating()
 
     def on_remb(self, bitrate_bps: int, subscriptions: Sequence[SubscriptionKey], now_us: int) -> None:
         """What the viewer says it can receive of these subscriptions, of all where none is named."""
+        self._rembs = True
         if isinstance(self.estimator, ReportedRate):
             self.estimator.on_remb(bitrate_bps, frozenset(subscriptions), now_us)
         else:
@@ -83,6 +91,9 @@ class Viewer:
         """Packets' fates as the viewer reports them, of all reports since the last tick."""
         if self._heard_us is None:
             self._heard_us = now_us
+        if self._silent:
+            self._silent = False
+            self._begin_estimating()
         self._timers_us = now_us
         if isinstance(self.estimator, Estimator):
             self.estimator.on_feedback(results, now_us)
@@ -148,6 +159,14 @@ class Viewer:
         if now_us < self._timers_us:
             return
         self._timers_us = now_us + TIMERS_US
+        if self._heard_us is None and self._is_silent(now_us):
+            self._silent = True
+            self.estimator = ReportedRate()
+            # A pace belongs to an estimate.
+            plane.set_estimate(self.transport, UNLIMITED_BPS)
+            self._paced_bps = UNLIMITED_BPS
+            self.changed()
+            return
         estimator.tick(now_us, plane.sent_bytes(self.transport))
         if estimator.estimate_bps != self._paced_bps:
             self._paced_bps = estimator.estimate_bps
@@ -155,6 +174,24 @@ class Viewer:
         probe = estimator.probe(now_us)
         if probe is not None:
             plane.send_probe(self.transport, probe, now_us)
+
+    def _begin_estimating(self) -> None:
+        self.estimator = Estimator()
+        self.changed()
+
+    def _is_silent(self, now_us: int) -> bool:
+        """Whether its peer has reported on what it got for a while, and not once on each packet.
+
+        Where nothing at all comes back, nobody knows that the path carries more than it is given.
+        """
+        reports = any(each is not None and each.rtt_ms is not None for each in self._stats())
+        if not reports and not self._rembs:
+            return False
+        self._unheard_us = now_us if self._unheard_us is None else self._unheard_us
+        return now_us - self._unheard_us >= UNHEARD_US
+
+    def _stats(self) -> list[SubscriptionStats | None]:
+        return [self._plane.subscription_stats(key) for key in self.subscriptions]
 
     def _sent(self) -> dict[SubscriptionKey, tuple[int, float]]:
         """Bits per second and the fraction lost of each subscription."""

@@ -297,11 +297,17 @@ def _agreed(
         mid=line.mid,
         payload_types=payload_types,
         rtx_payload_types=rtx_payload_types,
-        extensions=_agreed_extensions(line.kind, media, mixed=mixed),
+        extensions=_agreed_extensions(
+            line.kind,
+            media,
+            mixed=mixed,
+            reported=any("transport-cc" in kept[number].feedback for number in payload_types.values()),
+        ),
     )
 
 
-def _agreed_extensions(kind: Kind, media: MediaDescription, *, mixed: bool) -> ExtensionIds:
+def _agreed_extensions(kind: Kind, media: MediaDescription, *, mixed: bool, reported: bool) -> ExtensionIds:
+    """`reported`: the subscriber sends transport-wide feedback. Who takes the extension alone does not."""
     answered = rtp_media.extensions(media)
     ids = {
         name: extension_id
@@ -311,6 +317,8 @@ def _agreed_extensions(kind: Kind, media: MediaDescription, *, mixed: bool) -> E
     if not mixed:
         # A structure outgrows the one-byte form, which the subscriber cannot switch from.
         ids.pop("dependency_descriptor", None)
+    if not reported:
+        ids.pop("transport_cc", None)
     return ExtensionIds(**ids)
 
 

@@ -17,6 +17,8 @@ from sfu.media.plane import (
     MediaPlane,
     PlaneEvent,
     Probe,
+    RembReceived,
+    SubscriptionStats,
     TransportFeedback,
 )
 from sfu.media.policy import Policy
@@ -41,6 +43,7 @@ class Plane:
         self.bytes = 0
         self.free_us = 0
         self.flowing: Sequence[tuple[Layer, str, int]] = LAYERS
+        self.stats = SubscriptionStats()
 
     def poll_events(self) -> list[PlaneEvent]:
         events, self.events = self.events, []
@@ -57,6 +60,9 @@ class Plane:
         self, subscription: SubscriptionKey, target: Layer | None, *, at_once: bool = False
     ) -> None:
         self.targets[subscription] = target
+
+    def subscription_stats(self, subscription: SubscriptionKey) -> SubscriptionStats:
+        return self.stats
 
     def set_estimate(self, transport: TransportKey, estimate_bps: int) -> None:
         self.paces.append(estimate_bps)
@@ -263,3 +269,54 @@ def test_the_smallest_picture_is_kept_a_little_beyond_the_estimate() -> None:
             policy.tick(11_000_000 + step * 20_000)
         targets[estimate_bps] = plane.targets[VIEW]
     assert targets == {50_000: Layer(0, 0), 31_000: None}
+
+
+def wait(policy: Policy, first_ms: int, until_ms: int) -> None:
+    for now_ms in range(first_ms, until_ms, 20):
+        policy.tick(1_000_000 + now_ms * MS)
+
+
+@pytest.mark.parametrize("told", ["report", "remb"])
+def test_who_agreed_to_feedback_and_sends_reports_alone_is_estimated_by_those(told: str) -> None:
+    plane, policy = made()
+    wait(policy, 0, 2000)
+    if told == "report":
+        plane.stats.rtt_ms = 30.0
+    else:
+        plane.events.append(RembReceived(VIEWER, 5_000_000, (VIEW,)))
+    wait(policy, 2000, 4000)
+    assert plane.targets[VIEW] in (LOWEST, Layer(0, 2)), "feedback may still come"
+    wait(policy, 4000, 6000)
+    target = plane.targets[VIEW]
+    assert target is not None
+    assert target.spatial >= 2
+    assert plane.paces[-1] >= 1_000_000_000, "nothing is held back for an estimate that was none"
+    plane.deliver(7_100_000, 400_000, 10_000_000)
+    wait(policy, 6000, 6400)
+    why = policy.explain(VIEW)
+    assert why is not None
+    assert why.estimate_bps is not None, "feedback that comes late is heeded"
+
+
+def test_where_nothing_is_reported_nothing_more_is_sent() -> None:
+    plane, policy = made()
+    wait(policy, 0, 10_000)
+    assert plane.targets[VIEW] in (LOWEST, Layer(0, 2))
+
+
+def test_what_an_encoding_has_cost_stays_with_it_when_encodings_change_places() -> None:
+    plane, policy = made()
+    for step in range(1, 600):
+        now_us = 1_000_000 + step * 20_000
+        if step == 450:
+            plane.flowing = [
+                (Layer(0, 2), "f", 100_000),
+                (Layer(1, 2), "q", 140_000),
+                (Layer(2, 2), "h", 480_000),
+            ]
+        if step % 5 == 0:
+            plane.deliver(now_us, 600_000, 1_000_000)
+        policy.tick(now_us)
+    target = plane.targets[VIEW]
+    assert target is not None
+    assert target.spatial >= 2

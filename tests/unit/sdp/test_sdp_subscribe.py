@@ -219,6 +219,15 @@ def test_without_mixed_extension_forms_there_is_no_dependency_descriptor() -> No
     assert answer.media[0].extensions.transport_cc == 3
 
 
+def test_the_transport_wide_extension_without_its_feedback_is_not_taken() -> None:
+    session = SubscribeSession(7)
+    offer = session.plan([audio("A", OPUS, RED), video("V")], LOCAL)
+    answer = session.apply_answer(re.sub(r"a=rtcp-fb:98 transport-cc\r\n", "", reply(offer.sdp)))
+    sound, picture = answer.media
+    assert (sound.extensions.transport_cc, picture.extensions.transport_cc) == (3, 0)
+    assert picture.extensions.abs_send_time == 2
+
+
 def test_new_credentials_are_offered_as_they_are() -> None:
     session = SubscribeSession(7)
     negotiate(session, video("V"))
