@@ -41,11 +41,11 @@ SENT_IDS = ExtensionIds(
     repaired_rid=11,
     transport_cc=3,
     audio_level=1,
-    video_orientation=6,
+    playout_delay=6,
     dependency_descriptor=8,
 )
 SEEN_IDS = ExtensionIds(
-    mid=1, transport_cc=2, abs_send_time=3, audio_level=4, video_orientation=5, dependency_descriptor=7
+    mid=1, transport_cc=2, abs_send_time=3, audio_level=4, playout_delay=5, dependency_descriptor=7
 )
 OUT_PT, OUT_RTX_PT = 102, 103
 _KEY_BYTES: dict[SrtpProfile, int] = {

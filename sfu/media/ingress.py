@@ -442,7 +442,6 @@ class Publication:
             self.loudest = min(self.loudest, level[0] & 0x7F)
         return Carried(
             level,
-            extensions.get(ids.video_orientation, b""),
             extensions.get(ids.playout_delay, b""),
             extensions.get(ids.dependency_descriptor, b""),
         )

@@ -73,7 +73,6 @@ class Carried(NamedTuple):
     """
 
     audio_level: bytes = b""
-    video_orientation: bytes = b""
     playout_delay: bytes = b""
     dependency_descriptor: bytes = b""
 
@@ -113,7 +112,6 @@ class ExtensionLayout:
         self._always_two_byte = self._mid_bytes > 16 or max(ids.mid, ids.transport_cc, ids.abs_send_time) > 14
         self._ids = (
             ids.audio_level,
-            ids.video_orientation,
             ids.playout_delay,
             ids.dependency_descriptor,
         )

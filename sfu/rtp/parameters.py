@@ -36,7 +36,6 @@ class ExtensionIds:
     abs_send_time: int = 0
     audio_level: int = 0
     dependency_descriptor: int = 0
-    video_orientation: int = 0
     playout_delay: int = 0
 
 

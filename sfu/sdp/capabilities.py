@@ -61,7 +61,6 @@ EXTENSION_URIS: Mapping[str, str] = {
     "dependency_descriptor": (
         "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
     ),
-    "video_orientation": "urn:3gpp:video-orientation",
     "playout_delay": "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
 }
 """Header-extension URI of each field of `ExtensionIds`."""
@@ -77,18 +76,20 @@ EXTENSIONS: Mapping[Kind, tuple[str, ...]] = {
         "transport_cc",
         "abs_send_time",
         "dependency_descriptor",
-        "video_orientation",
         "playout_delay",
     ),
 }
-"""Extensions (fields of `ExtensionIds`) accepted from a publisher."""
+"""Extensions (fields of `ExtensionIds`) accepted from a publisher.
+
+To take one is a promise for everybody who receives, now and later. The video orientation is none of them:
+Firefox, recordings and most programs do not turn pictures. Where it is not taken, the publisher turns them.
+"""
 
 SUBSCRIBE_EXTENSION_IDS: Mapping[str, int] = {
     "mid": 1,
     "abs_send_time": 2,
     "transport_cc": 3,
     "audio_level": 4,
-    "video_orientation": 5,
     "playout_delay": 6,
     "dependency_descriptor": 7,
 }

@@ -90,20 +90,20 @@ fn parse_two_byte(data: &[u8], range: Range<usize>, found: &mut Extensions) -> P
     Ok(())
 }
 
-/// Values of one packet that go through from publisher to subscriber, empty where absent: audio level, video
-/// orientation, playout delay, dependency descriptor.
+/// Values of one packet that go through from publisher to subscriber, empty where absent: audio level,
+/// playout delay, dependency descriptor.
 #[derive(Clone, Debug, Default)]
 pub struct Carried {
-    pub values: [SmallVec<[u8; 8]>; 4],
+    pub values: [SmallVec<[u8; 8]>; 3],
 }
 
-pub const DEPENDENCY_DESCRIPTOR: usize = 3;
+pub const DEPENDENCY_DESCRIPTOR: usize = 2;
 
 /// How one leg writes its extensions: ids, and its MID's element in both forms (empty where a form cannot
 /// hold it).
 #[derive(Clone, Debug)]
 pub struct ExtensionLayout {
-    ids: [u8; 4],
+    ids: [u8; 3],
     transport_cc: u8,
     abs_send_time: u8,
     always_two_byte: bool,
@@ -126,7 +126,7 @@ impl ExtensionLayout {
         // What goes through may be absent, so its ids are looked at only when it is there.
         let highest = ids.mid.max(ids.transport_cc).max(ids.abs_send_time);
         Self {
-            ids: [ids.audio_level, ids.video_orientation, ids.playout_delay, ids.dependency_descriptor],
+            ids: [ids.audio_level, ids.playout_delay, ids.dependency_descriptor],
             transport_cc: ids.transport_cc,
             abs_send_time: ids.abs_send_time,
             always_two_byte: (written && value.len() > 16) || highest > 14,

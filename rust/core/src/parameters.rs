@@ -58,7 +58,6 @@ pub struct ExtensionIds {
     pub abs_send_time: u8,
     pub audio_level: u8,
     pub dependency_descriptor: u8,
-    pub video_orientation: u8,
     pub playout_delay: u8,
 }
 

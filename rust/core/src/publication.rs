@@ -211,7 +211,7 @@ impl Publication {
             return carried;
         }
         let ids = &self.config.extensions;
-        let wanted = [ids.audio_level, ids.video_orientation, ids.playout_delay, ids.dependency_descriptor];
+        let wanted = [ids.audio_level, ids.playout_delay, ids.dependency_descriptor];
         for (value, id) in carried.values.iter_mut().zip(wanted) {
             if let Some(found) = extensions.get(data, id) {
                 value.extend_from_slice(found);

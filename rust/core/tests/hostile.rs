@@ -25,7 +25,6 @@ const IDS: ExtensionIds = ExtensionIds {
     abs_send_time: 5,
     audio_level: 6,
     dependency_descriptor: 7,
-    video_orientation: 8,
     playout_delay: 9,
 };
 /// An extension, header and tag may take this much more than what came.

@@ -52,7 +52,6 @@ pub struct PyExtensionIds {
     abs_send_time: u8,
     audio_level: u8,
     dependency_descriptor: u8,
-    video_orientation: u8,
     playout_delay: u8,
 }
 
@@ -66,7 +65,6 @@ impl From<PyExtensionIds> for ExtensionIds {
             abs_send_time: ids.abs_send_time,
             audio_level: ids.audio_level,
             dependency_descriptor: ids.dependency_descriptor,
-            video_orientation: ids.video_orientation,
             playout_delay: ids.playout_delay,
         }
     }

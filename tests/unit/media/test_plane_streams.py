@@ -98,7 +98,7 @@ def test_a_replayed_or_forged_datagram_is_counted_and_goes_nowhere() -> None:
 def test_extensions_are_written_with_the_subscribers_ids() -> None:
     stage = Stage()
     viewer = stage.view()
-    values = {SENT_IDS.mid: b"0", SENT_IDS.transport_cc: b"\x00\x01", SENT_IDS.video_orientation: b"\x02"}
+    values = {SENT_IDS.mid: b"0", SENT_IDS.transport_cc: b"\x00\x01", SENT_IDS.playout_delay: b"\0\0\1"}
     for seq, write in enumerate((one_byte, two_byte)):
         extension = write(values)
         payload = vp8_payload(seq, key=True)
@@ -108,7 +108,7 @@ def test_extensions_are_written_with_the_subscribers_ids() -> None:
             SEEN_IDS.mid: b"7",
             SEEN_IDS.transport_cc: number.to_bytes(2, "big"),
             SEEN_IDS.abs_send_time: ((stage.now_us << 18) // 1_000_000 & 0xFFFFFF).to_bytes(3, "big"),
-            SEEN_IDS.video_orientation: b"\x02",
+            SEEN_IDS.playout_delay: b"\0\0\1",
         }
         assert packet.csrcs == (7).to_bytes(4, "big") + (8).to_bytes(4, "big")
         assert packet.payload == vp8_payload(number, key=True)

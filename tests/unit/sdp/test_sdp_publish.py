@@ -89,7 +89,6 @@ def test_chromium_simulcast_offer() -> None:
         repaired_rid=11,
         transport_cc=3,
         abs_send_time=2,
-        video_orientation=13,
         playout_delay=5,
     )
     assert result.rejected == ()

@@ -108,7 +108,7 @@ def test_the_answer_maps_payload_types_and_extensions() -> None:
     assert picture.payload_types == {120: 98}
     assert picture.rtx_payload_types == {98: 99}
     assert picture.extensions == ExtensionIds(
-        mid=1, abs_send_time=2, transport_cc=3, video_orientation=5, playout_delay=6, dependency_descriptor=7
+        mid=1, abs_send_time=2, transport_cc=3, playout_delay=6, dependency_descriptor=7
     )
     assert answer.remote is not None
     assert (answer.remote.ice_ufrag, answer.remote.dtls_role) == ("serverfrag", "client")
