@@ -19,7 +19,7 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from av import Packet
 
-from sfu_client import _aiortc, remote_sdp, simulcast
+from sfu_client import _aiortc, opus, remote_sdp, simulcast
 from sfu_client.capture_time import CaptureClock, CapturedTrack, ntp
 from sfu_client.errors import RefusedError, UnavailableError
 from sfu_client.peer import Peer
@@ -149,7 +149,7 @@ class PublishTransport:
             if isinstance(line.sender, _aiortc.SimulcastSender)
         }
         rids = {mid: sender.rids for mid, sender in layered.items()}
-        sdp = simulcast.announce(self._pc.localDescription.sdp, rids)
+        sdp = simulcast.announce(opus.announce_stereo(self._pc.localDescription.sdp), rids)
         answer = await signalling.request("offer", sdp=sdp, media=media)
         taken = simulcast.accepted(answer["sdp"])
         for mid, sender in layered.items():

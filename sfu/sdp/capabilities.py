@@ -175,9 +175,15 @@ def offered_fmtp(name: str, fmtp: str) -> str:
 
 
 def _opus(given: Mapping[str, str]) -> str:
-    """In-band FEC is always wanted, DTX and stereo are the publisher's choice. Spec: RFC 7587 section 6.1."""
-    mirrored = [f"{key}=1" for key in ("stereo", "sprop-stereo", "usedtx") if given.get(key) == "1"]
-    return ";".join(["minptime=10", "useinbandfec=1", *mirrored])
+    """In-band FEC is always wanted, DTX and stereo are the publisher's choice. Spec: RFC 7587 section 6.1.
+
+    A publisher that says either of stereo means both: it wants to be asked for stereo, and sends it.
+    """
+    stereo = "1" in (given.get("stereo"), given.get("sprop-stereo"))
+    chosen = ["stereo=1", "sprop-stereo=1"] if stereo else []
+    if given.get("usedtx") == "1":
+        chosen.append("usedtx=1")
+    return ";".join(["minptime=10", "useinbandfec=1", *chosen])
 
 
 def _h264(given: Mapping[str, str]) -> str | None:

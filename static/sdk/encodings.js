@@ -78,8 +78,11 @@ const VOICE = { useinbandfec: '1', usedtx: '1' };
 const MUSIC = { useinbandfec: '1', usedtx: '0', stereo: '1', 'sprop-stereo': '1', maxaveragebitrate: '128000' };
 
 /**
- * The answer with what this browser shall send as Opus: an fmtp line tells the other side's encoder what its
- * writer wants, so the sender's own wish is put into the answer before it is applied.
+ * A description of the publish leg with what this browser shall send as Opus.
+ *
+ * In the answer it is for this browser: an fmtp line tells the other side's encoder what its writer wants, so the
+ * sender's own wish is put in before the answer is applied. In the offer it is for the server, which tells those
+ * who listen: browsers play stereo only where they are told.
  *
  * Speech is sent with forward error correction and without packets for silence, a shared tab's sound in stereo.
  *
@@ -92,21 +95,52 @@ export function tuneOpus(sdp, sources) {
   return session + sections.map((section) => tuneSection(section, sources)).join('');
 }
 
-function tuneSection(section, sources) {
-  const payloadType = /^a=rtpmap:(\d+) opus\//im.exec(section)?.[1];
-  if (!section.startsWith('m=audio') || !payloadType) return section;
-  const mid = /^a=mid:(\S+)/m.exec(section)?.[1] ?? '';
-  const wanted = sources.get(mid) === 'screen_audio' ? MUSIC : VOICE;
-  const line = new RegExp(`^a=fmtp:${payloadType} ([^\\r\\n]*)`, 'm');
-  const given = line.exec(section)?.[1] ?? '';
-  const parameters = new Map(
-    given
-      .split(';')
-      .filter(Boolean)
-      .map((each) => each.trim().split('=')),
+/**
+ * An answer of the subscribe leg that takes stereo wherever the offer has it: by themselves some browsers play it
+ * as mono.
+ *
+ * @param {string} sdp the answer
+ * @param {string} offer
+ * @returns {string}
+ */
+export function takeStereo(sdp, offer) {
+  const stereo = new Set(
+    offer
+      .split(/^(?=m=)/m)
+      .filter((section) => opus(section)?.parameters.get('stereo') === '1')
+      .map(midOf),
   );
+  const [session, ...sections] = sdp.split(/^(?=m=)/m);
+  const taken = (section) => (stereo.has(midOf(section)) ? withOpus(section, { stereo: '1' }) : section);
+  return session + sections.map(taken).join('');
+}
+
+function tuneSection(section, sources) {
+  return withOpus(section, sources.get(midOf(section)) === 'screen_audio' ? MUSIC : VOICE);
+}
+
+function midOf(section) {
+  return /^a=mid:(\S+)/m.exec(section)?.[1] ?? '';
+}
+
+/** Payload type and parameters of Opus in an m-line, null where it has none. */
+function opus(section) {
+  const payloadType = /^a=rtpmap:(\d+) opus\//im.exec(section)?.[1];
+  if (!section.startsWith('m=audio') || !payloadType) return null;
+  const given = new RegExp(`^a=fmtp:${payloadType} ([^\\r\\n]*)`, 'm').exec(section)?.[1] ?? '';
+  const pairs = given
+    .split(';')
+    .filter(Boolean)
+    .map((each) => each.trim().split('='));
+  return { payloadType, given, parameters: new Map(pairs) };
+}
+
+function withOpus(section, wanted) {
+  const found = opus(section);
+  if (!found) return section;
+  const { payloadType, given, parameters } = found;
   for (const [name, value] of Object.entries(wanted)) parameters.set(name, value);
   const fmtp = `a=fmtp:${payloadType} ${[...parameters].map(([name, value]) => `${name}=${value}`).join(';')}`;
-  if (given) return section.replace(line, fmtp);
+  if (given) return section.replace(new RegExp(`^a=fmtp:${payloadType} [^\\r\\n]*`, 'm'), fmtp);
   return section.replace(new RegExp(`^(a=rtpmap:${payloadType} [^\\r\\n]*)`, 'm'), `$1\r\n${fmtp}`);
 }

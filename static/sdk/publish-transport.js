@@ -321,7 +321,7 @@ export class PublishTransport extends EventTarget {
         const sources = new Map(offered.map(({ media }) => [media.mid, media.source]));
         try {
           const answer = await this.#ask(
-            pc.localDescription.sdp,
+            tuneOpus(pc.localDescription.sdp, sources),
             offered.map(({ media }) => media),
           );
           if (pc !== this.#pc) return;

@@ -1,4 +1,5 @@
 import { ConnectionWatch } from './connection-watch.js';
+import { takeStereo } from './encodings.js';
 import { SerialQueue } from './queue.js';
 
 /**
@@ -68,7 +69,8 @@ export class SubscribeTransport extends EventTarget {
   async #accept(sdp) {
     this.#pc ??= this.#open();
     await this.#pc.setRemoteDescription({ type: 'offer', sdp });
-    await this.#pc.setLocalDescription();
+    const answer = await this.#pc.createAnswer();
+    await this.#pc.setLocalDescription({ type: 'answer', sdp: takeStereo(answer.sdp, sdp) });
   }
 
   /** The server lost the transport: the next offer is of a new one. */

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from aiortc import RTCPeerConnection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfu_client import datagram, events, remote_sdp
+from sfu.sdp.model import parse
+from sfu_client import datagram, events, opus, remote_sdp
 from sfu_client.roster import Roster
 from sfu_client.signalling import signal_url
 
@@ -135,3 +137,20 @@ def test_every_profile_of_h264_is_taken() -> None:
 def test_h264_without_fragmentation_is_not() -> None:
     *_, h264 = sections(remote_sdp.adapt(OFFER.replace("packetization-mode=1", "packetization-mode=0")))
     assert "a=inactive" in h264
+
+
+async def test_an_offer_says_that_its_sound_is_stereo() -> None:
+    connection = RTCPeerConnection()
+    for kind in ("audio", "video", "audio"):
+        connection.addTransceiver(kind, direction="sendonly")
+    offer = (await connection.createOffer()).sdp
+    announced = opus.announce_stereo(offer)
+    await connection.close()
+    lines = announced.split("\r\n")
+    added = [line for line in lines if line not in offer.split("\r\n")]
+    assert len(set(added)) == 1
+    number = added[0].removesuffix(" sprop-stereo=1").removeprefix("a=fmtp:")
+    assert [lines[at - 1] for at, line in enumerate(lines) if line in added] == [
+        f"a=rtpmap:{number} opus/48000/2"
+    ] * 2
+    assert parse(announced).media[0].all("fmtp")

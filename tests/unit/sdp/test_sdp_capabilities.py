@@ -10,7 +10,9 @@ from sfu.sdp.capabilities import SUBSCRIBE_EXTENSION_IDS, canonical_fmtp
     [
         ("opus", "", "minptime=10;useinbandfec=1"),
         ("opus", "minptime=3;maxaveragebitrate=510000;useinbandfec=0", "minptime=10;useinbandfec=1"),
-        ("opus", "usedtx=1; stereo=1;sprop-stereo=0", "minptime=10;useinbandfec=1;stereo=1;usedtx=1"),
+        ("opus", "usedtx=1; stereo=0", "minptime=10;useinbandfec=1;usedtx=1"),
+        ("opus", "stereo=1; sprop-stereo=0", "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1"),
+        ("opus", "sprop-stereo=1", "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1"),
         ("vp8", "max-fs=12288", ""),
         ("vp9", "profile-id=2;evil=\x01", "profile-id=2"),
         ("vp9", "", ""),

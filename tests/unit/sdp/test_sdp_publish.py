@@ -202,7 +202,11 @@ def test_the_first_supported_preference_is_chosen(
 def test_stereo_and_dtx_are_the_publishers_choice() -> None:
     text = offer(audio("0", "fmtp:111 stereo=1;usedtx=1;x=evil"), group="0")
     result = answer(text)
-    assert values(result.description.media[0], "fmtp") == ["111 minptime=10;useinbandfec=1;stereo=1;usedtx=1"]
+    assert values(result.description.media[0], "fmtp") == [
+        "111 minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1;usedtx=1"
+    ]
+    (codec,) = result.media[0].offered_codecs()
+    assert codec.fmtp == "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1"
 
 
 def test_an_m_line_without_a_shared_codec_is_refused_alone() -> None:

@@ -74,6 +74,30 @@ async def test_opus_is_tuned_by_source(page: Page) -> None:
     assert tuned.endswith("m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:2\r\n")
 
 
+async def test_stereo_is_taken_where_it_is_offered(page: Page) -> None:
+    line = "m=audio 9 UDP/TLS/RTP/SAVPF {pt}\r\na=mid:{mid}\r\na=rtpmap:{pt} opus/48000/2\r\n"
+    fmtp = "a=fmtp:{pt} minptime=10;useinbandfec=1{more}\r\n"
+    mono, music, bare = {"pt": 96, "mid": "0"}, {"pt": 97, "mid": "1"}, {"pt": 97, "mid": "2"}
+    stereo = ";stereo=1;sprop-stereo=1"
+    video = "m=video 9 UDP/TLS/RTP/SAVPF 98\r\na=mid:3\r\n"
+    offer = (
+        "v=0\r\n" + line.format(**mono) + fmtp.format(more="", **mono)
+        + line.format(**music) + fmtp.format(more=stereo, **music)
+        + line.format(**bare) + fmtp.format(more=stereo, **bare) + video
+    )  # fmt: skip
+    answer = (
+        "v=0\r\n" + line.format(**mono) + fmtp.format(more="", **mono)
+        + line.format(**music) + fmtp.format(more="", **music) + line.format(**bare) + video
+    )  # fmt: skip
+    taken = str(await run(page, "sdk/encodings.js", "return m.takeStereo(a[0], a[1])", [answer, offer]))
+    assert [each for each in taken.split("\r\n") if each.startswith("a=fmtp")] == [
+        "a=fmtp:96 minptime=10;useinbandfec=1",
+        "a=fmtp:97 minptime=10;useinbandfec=1;stereo=1",
+        "a=fmtp:97 stereo=1",
+    ]
+    assert taken.endswith(video)
+
+
 async def test_data_messages_survive_the_way_and_garbage_is_none(page: Page) -> None:
     body = """
       const { payload } = m.encodeContent('grüß dich');
