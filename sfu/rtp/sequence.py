@@ -39,7 +39,7 @@ class PictureNumbers:
         self._first_seq = -1
         self._start_ts = -1
         """Sequence number and timestamp of the packet since which ids have been continuous."""
-        self._former = (0, 0, 0)
+        self._former: tuple[int, int, int] | None = None
         """Number, id and bits of the newest picture before that."""
 
     def number(self, picture_id: int, bits: int, ext_seq: int, timestamp: int, *, newest: bool) -> int:
@@ -48,11 +48,11 @@ class PictureNumbers:
             # Low bits stay as they are, and what is older stays positive.
             self._newest = picture_id + 0x8000
             self._first_seq, self._start_ts = ext_seq, timestamp
-        elif not newest and ext_seq < self._first_seq and timestamp != self._start_ts:
-            number, former_id, former_bits = self._former
-            return number + _behind(picture_id, former_id, min(bits, former_bits))
         elif not newest:
-            return self._newest + _behind(picture_id, self._id, min(bits, self._bits))
+            last = (self._newest, self._id, self._bits)
+            if self._former is not None and ext_seq < self._first_seq and timestamp != self._start_ts:
+                last = self._former
+            return last[0] + _behind(picture_id, last[1], min(bits, last[2]))
         else:
             step = difference(picture_id, self._id, min(bits, self._bits))
             if not 0 <= step <= _LONGEST_GAP or (step == 0 and timestamp != self._timestamp):

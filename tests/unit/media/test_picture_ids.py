@@ -16,6 +16,7 @@ from plane_harness import (
 
 from sfu.media.plane import Codec, Layer
 from sfu.rtp import vp8, vp9
+from sfu.rtp.sequence import PictureNumbers
 
 CODECS = {name: Codec(name=name, payload_type=96, clock_rate=90_000) for name in ("vp8", "vp9")}
 
@@ -148,3 +149,9 @@ def test_packets_that_have_no_number_are_counted() -> None:
     stage.publish(early)
     assert len(viewer.media) == 1
     assert sum(stage.plane.counters().dropped.values()) == 1
+
+
+def test_a_picture_from_before_the_first_one_has_the_number_before() -> None:
+    numbers = PictureNumbers()
+    first = numbers.number(100, 15, 1000, 9000, newest=True)
+    assert numbers.number(99, 15, 998, 6000, newest=False) == first - 1
