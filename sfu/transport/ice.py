@@ -17,6 +17,10 @@ MAX_PATHS = 16
 STALE_US = 8_000_000
 """A path without a check for so long is out of use: browsers check every 2.5 s, aioice every 4 to 6."""
 
+CONSENT_CHECK_US = 6_000_000
+"""After so long without a check the selected path is checked by us: some agents (libnice) keep it alive by
+indications and media alone, and answer checks all the same."""
+
 
 class Verdict(NamedTuple):
     """What a message came to. `answer` is None where it deserves none now; `proven`
@@ -121,6 +125,17 @@ class IceAgent:
     def due(self, now_us: int) -> list[Datagram]:
         """Our checks of addresses that have not answered, and answers that had to wait for them."""
         return self._validation.due(self.remote, now_us)
+
+    def consent_check(self, now_us: int) -> Datagram | None:
+        """Our check of the selected path where the peer has made none of late, None where there is no need.
+
+        Asked about once a second, which is how often it is repeated. Media is no consent to send: it says
+        nothing about whether what is sent arrives. Spec: RFC 7675 section 5.1.
+        """
+        path, remote = self.selected, self.remote
+        if path is None or remote is None or now_us - self.paths[path] < CONSENT_CHECK_US:
+            return None
+        return self._validation.consent_check(path, self.previous or self.local, remote, now_us)
 
     @property
     def validates(self) -> bool:

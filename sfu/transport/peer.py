@@ -183,7 +183,10 @@ class PeerTransport:
         return True
 
     def watch(self, now_us: int) -> None:
-        """Follow consent. Called about once a second."""
+        """Follow consent, and ask for it where the peer does not renew it. Called about once a second."""
+        check = self.agent.consent_check(now_us)
+        if check is not None:
+            check.path.send(check.data)
         if self.state in ("connected", "disconnected", "connecting") and self.agent.expired(now_us):
             self._over("failed", "consent-expired")
         elif self.state == "connected" and self.agent.silent_us(now_us) > SILENCE_US:

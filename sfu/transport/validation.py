@@ -112,7 +112,7 @@ class AddressValidation:
         return sent
 
     def _send(self, path: Path, entry: _Waiting, remote: Credentials, now_us: int) -> list[Datagram]:
-        check = self._check(path, entry, remote, now_us)
+        check = self._check(path, entry.ours, remote, now_us, nominated=entry.nominated)
         entry.due_us = now_us + (RETRY_US << entry.tries)
         entry.tries += 1
         made = [Datagram(path, data) for data in (check, entry.held) if data]
@@ -123,10 +123,16 @@ class AddressValidation:
         entry.sent_bytes += total
         return made
 
-    def _check(self, path: Path, entry: _Waiting, remote: Credentials, now_us: int) -> bytes:
-        identity = self._identity(path, entry.ours.ufrag, now_us // _TICK_US % _TICKS, entry.nominated)
+    def consent_check(self, path: Path, ours: Credentials, remote: Credentials, now_us: int) -> Datagram:
+        """A check of a proven address: whether the peer is still there."""
+        return Datagram(path, self._check(path, ours, remote, now_us, nominated=False))
+
+    def _check(
+        self, path: Path, ours: Credentials, remote: Credentials, now_us: int, *, nominated: bool
+    ) -> bytes:
+        identity = self._identity(path, ours.ufrag, now_us // _TICK_US % _TICKS, nominated)
         attributes = [
-            (stun.USERNAME, f"{remote.ufrag}:{entry.ours.ufrag}".encode()),
+            (stun.USERNAME, f"{remote.ufrag}:{ours.ufrag}".encode()),
             # Of two that are controlled, the one with the larger number takes the other role.
             (stun.ICE_CONTROLLED, bytes(8)),
             (stun.PRIORITY, _PRIORITY),

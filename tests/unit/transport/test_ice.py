@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sfu.transport import stun
-from sfu.transport.ice import MAX_PATHS, REFUSED, IceAgent, Verdict
+from sfu.transport.ice import CONSENT_CHECK_US, MAX_PATHS, REFUSED, IceAgent, Verdict
 from sfu.transport.validation import AMPLIFICATION, ANSWER_US, MAX_WAITING, Credentials
 
 OURS = Credentials("5e40e401", "p" * 24)
@@ -235,6 +235,40 @@ def test_consent_expires_only_after_it_was_given(agent: IceAgent) -> None:
     assert agent.expired(1031 * SECOND)
     prove(agent, WIFI, 1031 * SECOND)
     assert not agent.expired(1032 * SECOND)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_peer_that_only_answers_checks_keeps_its_consent(agent: IceAgent, restarted: bool) -> None:
+    """As one does that keeps its path alive by indications and media."""
+    prove(agent, WIFI, nominate=True)
+    if restarted:
+        agent.restart(Credentials("5e40e402", "r" * 24))
+    asked = 0
+    for now_us in range(SECOND, 600 * SECOND, SECOND):
+        ours = agent.consent_check(now_us)
+        if ours is not None:
+            asked += 1
+            assert ours.path == WIFI
+            assert stun.parse(ours.data).username() == (THEIRS.ufrag, OURS.ufrag)
+            assert answer(agent, ours.data, WIFI, now_us).proven
+        assert agent.uses(WIFI, now_us)
+        assert agent.silent_us(now_us) <= CONSENT_CHECK_US
+    assert asked == 99
+
+
+def test_a_peer_that_does_not_answer_loses_consent_though_it_is_asked(agent: IceAgent) -> None:
+    assert agent.consent_check(100 * SECOND) is None
+    prove(agent, WIFI, nominate=True)
+    sent = [agent.consent_check(second * SECOND) for second in range(1, 32)]
+    assert [each is not None for each in sent] == [False] * 5 + [True] * 26
+    assert agent.expired(31 * SECOND)
+
+
+def test_a_peer_that_makes_checks_is_not_asked(agent: IceAgent) -> None:
+    prove(agent, WIFI, nominate=True)
+    for second in range(1, 60):
+        check(agent, WIFI, second // 5 * 5 * SECOND)
+        assert agent.consent_check(second * SECOND) is None
 
 
 def test_restart_keeps_the_old_credentials_until_the_new_are_used(agent: IceAgent) -> None:

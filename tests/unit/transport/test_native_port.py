@@ -24,12 +24,13 @@ from transport_client import (
     received,
 )
 
+from sfu import clock
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
 from sfu.media.plane import EncodingStarted, PublicationConfig, SubscriptionConfig
 from sfu.rtp.packet import RtpPacket, is_rtcp, parse_packet
 from sfu.rtp.rtcp import PictureLoss, parse_compound, serialize
 from sfu.rtp.transport_cc import TransportWideFeedback
-from sfu.transport import stun
+from sfu.transport import ice, stun
 from sfu.transport.port import TransportPort
 
 if TYPE_CHECKING:
@@ -195,6 +196,24 @@ async def test_media_before_the_keys_waits_for_them() -> None:
         assert plane.counters().received == 0
         assert len(call.publisher.transport._early) == 1
         call.publisher.sock.close()
+
+
+async def test_a_peer_that_makes_no_checks_is_asked_for_consent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plane, which has its own clock, hears of the answer."""
+    monkeypatch.setattr(ice, "CONSENT_CHECK_US", 0)
+    async with open_call() as call:
+        peer, lifted = call.publisher, call.port._lifted
+        assert lifted
+        routes = lifted.routes
+        for _ in range(3):
+            before = routes.checked_us(peer.key)
+            peer.transport.watch(clock.now_us())
+            while (check := await peer.receive())[0] > 3:
+                pass
+            peer.sock.send(an_answer(check))
+            async with asyncio.timeout(5):
+                while routes.checked_us(peer.key) <= before:
+                    await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

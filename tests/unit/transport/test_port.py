@@ -267,3 +267,24 @@ def test_loopback_is_announced_only_where_nothing_else_is(monkeypatch: pytest.Mo
     monkeypatch.setattr(addresses, "machine_addresses", lambda version: [])
     assert addresses.announced(["0.0.0.0", "::"], ()) == ["127.0.0.1"]
     assert addresses.announced(["127.0.0.1"], ()) == ["127.0.0.1"]
+
+
+async def test_a_peer_that_makes_no_checks_is_asked_for_consent(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, ahead_us = clock.now_us, 0
+    monkeypatch.setattr(clock, "now_us", lambda: real() + ahead_us)
+    async with open_port() as port:
+        transport = started(port)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.connect(("127.0.0.1", port.port))
+            await prove(sock, transport)
+            for _ in range(8):
+                ahead_us += 7_000_000
+                transport.watch(clock.now_us())
+                while stun.parse(check := await received(sock)).message_type != stun.BINDING_REQUEST:
+                    pass
+                sock.send(an_answer(check))
+                async with asyncio.timeout(5):
+                    while transport.agent.silent_us(clock.now_us()) > 5_000_000:
+                        await asyncio.sleep(0.001)
+            assert transport.state == "connecting"
