@@ -15,6 +15,8 @@ Why each is needed (aiortc 1.16):
   must agree on when it was captured, and so must the encodings of simulcast.
 - `RTCRtpSender._next_encoded_frame` and the counters `__rtp_timestamp`, `__packet_count`, `__octet_count`:
   the first sender report comes half a second late or more, and layers are switched by them.
+- `RTCPeerConnection.__transceivers`: aiortc finds transceivers by the place of their m-line, and takes that
+  of an m-line that is gone for the one that has its place now.
 - `RTCRtpReceiver.__decoder_queue`: it is unbounded, and its length is the only sign that decoding falls
   behind.
 """
@@ -25,7 +27,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from aiortc import RTCDtlsTransport, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
+from aiortc import RTCDtlsTransport, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
 from aiortc.codecs.base import Encoder
 from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import Vp8Encoder
@@ -296,6 +298,12 @@ async def renew_receiver(transceiver: RTCRtpTransceiver) -> None:
     receiver = RTCRtpReceiver(transceiver.kind, old.transport)
     receiver._set_rtcp_ssrc(transceiver.sender._ssrc)
     inside._RTCRtpTransceiver__receiver = receiver
+
+
+def forget_line(pc: RTCPeerConnection, transceiver: RTCRtpTransceiver) -> None:
+    """The transceiver's m-line is gone; another has its place."""
+    inside: Any = pc
+    inside._RTCPeerConnection__transceivers.remove(transceiver)
 
 
 def decoder_backlog(receiver: RTCRtpReceiver) -> int:

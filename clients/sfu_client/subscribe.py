@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ from sfu_client import _aiortc, remote_sdp
 from sfu_client.peer import Peer
 
 logger = logging.getLogger(__name__)
+
+_MID = re.compile(r"^a=mid:(\S+)", re.MULTILINE)
 
 
 class SubscribeTransport:
@@ -46,6 +49,10 @@ class SubscribeTransport:
                 line = self._line(mid)
                 if line is not None:
                     await _aiortc.renew_receiver(line)
+        present = set(_MID.findall(sdp))
+        for line in self._pc.getTransceivers():
+            if line.mid is not None and line.mid not in present:
+                _aiortc.forget_line(self._pc, line)
         await self._pc.setRemoteDescription(RTCSessionDescription(sdp=remote_sdp.adapt(sdp), type="offer"))
         await self._pc.setLocalDescription(await self._pc.createAnswer())
         self._peer.started()

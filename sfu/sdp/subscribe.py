@@ -1,10 +1,11 @@
 """Offers to a subscriber: the state of its m-lines over many renegotiations.
 
-An m-line, once offered, stays: when its media ends it goes inactive, and the next media of its kind
-takes it over. The first m-line is always audio with Opus, inactive where there is no audio yet: it
-carries the BUNDLE transport, Chromium fails as a whole when it must refuse that one, and Opus is what
-every endpoint has (RFC 7874 section 3). Only a plain state object; ids, SSRCs and ICE parameters are
-given to it.
+An m-line is of one publication. When that ends it is closed, and its place is taken by another m-line with
+a mid of its own (RFC 8829 section 5.2.2), as late as the number of m-lines allows: Pion, webrtcbin and aiortc
+never tell their application that an m-line carries somebody else now, and aiortc mistakes places taken again.
+The first m-line is always audio with Opus, inactive where there is no audio yet, and never closed: it carries
+the BUNDLE transport, Chromium fails as a whole when it must refuse that one, and Opus is what every endpoint
+has (RFC 7874 section 3). Only a plain state object; ids, SSRCs and ICE parameters are given to it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ from sfu.sdp.payload_types import NumberedCodec, PayloadTypes
 USUAL_MEDIA = 4
 """Media of one publisher that always may take new m-lines: camera, microphone, screen and its sound. More of
 them may only while half of the m-lines are left, so that a few publishers do not use up everybody's."""
+
+FRESH_MEDIA = 32
+"""M-lines from which on the places of closed ones are taken again; until then a new one goes to the end."""
 
 _ANCHOR_CODEC = OfferedCodec(
     name="opus",
@@ -112,13 +116,16 @@ class SubscribeAnswer:
 
 @dataclass(slots=True)
 class _Line:
-    """One m-line. `outgoing` is None while inactive; `closed` after the subscriber refused it."""
+    """One m-line. `outgoing` is None after its media has ended; it is `closed` then, or when the subscriber
+    refused it. Of the first it is None before it has media, too (`untouched`).
+    """
 
     mid: str
     kind: Kind
     codecs: tuple[NumberedCodec, ...]
     outgoing: OutgoingMedia | None
     closed: bool = False
+    untouched: bool = False
 
     def payload_types(self) -> set[int]:
         numbers = {codec.payload_type for codec in self.codecs}
@@ -142,24 +149,28 @@ class SubscribeSession:
     def plan(self, outgoing: Sequence[OutgoingMedia], local: LocalParameters) -> Offer:
         """The next offer, carrying exactly `outgoing`. With nothing ever to send there is none to make.
 
-        Media keeps its m-line while its key is planned. A refused key is left out until a plan has been
+        Media keeps its m-line while its key is planned, and the place of one that ends with this offer is not
+        taken before the next. A refused key is left out until a plan has been
         without it. New ICE credentials in `local` make the offer an ICE restart.
         """
         wanted = {media.key: media for media in outgoing}
         self._refused &= wanted.keys()
         placed: set[Hashable] = set()
+        places = [index for index, line in enumerate(self._lines) if line.closed]
         for line in self._lines:
             if line.outgoing is not None:
                 line.outgoing = wanted.get(line.outgoing.key)
             if line.outgoing is not None and self._number(line, line.outgoing):
                 placed.add(line.outgoing.key)
+        for line in self._lines[1:]:
+            line.closed |= line.outgoing is None
         if not self._lines:
             self._lines.append(self._anchor())
         left_out: list[Hashable] = []
         for media in wanted.values():
             if media.key in placed:
                 continue
-            if media.key in self._refused or not self._place(media):
+            if media.key in self._refused or not self._place(media, places):
                 left_out.append(media.key)
         self._version += 1
         self._awaiting_answer = True
@@ -218,14 +229,14 @@ class SubscribeSession:
         return remote_parameters(answer, (*tagged, *live), None, either=None, default="server")
 
     def _anchor(self) -> _Line:
-        """The inactive first m-line; the first audio takes it over."""
+        """The inactive first m-line; the first audio takes it."""
         self._next_mid += 1
         codecs = self._payload_types.assign("audio", (_ANCHOR_CODEC,), ())
-        return _Line(mid="0", kind="audio", codecs=codecs, outgoing=None)
+        return _Line(mid="0", kind="audio", codecs=codecs, outgoing=None, untouched=True)
 
     def _number(self, line: _Line, media: OutgoingMedia) -> bool:
         """Give the line the payload types of `media`; whether any codec got one."""
-        in_use = {number for other in self._lines for number in other.payload_types()}
+        in_use = {number for other in self._lines if not other.closed for number in other.payload_types()}
         codecs = self._payload_types.assign(media.kind, media.codecs, in_use)
         if not codecs:
             line.outgoing = None
@@ -233,26 +244,19 @@ class SubscribeSession:
         line.codecs = codecs
         return True
 
-    def _place(self, media: OutgoingMedia) -> bool:
-        """Put new media on a free m-line of its kind, else on one the peer had closed, else on a new one."""
+    def _place(self, media: OutgoingMedia, places: list[int]) -> bool:
+        """Put new media on the first m-line, where that is fit, else on one of its own; at one of `places`,
+        which closed ones have left, where there are many m-lines.
+        """
         line = _Line(mid=str(self._next_mid), kind=media.kind, codecs=(), outgoing=media)
         if not self._number(line, media):
             return False
-        free = [
-            other
-            for other in self._lines
-            if other.outgoing is None and not other.closed and other.kind == media.kind
-        ]
-        if free:
-            # A receiver that knows the payload types already goes on with the least change.
-            types = line.payload_types()
-            chosen = max(free, key=lambda other: types <= other.payload_types())
-            chosen.codecs, chosen.outgoing = line.codecs, media
+        anchor = self._lines[0]
+        if anchor.untouched and not anchor.closed and media.kind == anchor.kind:
+            anchor.codecs, anchor.outgoing, anchor.untouched = line.codecs, media, False
             return True
-        closed = next((index for index, other in enumerate(self._lines) if other.closed), None)
-        if closed is not None:
-            # A new mid makes it a new m-line at an old place. Spec: RFC 8829 section 5.2.2.
-            self._lines[closed] = line
+        if places and len(self._lines) >= FRESH_MEDIA:
+            self._lines[places.pop(0)] = line
         elif len(self._lines) < (MAX_MEDIA if self._is_usual(media) else MAX_MEDIA // 2):
             self._lines.append(line)
         else:
@@ -327,9 +331,10 @@ def _offered_extensions(kind: Kind) -> list[tuple[str, int]]:
 
 
 def _write(line: _Line, local: LocalParameters) -> MediaDescription:
-    attributes = [Attribute("mid", line.mid)]
+    # aiortc reads transport and codecs of closed m-lines too.
+    attributes = [Attribute("mid", line.mid), *transport_attributes(local, None)]
+    codecs = line.codecs[:1] if line.closed else line.codecs
     if not line.closed:
-        attributes += transport_attributes(local, None)
         attributes += [
             Attribute("extmap", f"{number} {EXTENSION_URIS[name]}")
             for name, number in _offered_extensions(line.kind)
@@ -339,7 +344,7 @@ def _write(line: _Line, local: LocalParameters) -> MediaDescription:
     attributes += [Attribute("rtcp-mux"), Attribute("rtcp-rsize")]
     if outgoing:
         attributes.append(Attribute("msid", f"{outgoing.stream_id} {outgoing.track_id}"))
-    for numbered in line.codecs:
+    for numbered in codecs:
         attributes += _codec_lines(numbered, line.kind)
     if outgoing:
         repaired = any(numbered.rtx_payload_type is not None for numbered in line.codecs)
@@ -348,7 +353,7 @@ def _write(line: _Line, local: LocalParameters) -> MediaDescription:
         kind=line.kind,
         port=0 if line.closed else DISCARD_PORT,
         protocol=RTP_PROTOCOL,
-        formats=_formats(line.codecs),
+        formats=_formats(codecs),
         attributes=tuple(attributes),
     )
 

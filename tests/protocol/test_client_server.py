@@ -11,7 +11,9 @@ import av
 import numpy as np
 import pytest
 
-from sfu.config import Config, load
+from sfu.config import Config
+from sfu.loading.load import load
+from sfu.sdp import subscribe
 from sfu.server.app import Server
 from sfu_client import Room, VideoSource, events
 from sfu_client.capture.passthrough import PassthroughTrack
@@ -79,6 +81,22 @@ async def test_picture_and_sound_arrive_whole(server: Server) -> None:
                 break
         assert camera.tracks == {}
         assert [item.lost for item in await viewer.stats()] == [0, 0]
+
+
+async def test_those_who_come_after_others_are_seen_where_m_lines_take_old_places(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscribe, "FRESH_MEDIA", 2)
+    async with (
+        asyncio.timeout(DEADLINE_S),
+        moving_picture() as picture,
+        Room.connect(server.http_url, "r", name="viewer") as viewer,
+    ):
+        for name in ("ann", "ben", "cat", "dan"):
+            async with Room.connect(server.http_url, "r", name=name, auto_subscribe=False) as camera:
+                await camera.publish(picture)
+                track = await viewer.wait_for_track(kind="video", participant=name)
+                assert [frame async for frame in first(track.frames(latest=False), 3)]
 
 
 async def first(frames: AsyncIterator[av.VideoFrame], count: int) -> AsyncIterator[av.VideoFrame]:

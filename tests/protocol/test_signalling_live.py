@@ -241,6 +241,20 @@ async def test_a_page_that_was_frozen_answers_late_and_sees_everybody() -> None:
         assert_red(await ben.picture())
 
 
+async def test_a_plain_peer_sees_who_comes_after_others_have_left() -> None:
+    """An application is told of a track by an event; on an m-line that is reused there is none in aiortc."""
+    async with call("Ben") as (those, [ben]):
+        for name in ("Ann", "Cat", "Dan"):
+            ben.tracks.clear()
+            (guest,) = await join(those, [name])
+            (_, sound) = await guest.publish((Picture(), "camera"), (Tone(), "microphone"))
+            await ben.answer_until(sound["publication"])
+            assert_red(await ben.picture())
+            assert await ben.loudness() > 1000
+            await guest.signal.request("leave")
+            await ben.answer_until(None)
+
+
 @pytest.mark.parametrize("setup", ["active", "passive"])
 async def test_a_subscriber_in_either_dtls_role_sees_whoever_comes(setup: str) -> None:
     async with call("Ann", "Ben", "Cat") as (_, [ann, ben, cat]):
