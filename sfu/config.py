@@ -89,7 +89,8 @@ class RtcConfig:
     )
     bind: tuple[str, ...] = option(
         ("0.0.0.0", "::"),  # noqa: S104 - a media port serves every interface
-        "addresses to bind; IPv6 is left out where the machine has none",
+        "addresses to bind; IPv6 is left out where the machine has none. On loopback alone Firefox finds no "
+        "path: it uses no loopback address (`media.peerconnection.ice.loopback` in `about:config`)",
         form=forms.address,
     )
     tcp: bool = option(True, "offer ICE over TCP on the same port number, for networks that block UDP")
@@ -104,7 +105,11 @@ class RtcConfig:
         form=forms.host_port,
     )
     consent_timeout_s: float = option(
-        30.0, "seconds without a valid check after which a peer is gone (RFC 7675)", above=0, most=3600
+        30.0,
+        "seconds without a valid check, or an answer to one of the server's own, after which a peer is gone "
+        "(RFC 7675)",
+        above=0,
+        most=3600,
     )
     receive_buffer_bytes: int = option(
         4_194_304,

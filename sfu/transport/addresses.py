@@ -40,7 +40,18 @@ async def find(config: RtcConfig, sockets: list[socket.socket], port: int) -> tu
             hosts = list(dict.fromkeys([*hosts, public]))
         except OSError as error:
             log.warning("no public address found: %s", error)
+    if hosts and all(map(_is_loopback, hosts)):
+        log.warning(
+            "media is reached on this machine alone, and not by Firefox, which uses no loopback address"
+        )
     return candidates(hosts, port, tcp=config.tcp)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # A name, which stands for an address that the clients look up.
 
 
 def announced(bound: list[str], configured: tuple[str, ...]) -> list[str]:

@@ -43,7 +43,9 @@ function fill(media, kind, select) {
   // Without permission browsers tell neither names nor ids.
   const known = devices.filter((each) => each.deviceId);
   const used = media.chosen[kind] ? '' : (media.tracks[kind]?.label ?? '');
-  const first = devices.length ? [t('device.default'), used].filter(Boolean).join(' · ') : t('device.none');
+  // Firefox lists no speaker before it was asked for one; there is sound all the same.
+  const some = devices.length || kind === 'speaker';
+  const first = some ? [t('device.default'), used].filter(Boolean).join(' · ') : t('device.none');
   const options = [
     { value: '', text: first },
     ...known.map((each, index) => ({

@@ -288,3 +288,14 @@ async def test_a_peer_that_makes_no_checks_is_asked_for_consent(monkeypatch: pyt
                     while transport.agent.silent_us(clock.now_us()) > 5_000_000:
                         await asyncio.sleep(0.001)
             assert transport.state == "connecting"
+
+
+@pytest.mark.parametrize(
+    ("announce", "said"), [((), True), (("::1",), True), (("192.0.2.1",), False), (("sfu.example",), False)]
+)
+async def test_a_port_on_loopback_alone_says_that_firefox_cannot_use_it(
+    caplog: pytest.LogCaptureFixture, announce: tuple[str, ...], said: bool
+) -> None:
+    async with open_port(announce=announce):
+        pass
+    assert any("Firefox" in record.message for record in caplog.records) is said
