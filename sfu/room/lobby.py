@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sfu.errors import RequestError
+from sfu.room import visibility
 from sfu.room.commands import Join
 from sfu.room.model import SessionKey
 from sfu.room.permissions import Grants
@@ -87,4 +88,4 @@ class Lobby:
         )
 
     def _seen(self, grants: Grants) -> list[Waiting]:
-        return [each for each in self._waiting.values() if grants.see_hidden or not each.hidden]
+        return [each for each in self._waiting.values() if visibility.tells(grants, hidden=each.hidden)]

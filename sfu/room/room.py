@@ -480,7 +480,7 @@ class Room:
         """Who moderates hears who waits. Where the one that came or went is `hidden`: who may know of it."""
         groups: dict[bool, list[Participant]] = {True: [], False: []}
         for each in self.participants.values():
-            if each.grants.may_moderate and (each.grants.see_hidden or not hidden):
+            if each.grants.may_moderate and visibility.tells(each.grants, hidden=hidden):
                 groups[each.grants.see_hidden].append(each)
         return [
             Announce(tuple(each.id for each in told), LobbyChanged(self.lobby.views(told[0].grants)))

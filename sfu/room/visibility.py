@@ -17,7 +17,12 @@ from sfu.room.permissions import Grants
 
 def sees(grants: Grants, other: Participant, viewer: ParticipantId | None = None) -> bool:
     """Whether `viewer`, with these rights, may know of a participant. Everybody knows of itself."""
-    return grants.see_hidden or not other.grants.hidden or other.id == viewer
+    return tells(grants, hidden=other.grants.hidden) or other.id == viewer
+
+
+def tells(grants: Grants, *, hidden: bool) -> bool:
+    """Whether somebody with these rights may learn of one who is, or was, `hidden`."""
+    return grants.see_hidden or not hidden
 
 
 def known_to(viewer: Participant, people: Iterable[Participant]) -> list[Participant]:

@@ -532,7 +532,9 @@ class Conference:
         done = self.core.apply(command, _now())
         if removed is not None:
             member = self._members[removed.id]
-            self.access.removals.add(member.room, removed.identity, member.expires_s)
+            self.access.removals.add(
+                member.room, removed.identity, member.expires_s, hidden=removed.grants.hidden
+            )
         self._execute(done)
         self.events.command(command, done)
         if isinstance(by_anybody, _TIMED) or any(map(_about_alarm, done)):

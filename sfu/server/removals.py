@@ -9,6 +9,8 @@ import asyncio
 
 from sfu import clock
 from sfu.errors import RequestError
+from sfu.room import visibility
+from sfu.room.permissions import Grants
 from sfu.server.revocations import Kept
 from sfu.server.tokens import Claims
 from sfu.store import withdrawals
@@ -40,27 +42,29 @@ class Removals:
         removal = self._removals.get((claims.room, claims.identity))
         return removal is not None and claims.made_s * 1000 <= removal.at_ms
 
-    def of_room(self, room: str) -> list[Removal]:
-        """Who was removed from a room, the last one first."""
-        found = [each for each in self._removals.values() if each.room == room]
+    def of_room(self, room: str, grants: Grants) -> list[Removal]:
+        """Who was removed from a room and may be known to somebody with `grants`, the last one first."""
+        removed = (each for each in self._removals.values() if each.room == room)
+        found = [each for each in removed if visibility.tells(grants, hidden=each.hidden)]
         return sorted(found, key=lambda each: each.at_ms, reverse=True)
 
     def check(self) -> None:
         """Raises `RequestError` `overloaded` where `add` would just now."""
         self._store.writes.check()
 
-    def add(self, room: str, identity: str, expires_s: float) -> None:
+    def add(self, room: str, identity: str, expires_s: float, *, hidden: bool) -> None:
         """Somebody was removed who came with a token that expires at `expires_s` (Unix seconds)."""
         now_ms = clock.wall_ms()
-        removal = Removal(room, identity, now_ms, max(int(expires_s * 1000), now_ms + LEAST_MS))
+        removal = Removal(room, identity, now_ms, max(int(expires_s * 1000), now_ms + LEAST_MS), hidden)
         for key in [key for key, each in self._removals.items() if each.expires_ms < now_ms]:
             del self._removals[key]
         self._removals[room, identity] = removal
         self.last = self._submit(withdrawals.removed(removal))
 
-    def lift(self, room: str, identity: str) -> Kept:
-        """Take a removal back. Raises `RequestError` `not_found` where there is none, `overloaded`."""
-        if (room, identity) not in self._removals:
+    def lift(self, room: str, identity: str, grants: Grants) -> Kept:
+        """Take a removal back. Raises `RequestError` `not_found` where none may be known, `overloaded`."""
+        removal = self._removals.get((room, identity))
+        if removal is None or not visibility.tells(grants, hidden=removal.hidden):
             raise RequestError("not_found", "nobody of that identity was removed from the room")
         kept = self._submit(withdrawals.readmitted(room, identity))
         del self._removals[room, identity]

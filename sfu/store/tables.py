@@ -294,6 +294,7 @@ removals = Table(
     Column("identity", String(128), nullable=False, index=True),
     Column("at_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, nullable=False, index=True),
+    Column("hidden", Boolean, nullable=False, server_default=false()),
     PrimaryKeyConstraint("room", "identity"),
 )
 

@@ -35,6 +35,7 @@ class Removal:
     identity: str
     at_ms: int
     expires_ms: int
+    hidden: bool = False
 
 
 def token_revoked(jti: str, at_ms: int, expires_ms: int | None) -> list[Step]:
@@ -50,6 +51,7 @@ def removed(removal: Removal) -> list[Step]:
         "identity": removal.identity,
         "at_ms": removal.at_ms,
         "expires_ms": removal.expires_ms,
+        "hidden": removal.hidden,
     }
     return [
         *readmitted(removal.room, removal.identity),
@@ -72,6 +74,5 @@ async def revoked_now(connection: AsyncConnection, now_ms: int) -> dict[str, int
 
 async def removals_now(connection: AsyncConnection, now_ms: int) -> list[Removal]:
     """Removals that still refuse something."""
-    columns = (removals.c.room, removals.c.identity, removals.c.at_ms, removals.c.expires_ms)
-    rows = await connection.execute(select(*columns).where(removals.c.expires_ms >= now_ms))
+    rows = await connection.execute(select(removals).where(removals.c.expires_ms >= now_ms))
     return [Removal(**row._mapping) for row in rows]

@@ -88,6 +88,27 @@ async def test_a_moderator_lets_somebody_come_back(tmp_path: Path) -> None:
         await those.join(token=given)
 
 
+async def test_who_may_not_see_hidden_people_does_not_learn_whom_of_them_was_removed(tmp_path: Path) -> None:
+    config = keeping(tmp_path)
+    watcher = token("eve", hidden=True)
+    async with clients(config) as those:
+        ann, ben = await member(those, "ann", role="owner"), await member(those, "ben", moderate=True)
+        eve, cat = await those.join(token=watcher), await member(those, "cat")
+        for each in (eve, cat):
+            assert (await ann.request("remove", participant=each.me))["type"] == "ok"
+    async with clients(config) as those:
+        ann, ben = await member(those, "ann", role="owner"), await member(those, "ben", moderate=True)
+        for who, expected in ((ann, ["cat", "eve"]), (ben, ["cat"])):
+            found = (await call(those, "GET", "/rooms/r/removed", who))[1]["removed"]
+            assert [each["identity"] for each in found] == expected
+        for identity in ("eve", "nobody"):
+            status, told = await call(those, "POST", "/rooms/r/readmit", ben, {"identity": identity})
+            assert (status, told["error"]["code"]) == (404, "not_found")
+        assert await refused(those, token=watcher) == "removed"
+        assert (await call(those, "POST", "/rooms/r/readmit", ann, {"identity": "eve"}))[0] == 200
+        await those.join(token=watcher)
+
+
 async def test_a_pass_does_not_bring_back_who_was_removed(tmp_path: Path) -> None:
     config = local_config(storage=StorageConfig(url=f"sqlite:///{tmp_path}/sfu.db"))
     async with clients(config) as those:
@@ -114,7 +135,8 @@ def drop(path: Path, *names: str) -> None:
 async def test_what_cannot_be_kept_is_an_error(tmp_path: Path) -> None:
     async with clients(keeping(tmp_path)) as those:
         ann = await member(those, "ann", role="owner")
-        people = [await member(those, name, jti=f"{name}-1") for name in ("ben", "cat", "dan", "eve")]
+        given = [token(name, jti=f"{name}-1") for name in ("ben", "cat", "dan", "eve")]
+        people = [await those.join(token=each) for each in given]
         # In a thread: the server finishes what it writes meanwhile.
         await asyncio.to_thread(drop, tmp_path / "sfu.db", "revoked_tokens", "removals")
         ben, cat, dan, eve = (f"/rooms/r/participants/{who.me}" for who in people)
@@ -125,8 +147,8 @@ async def test_what_cannot_be_kept_is_an_error(tmp_path: Path) -> None:
         assert error(await ann.request("revoke", participant=eve.rpartition("/")[2])) == "storage_failed"
         for who in people:
             assert (await who.ended())[0]["code"] == "removed", "while the server runs it holds"
-        for name in ("ben", "cat", "dan", "eve"):
-            assert await refused(those, token=token(name, jti=f"{name}-1")) in {"removed", "token_revoked"}
+        for each in given:
+            assert await refused(those, token=each) in {"removed", "token_revoked"}
 
 
 async def test_a_revocation_that_the_file_does_not_take_is_an_error(tmp_path: Path) -> None:

@@ -194,13 +194,13 @@ async def _remove(conference: Conference, call: Call) -> Json:
 
 
 async def _removed(conference: Conference, call: Call) -> Json:
-    found = conference.access.removals.of_room(call.room)
+    found = conference.access.removals.of_room(call.room, call.caller.grants)
     return {"removed": [{"identity": each.identity, "at_ms": each.at_ms} for each in found]}
 
 
 async def _readmit(conference: Conference, call: Call) -> Json:
     identity = call.body["identity"]
-    await durable(conference.access.removals.lift(call.room, identity))
+    await durable(conference.access.removals.lift(call.room, identity, call.caller.grants))
     note(conference, call, call.room, "readmit", subject=identity)
     return {}
 

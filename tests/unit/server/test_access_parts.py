@@ -112,8 +112,8 @@ async def test_who_was_removed_stays_out_with_what_was_made_before(monkeypatch: 
     monkeypatch.setattr(clock, "wall_ms", lambda: now_s * 1000)
     async with open_store(TEMPORARY, None) as store:
         kept = Removals(store)
-        kept.add("r", "eve", now_s + 60)
-        kept.add("r", "eve", now_s + 60)
+        kept.add("r", "eve", now_s + 60, hidden=False)
+        kept.add("r", "eve", now_s + 60, hidden=False)
         assert kept.last is not None
         assert await kept.last is None
         again = Removals(store)
@@ -122,18 +122,18 @@ async def test_who_was_removed_stays_out_with_what_was_made_before(monkeypatch: 
             assert each.refuses(claims("eve", now_s - 1))
             assert not each.refuses(claims("eve", now_s + 1))
             assert not each.refuses(claims("ann", now_s - 1))
-        assert await again.lift("r", "eve") is None
+        assert await again.lift("r", "eve", Grants()) is None
         assert not again.refuses(claims("eve", now_s - 1))
         with pytest.raises(RequestError):
-            again.lift("r", "eve")
+            again.lift("r", "eve", Grants())
         last = Removals(store)
         await last.load()
-        assert last.of_room("r") == []
-        last.add("r", "old", 0)
+        assert last.of_room("r", Grants()) == []
+        last.add("r", "old", 0, hidden=False)
         now_s += removals.LEAST_MS // 1000 + 1
-        last.add("r", "new", 0)
+        last.add("r", "new", 0, hidden=False)
         assert await last.last is None
-        assert [each.identity for each in last.of_room("r")] == ["new"]
+        assert [each.identity for each in last.of_room("r", Grants())] == ["new"]
         async with store.reading() as connection:
             found = await withdrawals.removals_now(connection, 0)
         assert [each.identity for each in found] == ["new"]
