@@ -47,7 +47,15 @@ def clean(name: str) -> str:
 
 def visible(text: str) -> bool:
     """Whether there is something to see: more than blanks, marks and what is drawn as nothing."""
-    return any(unicodedata.category(c)[0] in "LNPS" and ord(c) not in _UNSEEN for c in text)
+    return any(_is_seen(c) for c in text)
+
+
+def _is_seen(character: str) -> bool:
+    category = unicodedata.category(character)
+    if category == "Cn":
+        # Unicode keeps this range for pictures: this Python may be older than somebody's newest emoji.
+        return 0x1F000 <= ord(character) <= 0x1FAFF
+    return category[0] in "LNPS" and ord(character) not in _UNSEEN
 
 
 @lru_cache(maxsize=4096)

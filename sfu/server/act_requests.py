@@ -113,7 +113,7 @@ def _close_breakouts(message: Message) -> InRoom:
 
 
 def _broadcast(message: Message) -> InRoom:
-    return InRoom(partial(acts.Broadcast, text=v.text(message, "text", shortest=1, longest=MAX_TEXT)))
+    return InRoom(partial(acts.Broadcast, text=v.shown(message, "text", longest=MAX_TEXT)))
 
 
 def _raise_hand(message: Message) -> InRoom:
@@ -130,7 +130,7 @@ def _call_on(message: Message) -> InRoom:
 
 
 def _ask(message: Message) -> InRoom:
-    return InRoom(partial(acts.AskQuestion, text=_kept(message, "text", shortest=1, longest=MAX_TEXT)))
+    return InRoom(partial(acts.AskQuestion, text=v.shown(message, "text", longest=MAX_TEXT)))
 
 
 def _vote_question(message: Message) -> InRoom:
@@ -144,7 +144,7 @@ def _answer_question(message: Message) -> InRoom:
             acts.AnswerQuestion,
             question=_number(message, "question"),
             answered=v.boolean(message, "answered", True),
-            answer=_kept(message, "answer", longest=MAX_ANSWER, default=""),
+            answer=v.shown(message, "answer", shortest=0, longest=MAX_ANSWER, default=""),
         )
     )
 
@@ -159,7 +159,7 @@ def _open_poll(message: Message) -> InRoom:
         raise v.bad("options must be at least two")
     for option in options:
         v.storable(option, "options")
-    question = _kept(message, "question", shortest=1, longest=MAX_TEXT)
+    question = v.shown(message, "question", longest=MAX_TEXT)
     multiple = v.boolean(message, "multiple", False)
     return InRoom(partial(acts.OpenPoll, question=question, options=options, multiple=multiple))
 
@@ -246,11 +246,6 @@ def answer(done: Iterable[Effect]) -> dict[str, Any]:
 
 def _set_recording(message: Message) -> InRoom:
     return InRoom(partial(acts.SetRecording, on=v.boolean(message, "on")))
-
-
-def _kept(message: Message, name: str, **limits: Any) -> str:
-    """A text that is stored; everybody has it before that."""
-    return v.storable(v.text(message, name, **limits), name)
 
 
 def _participant(message: Message) -> ParticipantId:

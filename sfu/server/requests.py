@@ -8,6 +8,7 @@ from typing import Literal
 
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId, PublicationId
+from sfu.room import names
 from sfu.room.model import Wants
 from sfu.room.permissions import ROLES, SOURCES, Role, Source
 from sfu.sdp.model import MAX_CHARACTERS as MAX_SDP
@@ -357,10 +358,10 @@ def chat_text(message: Message, longest: int, shortest: int = 1) -> str:
 
     Raises `RequestError` `bad_request`, or `too_large`.
     """
-    text = v.text(message, "text", shortest=shortest, longest=v.LARGEST_ID)
+    text = v.shown(message, "text", shortest=shortest, longest=v.LARGEST_ID)
     if len(text) > longest:
         raise RequestError("too_large", f"a chat message has at most {longest} characters")
-    return v.storable(text, "text")
+    return text
 
 
 def _recipient(message: Message) -> ParticipantId | None:
@@ -378,7 +379,7 @@ def _chat_delete(message: Message) -> ChatDelete:
 def _chat_react(message: Message) -> ChatReact:
     emoji = v.text(message, "emoji", shortest=1, longest=MAX_EMOJI)
     # The joiner that makes a family of people counts as not printable.
-    if not emoji.replace("\u200d", "").isprintable() or " " in emoji:
+    if not emoji.replace("\u200d", "").isprintable() or " " in emoji or not names.visible(emoji):
         raise v.bad("emoji has characters that cannot be shown")
     return ChatReact(_message(message), emoji, v.boolean(message, "on", True))
 

@@ -68,6 +68,14 @@ def label(message: Message, name: str, *, longest: int, shortest: int = 0, defau
     return value
 
 
+def shown(message: Message, name: str, *, longest: int, shortest: int = 1, default: str | None = None) -> str:
+    """A text that people read, as it is: any lines, but not blank. Empty only where `shortest` is 0."""
+    value = text(message, name, longest=longest, shortest=shortest, default=default)
+    if value and not names.visible(value):
+        raise bad(f"{name} has nothing that can be seen")
+    return storable(value, name)
+
+
 def storable(value: str, name: str) -> str:
     """The text as it is. PostgreSQL keeps every character but one, so nobody's database is asked to."""
     if "\0" in value:

@@ -7,6 +7,7 @@ import io
 from typing import Any
 
 import pytest
+from guarded import call
 from signalling import Clients, Signal, clients, local_config
 from test_access import error, guarded, member, token
 
@@ -178,6 +179,30 @@ async def test_acts_of_the_wrong_form_are_refused(kind: str, members: dict[str, 
     async with clients() as those:
         ann = await those.join()
         assert error(await ann.request(kind, **members)) == "bad_request"
+
+
+@pytest.mark.parametrize("blank", [" ", " \n\t", "\u200b\u2060", "\u3164", "\u2800", "\u0301"])
+async def test_a_text_in_which_nothing_is_seen_is_refused(blank: str) -> None:
+    async with clients() as those:
+        ann = await those.join()
+        sent = (await ann.request("chat", text="\U0001fae8 "))["message"]
+        assert sent["text"] == "\U0001fae8 ", "what is seen is kept as it is"
+        asked = await ann.request("ask", text="Why?")
+        assert asked["type"] == "ok"
+        for kind, members in (
+            ("chat", {"text": blank}),
+            ("chat_edit", {"message": sent["id"], "text": blank}),
+            ("chat_react", {"message": sent["id"], "emoji": blank}),
+            ("ask", {"text": blank}),
+            ("answer_question", {"question": 1, "answer": blank}),
+            ("open_poll", {"question": blank, "options": ["a", "b"]}),
+            ("open_poll", {"question": "?", "options": ["a", blank]}),
+            ("broadcast", {"text": blank}),
+        ):
+            assert error(await ann.request(kind, **members)) == "bad_request", kind
+        for path, body in (("messages", {"text": blank}), ("broadcast", {"text": blank})):
+            status, told = await call(those, "POST", f"/rooms/r/{path}", ann, body)
+            assert (status, told["error"]["code"]) == (400, "bad_request"), path
 
 
 async def test_acts_have_a_rate_of_their_own() -> None:

@@ -46,6 +46,17 @@ async def test_chat_has_a_share_of_each_person() -> None:
         assert (await ann.request("chat", text="hello"))["type"] == "ok"
 
 
+async def test_over_http_the_answer_says_when_to_try_again() -> None:
+    async with clients(local_config(limits=small(stored_bytes_per_day=2000))) as those:
+        eve = await those.join(name="Eve")
+        url = f"{those.server.http_url}/api/v1/rooms/r/messages"
+        headers = {"Authorization": f"Participant {eve.me}:{eve.joined['secret']}"}
+        for status in (201, 507):
+            async with those.http.post(url, json={"text": TEXT}, headers=headers) as answer:
+                assert answer.status == status
+        assert 0 < int(answer.headers["Retry-After"]) <= 86_400
+
+
 async def test_a_room_has_a_share() -> None:
     limits = small(stored_bytes_per_day=5000, room_stored_bytes_per_day=8000)
     async with clients(local_config(limits=limits)) as those:

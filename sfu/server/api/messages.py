@@ -10,7 +10,7 @@ from sfu.errors import RequestError
 from sfu.extensions import Message
 from sfu.room.chat import MAX_NEWS
 from sfu.room.commands import OPERATOR, DeleteChat, SendChat
-from sfu.server import chat, costs
+from sfu.server import chat, costs, requests
 from sfu.server.api import schemas as s
 from sfu.server.api.acting import from_outside, note
 from sfu.server.api.endpoint import Call, Endpoint
@@ -94,7 +94,7 @@ async def _send(conference: Conference, call: Call) -> Json:
         participant=by or "",
         identity=by_whom.caller.identity,
         name=by_whom.caller.name or by_whom.caller.identity,
-        text=call.body["text"],
+        text=requests.chat_text(call.body, conference.chat_characters),
         to=None,
     )
     text = await conference.asking.agreed(message)
