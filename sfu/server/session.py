@@ -33,6 +33,8 @@ MAX_QUEUED_BYTES = 4 * 1024 * 1024
 """What may wait for a client that does not read; a full room's `joined` is far smaller."""
 MAX_UNANSWERED = 64
 """Requests of one session that may wait for the store; its next message is read when there are fewer."""
+LONG_ANSWER = MAX_UNANSWERED // 4
+"""What a request counts for whose answer is long: few are made before the client has taken the first."""
 MAX_BACKLOG_BYTES = MAX_QUEUED_BYTES // 4
 """Answers that a client has not taken yet; its next message is read when they are fewer."""
 WRITE_EVERY_S = 0.02
@@ -40,6 +42,7 @@ WRITE_EVERY_S = 0.02
 CLOSE_TIMEOUT_S = 2.0
 """How long a client may take to read what is left and to close, before it is cut off."""
 
+_ANSWERED_AT_LENGTH = (requests.ChatPage, requests.ChatSearch, requests.GetBoard)
 _WEBSOCKET_CODE = {
     "left": 1000,
     "replaced": 1000,
@@ -93,7 +96,7 @@ class Session:
         self._flushing: asyncio.Handle | None = None
         self._flushed_s = 0.0
         self._unanswered = 0
-        self._late: deque[tuple[int | None, Json]] = deque()
+        self._late: deque[tuple[int | None, Json, int]] = deque()
         self._answering: asyncio.TimerHandle | None = None
         self._answered = asyncio.Event()
         self._reading: asyncio.Timeout | None = None
@@ -314,18 +317,20 @@ class Session:
             return
         if self._member is None:
             raise RequestError("bad_state", "join first")
-        self._unanswered += 1
-        later = functools.partial(self._answer_later, request_id)
+        counts = LONG_ANSWER if isinstance(request, _ANSWERED_AT_LENGTH) else 1
+        self._unanswered += counts
+        later = functools.partial(self._answer_later, request_id, counts)
         try:
             answer = self._conference.request(self._member, request, later)
         except (RequestError, ProtocolError):
-            self._unanswered -= 1
+            self._unanswered -= counts
             raise
         if answer is not None:
             later(answer)
 
-    def _answer_later(self, request_id: int | None, answer: Json | RequestError) -> None:
-        self._late.append((request_id, _error(answer) if isinstance(answer, RequestError) else answer))
+    def _answer_later(self, request_id: int | None, counts: int, answer: Json | RequestError) -> None:
+        said = _error(answer) if isinstance(answer, RequestError) else answer
+        self._late.append((request_id, said, counts))
         if self._answering is None:
             self._send_late()
 
@@ -333,9 +338,10 @@ class Session:
         """Answer as far as the client takes it: what it asked for at once may be long together."""
         self._answering = None
         while self._late and (self._backlog() <= MAX_BACKLOG_BYTES or self._closed is not None):
-            self._unanswered -= 1
+            request_id, said, counts = self._late.popleft()
+            self._unanswered -= counts
             self._answered.set()
-            self._reply(*self._late.popleft())
+            self._reply(request_id, said)
         if self._late:
             self._answering = asyncio.get_running_loop().call_later(WRITE_EVERY_S, self._send_late)
 

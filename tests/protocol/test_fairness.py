@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from signalling import Clients, Signal, clients, local_config
+from signalling import Clients, Signal, clients, local_config, until
 from stored import message
 
 from sfu import clock
@@ -30,6 +30,7 @@ from sfu.server import conference, costs, frames, requests, tokens, wire
 from sfu.server.api.endpoint import PREFIX
 from sfu.server.fairness import PEOPLE_AT_A_HOST, TURN_S, Account, Turns
 from sfu.server.queries import SAMPLES_AT_ONCE, Queries
+from sfu.server.session import LONG_ANSWER, MAX_UNANSWERED
 from sfu.store import messages, samples
 from sfu.store.messages import SEARCHED_AT_ONCE
 from sfu.store.samples import StoredSample
@@ -454,3 +455,33 @@ def test_no_limit_is_below_twice_what_a_class_of_thirty_uses() -> None:
         start_us = limits.work_burst_s * accounts * 1e6 + START_S * share_us
         assert 2 * people * used_us(PERSON_AT_THE_START) <= start_us
     assert 2 * sum(often for often, _ in PERSON_A_SECOND.values()) <= limits.messages_per_s
+
+
+async def test_few_long_answers_are_made_before_the_first_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Callable[[], object]] = []
+    real = conference.Conference.request
+
+    def held(self: Any, member: Any, request: requests.Request, answer: Any) -> Any:
+        if not isinstance(request, requests.ChatPage | requests.ChatSearch | requests.GetBoard):
+            return real(self, member, request, answer)
+        asked.append(lambda: answer({"type": "done"}))
+        return None
+
+    monkeypatch.setattr(conference.Conference, "request", held)
+    kinds: list[dict[str, Any]] = [
+        {"type": "chat_history"},
+        {"type": "chat_search", "text": "x"},
+        {"type": "board"},
+    ]
+    async with clients() as those:
+        eve, ann = await those.join(), await those.join()
+        for number in range(100, 130):
+            await eve.send(kinds[number % 3] | {"id": number})
+        for _ in range(20):
+            assert (await ann.request("ping", t=1))["type"] == "pong"
+        assert len(asked) == MAX_UNANSWERED // LONG_ANSWER
+        for number in range(100, 130):
+            await until(lambda: asked)
+            assert len(asked) <= MAX_UNANSWERED // LONG_ANSWER
+            asked.pop(0)()
+            await eve.next("done", id=number)
