@@ -14,6 +14,7 @@ import sfu_plane
 
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
 from sfu.media.plane import (
+    Arrivals,
     AudioLevel,
     BurstResult,
     CurrentLayerChanged,
@@ -94,6 +95,9 @@ class NativePlane:
     def send_probe(self, transport: TransportKey, probe: Probe, now_us: int) -> None:
         self._send_all(self._plane.send_probe(transport, probe, now_us))
 
+    def send_remb(self, transport: TransportKey, bitrate_bps: int) -> None:
+        self._send_all(self._plane.send_remb(transport, bitrate_bps))
+
     def pump(self, now_us: int) -> int | None:
         next_us, packets = self._plane.pump(now_us)
         self._send_all(packets)
@@ -156,7 +160,12 @@ def _remb(transport: TransportKey, bitrate_bps: int, subscriptions: list[Subscri
     return RembReceived(transport, bitrate_bps, tuple(subscriptions))
 
 
+def _arrivals(transport: TransportKey, results: list[tuple[int | None, ...]], lost: int) -> Arrivals:
+    return Arrivals(transport, tuple(map(_BURST, results)), lost)
+
+
 _EVENTS: dict[str, Callable[..., Any]] = {
+    "Arrivals": _arrivals,
     "AudioLevel": AudioLevel,
     "CurrentLayerChanged": _layer_changed,
     "EncodingStarted": EncodingStarted,

@@ -51,6 +51,8 @@ class PublicationConfig:
     ssrcs: tuple[EncodingSsrcs, ...] = ()
     nack: bool = False
     transport_cc: bool = False
+    remb: bool = False
+    """The peer is told by REMB what may be sent: it takes that and no transport-wide feedback."""
     fir: bool = False
     """Keyframes are asked for by FIR, where the peer takes that and no PLI."""
 
@@ -174,6 +176,19 @@ class RembReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrivals:
+    """What came from a publisher that is told by REMB what it may send, and how many packets did not come.
+
+    `sent_us` of the results are the publisher's clock, moved by an amount that stays the same for long, or
+    those of arrival where it does not tell. Retransmissions are left out.
+    """
+
+    transport: TransportKey
+    results: tuple[BurstResult, ...]
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlaneFault:
     """A fault of the plane's own came between with something of this room: nothing of it works any more."""
 
@@ -189,6 +204,7 @@ PlaneEvent = (
     | AudioLevel
     | TransportFeedback
     | RembReceived
+    | Arrivals
 )
 
 
@@ -392,6 +408,9 @@ class MediaPlane(Protocol):
 
     def send_probe(self, transport: TransportKey, probe: Probe, now_us: int) -> None:
         """Send a cluster at the probe's rate, padding filling up. Nothing happens where nothing can pad."""
+
+    def send_remb(self, transport: TransportKey, bitrate_bps: int) -> None:
+        """Tell a publisher what it may send in all; nothing happens where none of its encodings flows."""
 
     def pump(self, now_us: int) -> int | None:
         """Send what the pacers held back; when to call again, None while nothing waits."""

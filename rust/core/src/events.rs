@@ -25,6 +25,7 @@ pub enum Event {
     AudioLevel { publication: PublicationKey, level: u8, packets: i64 },
     TransportFeedback { transport: TransportKey, results: Vec<BurstResult> },
     RembReceived { transport: TransportKey, bitrate_bps: u128, subscriptions: Vec<SubscriptionKey> },
+    Arrivals { transport: TransportKey, results: Vec<BurstResult>, lost: i64 },
 }
 
 /// Events with the same one say the same: the later takes the place of the earlier.
@@ -60,7 +61,7 @@ impl Events {
             }
             Event::CurrentLayerChanged { subscription, .. } => Same::Layer(*subscription),
             Event::AudioLevel { publication, .. } => Same::Level(*publication),
-            Event::TransportFeedback { transport, .. } => {
+            Event::TransportFeedback { transport, .. } | Event::Arrivals { transport, .. } => {
                 of = Some(*transport);
                 Same::Feedback(*transport, self.reports.get(transport).copied().unwrap_or(0))
             }

@@ -123,6 +123,15 @@ pub enum Received {
     Loose(Box<MediaPacket>),
 }
 
+impl Received {
+    pub fn ext_seq(&self) -> i64 {
+        match self {
+            Self::Cached(ext_seq) => *ext_seq,
+            Self::Loose(packet) => packet.ext_seq,
+        }
+    }
+}
+
 /// One received stream.
 pub struct Encoding {
     pub stats: EncodingStats,

@@ -28,6 +28,7 @@ pub mod twcc;
 pub use egress::SubscriptionStats;
 pub use ingress::EncodingStats;
 
+mod arrivals;
 mod av1;
 mod demux;
 mod dependency_descriptor;

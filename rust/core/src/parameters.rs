@@ -88,6 +88,8 @@ pub struct PublicationConfig {
     pub ssrcs: Vec<EncodingSsrcs>,
     pub nack: bool,
     pub transport_cc: bool,
+    /// The peer is told by REMB what may be sent: it takes that and no transport-wide feedback.
+    pub remb: bool,
     /// Keyframes are asked for by FIR, where the peer takes that and no PLI.
     pub fir: bool,
 }

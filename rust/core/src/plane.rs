@@ -6,7 +6,9 @@
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashSet};
 use slab::Slab;
+use smallvec::SmallVec;
 
+use crate::arrivals::ArrivalRecorder;
 use crate::demux::{Demux, PublicationId};
 use crate::egress::{Subscription, SubscriptionStats};
 use crate::egress_transport::EgressTransport;
@@ -32,6 +34,7 @@ pub(crate) struct Transport {
     pub receiver: Option<SrtpReceiver>,
     pub demux: Demux,
     pub recorder: TwccRecorder,
+    pub arrivals: ArrivalRecorder,
     pub transport_cc: u8,
     pub out: EgressTransport,
     pub subscriptions: Ids<u32>,
@@ -162,6 +165,7 @@ impl Plane {
             receiver: None,
             demux: Demux::default(),
             recorder: TwccRecorder::default(),
+            arrivals: ArrivalRecorder::default(),
             transport_cc: 0,
             out: EgressTransport::new(key),
             subscriptions: IndexMap::default(),
@@ -341,6 +345,24 @@ impl Plane {
         if known.subscriptions.values().any(|each| self.subscriptions[*each].can_pad()) {
             known.out.start_probe(now_us, probe, &mut self.hub);
             self.pump_one(id, now_us);
+        }
+    }
+
+    /// Tell a publisher what it may send in all; nothing happens where none of its encodings flows.
+    pub fn send_remb(&mut self, key: TransportKey, bitrate_bps: u64) {
+        let Some(id) = self.transport_ids.get(&key).copied() else { return };
+        let transport = &mut self.transports[id];
+        let mut ssrcs: SmallVec<[u32; 8]> = SmallVec::new();
+        for publication in transport.demux.publications.values() {
+            let publication = &self.publications[*publication];
+            let flowing = publication.by_rid.iter().map(|(_, encoding)| &publication.encodings[*encoding].stats);
+            let told = flowing.filter(|stats| publication.config.remb && stats.active);
+            ssrcs.extend(told.map(|stats| stats.ssrc));
+        }
+        ssrcs.truncate(rtcp::MOST_REMB);
+        if !ssrcs.is_empty() {
+            let ssrc = self.ssrc;
+            transport.out.send_rtcp(&mut self.hub, |out| rtcp::remb(ssrc, bitrate_bps, &ssrcs, out));
         }
     }
 

@@ -88,8 +88,15 @@ impl Plane {
         }
         let publication = &mut self.publications[route.publication];
         let carried = publication.carried(data, &rtp.extensions);
+        let told_by_remb = publication.config.remb && !publication.mirror && !route.rtx;
         let receiving = &mut publication.encodings[encoding];
+        let highest = receiving.reception.highest;
         let received = receiving.receive(encoding, &arrived, &codec, carried, arrival_us, &mut self.spare)?;
+        if told_by_remb && let Some(id) = self.transport_ids.get(&publication.config.transport) {
+            let send_time = rtp.extensions.get(data, publication.config.extensions.abs_send_time);
+            let ahead = if highest < 0 { 0 } else { received.ext_seq() - highest };
+            self.transports[*id].arrivals.record(send_time, data.len(), ahead, arrival_us);
+        }
         if !receiving.stats.active {
             // A retransmission is of the past: what stopped has not come back with it.
             if !route.rtx {

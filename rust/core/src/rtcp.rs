@@ -338,6 +338,23 @@ pub fn full_intra_request(sender_ssrc: u32, media_ssrc: u32, seq: u8, out: &mut 
     });
 }
 
+/// How many sources a REMB names at most.
+pub const MOST_REMB: usize = 255;
+
+/// What the named sources may take together. Spec: draft-alvestrand-rmcat-remb-03.
+pub fn remb(sender_ssrc: u32, bitrate_bps: u64, ssrcs: &[u32], out: &mut Vec<u8>) {
+    let exponent = (u64::BITS - bitrate_bps.leading_zeros()).saturating_sub(18);
+    let rate = exponent << 18 | (bitrate_bps >> exponent) as u32;
+    frame(PSFB, FMT_ALFB, out, |out| {
+        pair(sender_ssrc, 0, out);
+        out.extend(b"REMB");
+        out.extend(((ssrcs.len().min(MOST_REMB) as u32) << 24 | rate).to_be_bytes());
+        for ssrc in ssrcs.iter().take(MOST_REMB) {
+            out.extend(ssrc.to_be_bytes());
+        }
+    });
+}
+
 pub fn transport_wide(feedback: &TransportWideFeedback, out: &mut Vec<u8>) {
     frame(RTPFB, FMT_TWCC, out, |out| serialize_feedback(feedback, out));
 }

@@ -233,6 +233,9 @@ impl Plane {
         while transport.recorder.build(ssrc, media_ssrc, now_us, &mut feedback) {
             transport.out.send_rtcp(&mut self.hub, |out| out.append(&mut feedback));
         }
+        if let Some((results, lost)) = transport.arrivals.take(now_us) {
+            self.hub.tell(Event::Arrivals { transport: transport.out.key, results, lost });
+        }
         if now_us - transport.report_us >= REPORT_US {
             transport.report_us = now_us;
             let mut blocks = Vec::new();

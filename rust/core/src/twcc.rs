@@ -13,7 +13,7 @@ use crate::transport_cc::{
 };
 
 /// Senders' estimators expect 50 to 250 ms; the lower end lets a publisher's top layer start sooner.
-const FEEDBACK_INTERVAL_US: i64 = 50_000;
+pub(crate) const FEEDBACK_INTERVAL_US: i64 = 50_000;
 /// This many packets are reported without waiting: on a fast link a report must not outgrow a datagram.
 const EARLY_PACKETS: usize = 100;
 const REORDER_WINDOW: i64 = 1024;
@@ -213,7 +213,7 @@ pub struct BurstResult {
 
 impl BurstResult {
     /// Take in the packet that follows; false where that is not of the burst.
-    fn grow(&mut self, packet: &Self) -> bool {
+    pub(crate) fn grow(&mut self, packet: &Self) -> bool {
         let (Some(first_us), Some(arrival_us)) = (self.arrival_us, packet.arrival_us) else { return false };
         let sent_span_us = packet.sent_us - self.sent_us;
         let arrival_span_us = arrival_us - first_us;

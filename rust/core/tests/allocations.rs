@@ -91,6 +91,7 @@ impl Call {
             ssrcs: Vec::new(),
             nack: true,
             transport_cc: true,
+            remb: false,
             fir: false,
         };
         plane.open_publication(1, publication);

@@ -64,6 +64,7 @@ fn call(profile: Profile) -> Plane {
             ssrcs: vec![EncodingSsrcs { ssrc: SSRC, rtx_ssrc: Some(RTX_SSRC) }],
             nack: true,
             transport_cc: true,
+            remb: false,
             fir: false,
         },
     );

@@ -127,6 +127,7 @@ impl Call {
             ssrcs: Vec::new(),
             nack: true,
             transport_cc: false,
+            remb: false,
             fir: false,
         };
         self.engine.open_publication(CAMERA, config).unwrap();

@@ -261,6 +261,16 @@ impl Plane {
         self.run(py, At::default(), |plane| plane.pump(now_us))
     }
 
+    fn send_remb(
+        &self,
+        py: Python<'_>,
+        transport: TransportKey,
+        bitrate_bps: u64,
+    ) -> PyResult<Option<Packets>> {
+        let at = self.engine.at_transport(transport);
+        Ok(self.run(py, at, |plane| plane.send_remb(transport, bitrate_bps))?.1)
+    }
+
     fn request_keyframe(
         &self,
         py: Python<'_>,

@@ -87,6 +87,7 @@ pub struct PyPublication {
     ssrcs: Vec<PySsrcs>,
     nack: bool,
     transport_cc: bool,
+    remb: bool,
     fir: bool,
 }
 
@@ -116,6 +117,7 @@ impl TryFrom<PyPublication> for PublicationConfig {
             ssrcs: config.ssrcs.into_iter().map(ssrcs).collect(),
             nack: config.nack,
             transport_cc: config.transport_cc,
+            remb: config.remb,
             fir: config.fir,
         })
     }
@@ -195,6 +197,7 @@ pub enum PyEvent {
     Level(&'static str, (u64, u8, i64)),
     Feedback(&'static str, (u64, Vec<Burst>)),
     Remb(&'static str, (u64, u128, Vec<u64>)),
+    Arrivals(&'static str, (u64, Vec<Burst>, i64)),
     Fault(&'static str, (u64,)),
 }
 
@@ -232,6 +235,10 @@ pub fn event(event: Event) -> PyEvent {
         Event::TransportFeedback { transport, results } => {
             let results = results.iter().map(burst).collect();
             PyEvent::Feedback("TransportFeedback", (transport, results))
+        }
+        Event::Arrivals { transport, results, lost } => {
+            let results = results.iter().map(burst).collect();
+            PyEvent::Arrivals("Arrivals", (transport, results, lost))
         }
         Event::RembReceived { transport, bitrate_bps, subscriptions } => {
             PyEvent::Remb("RembReceived", (transport, bitrate_bps, subscriptions))
