@@ -40,6 +40,7 @@ SENT_IDS = ExtensionIds(
     rid=10,
     repaired_rid=11,
     transport_cc=3,
+    abs_send_time=2,
     audio_level=1,
     playout_delay=6,
     dependency_descriptor=8,

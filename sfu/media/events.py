@@ -12,6 +12,7 @@ from collections.abc import Hashable
 
 from sfu.ids import TransportKey
 from sfu.media.plane import (
+    Arrivals,
     CurrentLayerChanged,
     EncodingStarted,
     EncodingStopped,
@@ -45,11 +46,11 @@ class EventQueue:
                 key = type(event), event.subscription
             case RembReceived():
                 key = type(event), event.transport, event.subscriptions
-            case TransportFeedback():
+            case TransportFeedback() | Arrivals():
                 key = type(event), event.transport, self._reports.get(event.transport, 0)
             case _:
                 key = event
-        if waiting.pop(key, None) is None and isinstance(event, RembReceived | TransportFeedback):
+        if waiting.pop(key, None) is None and isinstance(event, RembReceived | TransportFeedback | Arrivals):
             reports = self._reports.get(event.transport, 0)
             if reports == MOST_REPORTS:
                 self._counters.drop("event-queue-full")

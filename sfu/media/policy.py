@@ -33,6 +33,7 @@ from sfu.media.decisions import (
 from sfu.media.demand import Demand, KnownEncoding, needed
 from sfu.media.keyframes import KeyframeThrottle
 from sfu.media.plane import (
+    Arrivals,
     AudioLevel,
     BurstResult,
     EncodingStarted,
@@ -48,6 +49,7 @@ from sfu.media.plane import (
 )
 from sfu.media.restraint import Restraint
 from sfu.media.speakers import ActiveSpeakers
+from sfu.media.uplink import Uplink
 from sfu.media.viewer import Viewer
 
 _SURVEY_US = 200_000
@@ -112,6 +114,7 @@ class Policy:
         self._publications: dict[PublicationKey, _Publication] = {}
         self._subscriptions: dict[SubscriptionKey, _Subscription] = {}
         self._viewers: dict[TransportKey, Viewer] = {}
+        self._uplinks: dict[TransportKey, Uplink] = {}
         self._undecided: set[SubscriptionKey] = set()
         self._survey_us: int | None = None
         self._unobserved: list[PlaneEvent] = []
@@ -258,6 +261,7 @@ class Policy:
         for transport, results in reported.items():
             if (viewer := self._viewers.get(transport)) is not None:
                 viewer.on_feedback(results, now_us)
+        self._tell_publishers(now_us)
         self._pace_keyframes(now_us)
         speakers = self._speakers.tick(now_us)
         if speakers is not None:
@@ -278,6 +282,15 @@ class Policy:
             if publication.kind == "video" and (surveys or publication.wanted_sizes is None):
                 notices.extend(self._follow_demand(key, publication, now_us))
         return notices
+
+    def _tell_publishers(self, now_us: int) -> None:
+        """What those may send who estimate nothing by themselves."""
+        for transport, uplink in list(self._uplinks.items()):
+            bitrate_bps = uplink.due(now_us)
+            if bitrate_bps is not None:
+                self._plane.send_remb(transport, bitrate_bps)
+            elif uplink.is_forgotten(now_us):
+                del self._uplinks[transport]
 
     def _attend(self, speakers: tuple[tuple[PublicationKey, float], ...] | None, now_us: int) -> None:
         """Follow who speaks, and who of a large room is left out for it."""
@@ -415,6 +428,8 @@ class Policy:
                 viewer = self._viewers.get(event.transport)
                 if viewer is not None:
                     viewer.on_remb(event.bitrate_bps, event.subscriptions, now_us)
+            case Arrivals():
+                self._uplinks.setdefault(event.transport, Uplink()).on_arrivals(event, now_us)
             case KeyframeWanted():
                 if event.publication in self._publications:
                     self._want_keyframe(event.publication, event.rid)

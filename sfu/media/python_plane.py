@@ -9,12 +9,14 @@ from weakref import WeakValueDictionary
 
 from sfu.errors import ParseError
 from sfu.ids import PublicationKey, SubscriptionKey, TransportKey
+from sfu.media.arrivals import ArrivalRecorder
 from sfu.media.demux import Demux, Route
 from sfu.media.egress import Subscription
 from sfu.media.egress_transport import EgressTransport
 from sfu.media.events import EventQueue
 from sfu.media.ingress import Encoding, Publication, decapsulate
 from sfu.media.plane import (
+    Arrivals,
     AudioLevel,
     BurstResult,
     Egress,
@@ -56,6 +58,7 @@ from sfu.rtp.rtcp import (
 
 _REPORT_US = 1_000_000
 _MOST_BLOCKS = 31
+_MOST_REMB = 255
 _AUDIO_CACHED = 64
 """Audio is not sent again: its cache only tells what has overtaken a first packet."""
 _TURNS = 5
@@ -72,17 +75,19 @@ class _Transport:
         self.receiver: SrtpReceiver | None = None
         self.demux = Demux()
         self.recorder = TwccRecorder()
+        self.arrivals = ArrivalRecorder()
         self.transport_cc = 0
         self.out = EgressTransport(key, egress, counters, waiting)
         self.subscriptions: dict[int, Subscription] = {}
         self.report_us = 0
 
-    def encodings(self) -> list[Encoding]:
-        """Every encoding received over it."""
+    def encodings(self, *, remb: bool = False) -> list[Encoding]:
+        """Every encoding received over it; with `remb` those that are told by it what they may take."""
         return [
             encoding
             for publication in self.demux.publications.values()
             for encoding in publication.encodings.values()
+            if publication.config.remb or not remb
         ]
 
 
@@ -263,6 +268,14 @@ class PythonPlane:
             known.out.start_probe(now_us, probe)
             self._pump(known, now_us)
 
+    def send_remb(self, transport: TransportKey, bitrate_bps: int) -> None:
+        known = self._transports.get(transport)
+        if known is None:
+            return
+        ssrcs = [each.stats.ssrc for each in known.encodings(remb=True) if each.stats.active]
+        if ssrcs:
+            known.out.send_rtcp(serialize([Remb(self._ssrc, bitrate_bps, tuple(ssrcs[:_MOST_REMB]))]))
+
     def pump(self, now_us: int) -> int | None:
         soonest_us: int | None = None
         for key in tuple(self._waiting):
@@ -309,7 +322,8 @@ class PythonPlane:
     def _receive_rtp(
         self, transport: _Transport, receiver: SrtpReceiver, datagram: bytes, now_us: int, arrival_us: int
     ) -> None:
-        rtp = parse_packet(receiver.unprotect(datagram))
+        plain = receiver.unprotect(datagram)
+        rtp = parse_packet(plain)
         number = rtp.extensions.get(transport.transport_cc)
         if number is not None and len(number) == 2:
             transport.recorder.record(number[0] << 8 | number[1], arrival_us)
@@ -335,7 +349,12 @@ class PythonPlane:
             if encoding is None or encoding.stats.ssrc != rtp.ssrc:
                 encoding = self._new_encoding(route, rtp, codec.clock_rate)
         carried = publication.carried(rtp.extensions)
+        highest = encoding.reception.highest
         packet = encoding.receive(rtp, codec, carried, arrival_us, recovered=route.rtx)
+        if publication.config.remb and not route.rtx:
+            send_time = rtp.extensions.get(publication.config.extensions.abs_send_time, b"")
+            ahead = packet.ext_seq - highest if highest >= 0 else 0
+            transport.arrivals.record(send_time, len(plain), ahead, arrival_us)
         if not encoding.stats.active:
             # A retransmission is of the past: what stopped has not come back with it.
             if not route.rtx:
@@ -464,6 +483,9 @@ class PythonPlane:
                     self._lost_for_good(publication, encoding)
         while feedback := transport.recorder.build(self._ssrc, media_ssrc, now_us):
             send(feedback)
+        arrived = transport.arrivals.take(now_us)
+        if arrived is not None:
+            self._events.tell(Arrivals(transport.out.key, *arrived))
         if now_us - transport.report_us >= _REPORT_US:
             transport.report_us = now_us
             blocks = [

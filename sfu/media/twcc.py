@@ -199,9 +199,9 @@ class SentHistory:
             arrived_us = None if arrival_us is None else arrival_us + offset_us
             result = BurstResult(self._sent_us[slot], arrived_us, abs(size), cluster)
             alone = arrival_us is None or told_lost or cluster != 0
-            grown = None if alone or not may_grow else _grown(results[-1], result)
-            if grown is not None:
-                results[-1] = grown
+            burst = None if alone or not may_grow else grown(results[-1], result)
+            if burst is not None:
+                results[-1] = burst
             else:
                 results.append(result)
             may_grow = not alone
@@ -216,7 +216,7 @@ class SentHistory:
         return reference_us
 
 
-def _grown(burst: BurstResult, packet: BurstResult) -> BurstResult | None:
+def grown(burst: BurstResult, packet: BurstResult) -> BurstResult | None:
     """The burst with the packet that follows it, None where it is not of it."""
     assert burst.arrival_us is not None
     assert packet.arrival_us is not None

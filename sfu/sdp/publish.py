@@ -60,6 +60,8 @@ class ReceivedMedia:
     fmtp: str
     nack: bool
     transport_cc: bool
+    remb: bool
+    """The peer is told by REMB what it may send: it takes that and no transport-wide feedback."""
     fir: bool
     """The peer is asked for keyframes by FIR: it takes that and no PLI."""
 
@@ -324,6 +326,7 @@ def _simulcast_attributes(rids: tuple[str, ...]) -> tuple[Attribute, ...]:
 def _received(
     media: MediaDescription, mid: str, kind: Kind, choice: _Choice, ids: dict[str, int], rids: tuple[str, ...]
 ) -> ReceivedMedia:
+    transport_cc = "transport-cc" in choice.media.feedback and "transport_cc" in ids
     return ReceivedMedia(
         mid=mid,
         kind=kind,
@@ -341,7 +344,8 @@ def _received(
         ssrcs=() if rids else rtp_media.ssrcs(media),
         fmtp=choice.fmtp,
         nack="nack" in choice.media.feedback,
-        transport_cc="transport-cc" in choice.media.feedback and "transport_cc" in ids,
+        transport_cc=transport_cc,
+        remb="goog-remb" in choice.media.feedback and not transport_cc,
         fir="ccm fir" in choice.media.feedback and "nack pli" not in choice.media.feedback,
     )
 

@@ -385,5 +385,6 @@ def _publication_config(published: Published) -> PublicationConfig:
         ssrcs=received.ssrcs,
         nack=received.nack,
         transport_cc=received.transport_cc,
+        remb=received.remb,
         fir=received.fir,
     )

@@ -31,6 +31,7 @@ from sfu.media.plane import (
     SrtpProfile,
     SubscriptionConfig,
 )
+from sfu.rtp.extensions import abs_send_time
 from sfu.rtp.packet import is_rtcp, parse_packet
 from sfu.rtp.rtcp import (
     FullIntraRequest,
@@ -180,7 +181,8 @@ class Scenario:
             rids=rids,
             ssrcs=ssrcs,
             nack=not audio,
-            transport_cc=rng.random() < 0.8,
+            transport_cc=(transport_cc := rng.random() < 0.8),
+            remb=not transport_cc,
         )
         publisher = Publisher(transport, PublicationKey(index + 1), secured, config, sources)
         if scalable:
@@ -276,6 +278,9 @@ class Scenario:
         if rng.random() < 0.9:
             values[SENT_IDS.transport_cc] = struct.pack("!H", publisher.twcc & 0xFFFF)
             publisher.twcc += 1 + (rng.random() < 0.05)
+        if rng.random() < 0.8:
+            sent_us = self.now_us - rng.randrange(20_000) if rng.random() < 0.95 else rng.getrandbits(24)
+            values[SENT_IDS.abs_send_time] = abs_send_time(sent_us)
         if publisher.config.kind == "audio":
             values[SENT_IDS.audio_level] = bytes((rng.randrange(256),))
         elif rng.random() < 0.3:
@@ -420,6 +425,7 @@ class Scenario:
         elif chance < 0.55:
             estimate = rng.choice((50_000, 300_000, 2_000_000))
             each(lambda plane: plane.set_estimate(watcher.transport, estimate))
+            each(lambda plane: plane.send_remb(publisher.transport, estimate))
         elif chance < 0.65:
             probe = Probe(rng.randrange(1, 100), rng.choice((500_000, 3_000_000)), 5, 2000, 15_000)
             each(lambda plane: plane.send_probe(watcher.transport, probe, self.now_us))

@@ -129,6 +129,7 @@ class FakeMedia:
             fmtp="" if kind == "video" else "minptime=10;useinbandfec=1",
             nack=True,
             transport_cc=True,
+            remb=False,
             fir=False,
         )
         self.publish(
