@@ -1,6 +1,7 @@
 """The Python client: join a room, publish arrays, iterate the frames of others. See docs/clients.md."""
 
 from sfu_client import events
+from sfu_client.adaptation import SentEncoding
 from sfu_client.errors import ClientError, ClosedError, RefusedError, UnavailableError
 from sfu_client.events import Event, EventStream
 from sfu_client.files import FileInfo
@@ -30,6 +31,7 @@ __all__ = [
     "RemoteTrack",
     "Room",
     "Sample",
+    "SentEncoding",
     "Series",
     "SubscriptionQuality",
     "Telemetry",

@@ -4,9 +4,9 @@
 
 Why each is needed (aiortc 1.16):
 
-- `RTCRtpSender.__encoder`: the public API sets no bitrate. An encoder prepared here has the limits the
-  caller asked for, instead of the module constants (1.5 Mbit/s for VP8, 3 Mbit/s for H264); the
-  receiver's estimate (REMB) still lowers it.
+- `RTCRtpSender.__encoder` and the encoders' `__target_bitrate`: the public API sets no bitrate. An encoder
+  prepared here has the limits the caller asked for, instead of the module constants (1.5 Mbit/s for VP8,
+  3 Mbit/s for H264), and keeps to the receiver's estimate (REMB), whatever the picture.
 - `RTCRtpSender._send_keyframe`: after a pause the next picture must be one that can be decoded.
 - `RTCRtpTransceiver.__sender` and `.__receiver`: neither can be started twice, and an m-line that is
   reused for other media would stay silent. A new one is put in its place.
@@ -23,6 +23,7 @@ Why each is needed (aiortc 1.16):
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
@@ -42,6 +43,7 @@ from av import VideoFrame
 from av.frame import Frame
 from av.video.reformatter import VideoReformatter
 
+from sfu_client.adaptation import Adaptation, SentEncoding
 from sfu_client.capture_time import CapturedTrack
 from sfu_client.simulcast import (
     REPAIRED_RID_ID,
@@ -52,9 +54,6 @@ from sfu_client.simulcast import (
     Encoding,
     Splitter,
 )
-
-LOWEST_BPS = 100_000
-"""Below this aiortc's encoders give no usable picture at any size."""
 
 
 class _Scaler:
@@ -79,53 +78,67 @@ class _Scaler:
         return own
 
 
-class _LimitedVp8(Vp8Encoder):
-    """VP8 with a ceiling of one's own. `scale` divides the picture's sides; None: nobody else reads it."""
+class _Adaptive(Encoder):
+    """An encoder with a ceiling of one's own that keeps to what the receiver estimates.
 
-    def __init__(self, ceiling_bps: int, scale: int | None = None) -> None:
+    `scale` divides the picture's sides; None: nobody else reads it. `below_bps` goes to smaller encodings
+    first.
+    """
+
+    _target_name: str
+
+    def __init__(self, ceiling_bps: int, scale: int | None = None, below_bps: int = 0) -> None:
         super().__init__()
-        self._ceiling_bps = ceiling_bps
-        self._scaler = None if scale is None else _Scaler(scale)
-        self.target_bitrate = ceiling_bps
+        self.adaptation = Adaptation(ceiling_bps, below_bps)
+        self._scale = scale
+        self._scaler: tuple[int, _Scaler] | None = None
+        self._owes_keyframe = False
+        setattr(self, self._target_name, ceiling_bps)
 
     @property
     def target_bitrate(self) -> int:
-        return self._Vp8Encoder__target_bitrate
+        return int(getattr(self, self._target_name))
 
     @target_bitrate.setter
     def target_bitrate(self, bitrate: int) -> None:
-        self._Vp8Encoder__target_bitrate = max(LOWEST_BPS, min(bitrate, self._ceiling_bps))
+        self.adaptation.tell(bitrate)
+        setattr(self, self._target_name, self.adaptation.encoder_bps)
 
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
-        return super().encode(self._scaler(frame) if self._scaler else frame, force_keyframe)
+        assert isinstance(frame, VideoFrame)
+        self._owes_keyframe |= force_keyframe
+        base = self._scale or 1
+        if not self.adaptation.takes(frame.width // base, frame.height // base, time.monotonic()):
+            return [], 0  # which the sender takes for a frame that it does not send
+        own = self._scaled(frame, base * self.adaptation.scale)
+        payloads, timestamp = super().encode(own, self._owes_keyframe)  # type: ignore[safe-super]
+        self._owes_keyframe = False
+        self.adaptation.made(own.width, own.height, sum(map(len, payloads)))
+        return payloads, timestamp
+
+    def _scaled(self, frame: VideoFrame, scale: int) -> VideoFrame:
+        if self._scale is None and scale == 1:
+            return frame
+        if self._scaler is None or self._scaler[0] != scale:
+            self._scaler = scale, _Scaler(scale)
+        return self._scaler[1](frame)
 
 
-class _LimitedH264(H264Encoder):
-    """H264 with a ceiling of one's own. `scale` divides the picture's sides; None: nobody else reads it."""
-
-    def __init__(self, ceiling_bps: int, scale: int | None = None) -> None:
-        super().__init__()
-        self._ceiling_bps = ceiling_bps
-        self._scaler = None if scale is None else _Scaler(scale)
-        self.target_bitrate = ceiling_bps
-
-    @property
-    def target_bitrate(self) -> int:
-        return self._H264Encoder__target_bitrate
-
-    @target_bitrate.setter
-    def target_bitrate(self, bitrate: int) -> None:
-        self._H264Encoder__target_bitrate = max(LOWEST_BPS, min(bitrate, self._ceiling_bps))
-
-    def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
-        return super().encode(self._scaler(frame) if self._scaler else frame, force_keyframe)
+class _LimitedVp8(_Adaptive, Vp8Encoder):
+    _target_name = "_Vp8Encoder__target_bitrate"
 
 
-def _encoder(mime_type: str, ceiling_bps: int, scale: int | None = None) -> Encoder | None:
+class _LimitedH264(_Adaptive, H264Encoder):
+    _target_name = "_H264Encoder__target_bitrate"
+
+
+def _encoder(
+    mime_type: str, ceiling_bps: int, scale: int | None = None, below_bps: int = 0
+) -> _Adaptive | None:
     """An encoder that goes up to `ceiling_bps`; None where there is none of ours for the codec (audio)."""
-    known = {"video/vp8": _LimitedVp8, "video/h264": _LimitedH264}
+    known: dict[str, type[_Adaptive]] = {"video/vp8": _LimitedVp8, "video/h264": _LimitedH264}
     chosen = known.get(mime_type.lower())
-    return None if chosen is None else chosen(ceiling_bps, scale)
+    return None if chosen is None else chosen(ceiling_bps, scale, below_bps)
 
 
 def prepare_encoder(transceiver: RTCRtpTransceiver, ceiling_bps: int) -> Encoder | None:
@@ -196,17 +209,20 @@ class _TimedSender(RTCRtpSender):
 class _EncodingSender(_TimedSender):
     """The sender of one encoding; `rid` is empty where the server takes no simulcast."""
 
-    def __init__(self, branch: Branch, transport: RTCDtlsTransport, rid: str, ceiling_bps: int) -> None:
+    def __init__(
+        self, branch: Branch, transport: RTCDtlsTransport, rid: str, ceiling_bps: int, below_bps: int
+    ) -> None:
         super().__init__(branch, transport)
         self._branch = branch
-        self._rid = rid
+        self.rid = rid
         self._ceiling_bps = ceiling_bps
+        self._below_bps = below_bps
         branch.on_resumed = self._send_keyframe
 
     async def send(self, parameters: RTCRtpSendParameters) -> None:
         inside: Any = self
-        if self._rid:
-            inside._RTCRtpSender__rtp_header_extensions_map = _RidExtensions(self._rid)
+        if self.rid:
+            inside._RTCRtpSender__rtp_header_extensions_map = _RidExtensions(self.rid)
             parameters = replace(
                 parameters,
                 headerExtensions=[
@@ -216,7 +232,9 @@ class _EncodingSender(_TimedSender):
                 ],
             )
         mime_type = parameters.codecs[0].mimeType
-        inside._RTCRtpSender__encoder = _encoder(mime_type, self._ceiling_bps, self._branch.encoding.scale)
+        inside._RTCRtpSender__encoder = _encoder(
+            mime_type, self._ceiling_bps, self._branch.encoding.scale, self._below_bps
+        )
         await super().send(parameters)
 
 
@@ -245,19 +263,36 @@ class SimulcastSender(RTCRtpSender):
         if self._senders or self._accepted is None:
             return  # aiortc starts a reused m-line with the offer already, and again with the answer
         taken = [branch for branch in self.splitter.branches if branch.encoding.rid in self._accepted]
+        below_bps = 0
         for branch in taken or self.splitter.branches[-1:]:
             rid = branch.encoding.rid if taken else ""
             ceiling_bps = int(self._ceiling_bps * branch.encoding.share)
-            self._senders.append(_EncodingSender(branch, self.transport, rid, ceiling_bps))
+            self._senders.append(_EncodingSender(branch, self.transport, rid, ceiling_bps, below_bps))
+            below_bps += ceiling_bps
         for sender in self._senders:
             await sender.send(parameters)
         self.splitter.start()
+
+    @property
+    def senders(self) -> Sequence[_EncodingSender]:
+        """Of each encoding that is sent, the smallest first."""
+        return self._senders
 
     async def stop(self) -> None:
         self.splitter.stop()
         for sender in self._senders:
             await sender.stop()
         self.track.stop()
+
+
+def sent_encodings(transceiver: RTCRtpTransceiver) -> list[SentEncoding]:
+    """What is sent of each encoding, none where something else encodes (audio, packets of the user's)."""
+    sender = transceiver.sender
+    senders: dict[str, Any] = {"": sender}
+    if isinstance(sender, SimulcastSender):
+        senders = {each.rid: each for each in sender.senders}
+    encoders = ((rid, each._RTCRtpSender__encoder) for rid, each in senders.items())
+    return [each.adaptation.sent(rid) for rid, each in encoders if isinstance(each, _Adaptive)]
 
 
 async def put_simulcast(

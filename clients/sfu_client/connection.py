@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import aiohttp
 
+from sfu_client.adaptation import SentEncoding
 from sfu_client.backoff import Backoff
 from sfu_client.errors import ClientError, ClosedError, RefusedError, UnavailableError
 from sfu_client.model import Publication
@@ -121,6 +122,10 @@ class Connection:
         if self._signalling is None:
             raise UnavailableError("not connected")
         return await self._signalling.request(kind, **members)
+
+    def sent(self, publication: LocalPublication) -> list[SentEncoding]:
+        """See `Room.sent`."""
+        return [] if self._session is None else self._session.sent(publication)
 
     async def send(self, label: str, message: bytes) -> bool:
         """Send on a data channel; False where a lossy message had no room.

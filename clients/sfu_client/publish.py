@@ -20,6 +20,7 @@ from aiortc.mediastreams import MediaStreamError
 from av import Packet
 
 from sfu_client import _aiortc, opus, remote_sdp, simulcast
+from sfu_client.adaptation import SentEncoding
 from sfu_client.capture_time import CaptureClock, CapturedTrack, ntp
 from sfu_client.errors import RefusedError, UnavailableError
 from sfu_client.peer import Peer
@@ -176,6 +177,11 @@ class PublishTransport:
             elif everything != publication.watched:
                 publication.watched = everything
                 _aiortc.begin_with_keyframe(line)
+
+    def sent(self, publication: LocalPublication) -> list[SentEncoding]:
+        """What is sent of it; nothing of sound, and of what is encoded already."""
+        line = self._lines.get(publication)
+        return [] if line is None or publication.kind != "video" else _aiortc.sent_encodings(line)
 
     async def send(self, label: str, message: bytes) -> bool:
         """Send on a data channel; waits until it is open, and while too much is queued on `reliable`.

@@ -13,6 +13,7 @@ from aiortc import MediaStreamTrack
 from av import AudioFrame, VideoFrame
 
 from sfu_client import events
+from sfu_client.adaptation import SentEncoding
 from sfu_client.chat import ChatMemory
 from sfu_client.connection import AutoSubscribe, Connection, Options
 from sfu_client.data import LiveData
@@ -353,6 +354,13 @@ class Room:
                 participant, publication = known
                 found.append(SubscriptionQuality.parse(publication, participant, message))
         return found
+
+    def sent(self, publication: LocalPublication) -> list[SentEncoding]:
+        """What is sent of each encoding of one's own publication, and whether the network limits it.
+
+        Empty for sound, for what is encoded already, and while there is no connection.
+        """
+        return self._connection.sent(publication)
 
     async def server_stats(self) -> Message:
         """All that the server counts of this participant: its `stats` message (docs/protocol.md)."""

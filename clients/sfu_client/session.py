@@ -15,6 +15,7 @@ from aiortc import (
     RTCIceTransportPolicy,
 )
 
+from sfu_client.adaptation import SentEncoding
 from sfu_client.errors import RefusedError, UnavailableError
 from sfu_client.publish import LocalPublication, PublishTransport
 from sfu_client.signalling import Message, Signalling
@@ -93,6 +94,10 @@ class Session:
 
     def publications_changed(self) -> None:
         self._changed.set()
+
+    def sent(self, publication: LocalPublication) -> list[SentEncoding]:
+        """See `Room.sent`."""
+        return self._publish.sent(publication)
 
     async def send(self, label: str, message: bytes) -> bool:
         """Send on a data channel; False where a lossy message had no room.

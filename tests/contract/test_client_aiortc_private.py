@@ -19,6 +19,7 @@ from aiortc import (
 from av import VideoFrame
 
 from sfu_client import _aiortc
+from sfu_client.adaptation import LOWEST_BPS
 from sfu_client.capture_time import CapturedTrack
 
 
@@ -77,9 +78,10 @@ async def test_a_prepared_encoder_keeps_to_its_ceiling_and_follows_estimates(cod
         encoder.target_bitrate = 9_000_000
         assert encoder.target_bitrate == 4_000_000
         encoder.target_bitrate = 300_000
+        encoder.target_bitrate = 320_000
         assert encoder.target_bitrate == 300_000
         encoder.target_bitrate = 1
-        assert encoder.target_bitrate == _aiortc.LOWEST_BPS
+        assert encoder.target_bitrate == LOWEST_BPS
         assert line.sender._RTCRtpSender__encoder is encoder  # type: ignore[attr-defined]
     finally:
         await sender.close()
