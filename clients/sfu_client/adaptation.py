@@ -14,6 +14,8 @@ STEP_UP = 1.25
 """aiortc begins anew, with a keyframe, where the rate changes by a tenth: upwards it goes in fewer steps."""
 LATE_S = 0.15
 """What has been made and needs so long to be sent goes first: a frame more would only come later."""
+LONGEST_S = 1.0
+"""No longer is anything waited for: an estimate is made of what arrives, and recovers by that alone."""
 WINDOW_S = 2.0
 FEW_FRAMES = 0.6
 """With fewer than this share of its frames, a smaller picture that moves is better."""
@@ -87,7 +89,7 @@ class Adaptation:
             return False  # the smaller encodings need all of it
         elapsed_s = 0.0 if self._drained_s is None else now_s - self._drained_s
         self._drained_s = now_s
-        self._debt_bits = max(self._debt_bits - path_bps * elapsed_s, 0.0)
+        self._debt_bits = max(min(self._debt_bits, path_bps * LONGEST_S) - path_bps * elapsed_s, 0.0)
         return self._debt_bits <= path_bps * LATE_S
 
     def made(self, width: int, height: int, size_bytes: int) -> None:

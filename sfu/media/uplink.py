@@ -11,6 +11,8 @@ from sfu.media.plane import Arrivals, BurstResult
 
 MOST_BPS = 100_000_000
 """Said while nothing limits."""
+LEAST_BPS = 100_000
+"""No encoder makes a picture of less, and who sends nothing shows no more what its line carries."""
 REPEAT_US = 1_000_000
 """A REMB is an RTCP packet and may be lost. Spec: draft-alvestrand-rmcat-remb-03 section 2.3."""
 LEAST_US = 100_000
@@ -26,7 +28,7 @@ class Uplink:
     """The estimator of one publish transport."""
 
     def __init__(self) -> None:
-        self._estimator = Estimator(start_bps=MOST_BPS, max_bps=MOST_BPS)
+        self._estimator = Estimator(start_bps=MOST_BPS, min_bps=LEAST_BPS, max_bps=MOST_BPS)
         self._heard_us = 0
         self._told: tuple[int, int] | None = None
 

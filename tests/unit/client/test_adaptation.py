@@ -68,6 +68,14 @@ def test_a_detailed_picture_gives_frames_and_then_size() -> None:
     assert (sent.width, sent.height, sent.limited) == (160, 90, "bandwidth")
 
 
+def test_after_a_large_frame_nothing_is_waited_for_longer_than_a_second() -> None:
+    encoder = Encoder(Adaptation(CEILING_BPS), least_bpp=0.8)
+    encoder.adaptation.tell(100_000)
+    encoder.adaptation.made(WIDTH, HEIGHT, 100_000)
+    taken = [encoder.adaptation.takes(WIDTH, HEIGHT, 100 + number / FPS) for number in range(30)]
+    assert taken.index(True) in range(14, 22)
+
+
 def test_the_size_comes_back_with_the_path_and_is_tried_more_rarely_where_it_does_not_fit() -> None:
     encoder = Encoder(Adaptation(CEILING_BPS), least_bpp=0.3)
     encoder.adaptation.tell(400_000)

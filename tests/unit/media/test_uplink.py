@@ -86,6 +86,15 @@ def test_a_narrow_uplink_is_found_and_kept_to(send_time: bool) -> None:
     assert 200_000 < publisher.rate_bps < 450_000
 
 
+def test_a_burst_into_a_narrow_uplink_is_recovered_from() -> None:
+    publisher = Publisher(Link(seed=1, capacity_bps=400_000, queue_bytes=25_000, delay_us=20_000))
+    publisher.owed_bytes = 300_000
+    publisher.run(1)
+    assert publisher.rate_bps >= 100_000
+    publisher.run(20)
+    assert 200_000 < publisher.rate_bps < 450_000
+
+
 def test_a_wide_uplink_is_left_alone() -> None:
     publisher = Publisher(Link(seed=1, capacity_bps=20_000_000, delay_us=20_000, jitter_us=10_000))
     publisher.run(20)
