@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sfu.cli.first_process
+
+# isort: split
 import argparse
 import asyncio
 import os

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import MutableMapping, Sequence
 
+from sfu.faults import words
 from sfu.loading.keys import keys
 from sfu.loading.show import MASK, without_secrets
 
@@ -46,7 +47,12 @@ def given(arguments: Sequence[str], environ: MutableMapping[str, str]) -> list[s
     before = sys.orig_argv[: len(sys.orig_argv) - len(arguments)]
     typed = list(arguments)
     if shown != typed and sys.executable and sys.orig_argv[len(before) :] == typed:
-        os.execve(sys.executable, [*before, *shown], {**environ, VARIABLE: json.dumps(typed)})
+        try:
+            os.execve(sys.executable, [*before, *shown], {**environ, VARIABLE: json.dumps(typed)})
+        except OSError as error:
+            # A unit may forbid it (NoExecPaths=), and what was asked for can be done all the same.
+            text = f"secrets stay in the list of processes: {sys.executable}: {words(error)}"
+            print(f"sfu: {text}", file=sys.stderr)
     return typed
 
 

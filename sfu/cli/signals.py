@@ -9,6 +9,8 @@ import sys
 import threading
 from types import FrameType
 
+from sfu.cli.first_process import default_action
+
 STOP_S = 9.0
 """How long a stop may take: Docker kills ten seconds after it has asked."""
 
@@ -30,7 +32,7 @@ class Signals:
     def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
             # The kernel heeds the next one, whatever Python is doing then.
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, default_action())
         end_within(STOP_S)
         self._set(self.stop)
 

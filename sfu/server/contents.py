@@ -20,7 +20,7 @@ from aiohttp import web
 
 from sfu.config import StorageConfig
 from sfu.durable import sync, write_private
-from sfu.errors import ConfigError, RequestError
+from sfu.errors import ConfigError, RequestError, StartError
 from sfu.server.door import FileResponse
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,9 @@ ASIDE = "aside"
 """The folder, or what begins the keys, of contents that are set aside."""
 OWNER = "database.id"
 """The file, or the key, that says whose contents these are."""
+
+_PASSING = frozenset({429, 500, 502, 503, 504})
+"""Statuses of a store that does its work at another time."""
 
 _HASH = re.compile("[0-9a-f]{64}")
 
@@ -354,7 +357,10 @@ class Bucket:
 
 @contextlib.asynccontextmanager
 async def open_contents(config: StorageConfig, folder: Path) -> AsyncIterator[Contents]:
-    """Where `storage.files` says. Raises `ConfigError` where that cannot be used."""
+    """Where `storage.files` says.
+
+    Raises `ConfigError` where that cannot be used, `StartError` where it cannot be had at this moment.
+    """
     if not config.files:
         yield Folder(folder / "files")
         return
@@ -362,7 +368,8 @@ async def open_contents(config: StorageConfig, folder: Path) -> AsyncIterator[Co
     try:
         from aiobotocore.config import AioConfig
         from aiobotocore.session import get_session
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, SSLError
+        from botocore.exceptions import ConnectionError as NoConnectionError
     except ImportError as error:
         raise ConfigError([f"storage.files: a bucket needs pysfu[s3]: {error}"]) from error
     # Many S3-compatible stores refuse the checksums that are asked of nobody else.
@@ -385,7 +392,11 @@ async def open_contents(config: StorageConfig, folder: Path) -> AsyncIterator[Co
         try:
             await client.head_bucket(Bucket=bucket)
         except (BotoCoreError, ClientError, ValueError) as error:
-            raise ConfigError([f"storage.files: the bucket {bucket} cannot be used: {error}"]) from error
+            text = f"storage.files: the bucket {bucket} cannot be used: {error}"
+            away = isinstance(error, (NoConnectionError, HTTPClientError)) and not isinstance(error, SSLError)
+            if away or _status(error) in _PASSING:
+                raise StartError(text, os.EX_TEMPFAIL) from error
+            raise ConfigError([text]) from error
         key = prefix.strip("/")
         yield Bucket(client, bucket, f"{key}/" if key else "", (BotoCoreError, ClientError, OSError))
 
@@ -403,3 +414,9 @@ def disk() -> Iterator[None]:
 def _code(error: Exception) -> str:
     answer: Any = getattr(error, "response", {})
     return str(answer.get("Error", {}).get("Code", ""))
+
+
+def _status(error: Exception) -> int:
+    """That of the store's answer; 0: there was none."""
+    answer: Any = getattr(error, "response", {})
+    return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

@@ -52,6 +52,8 @@ async def bring_up_to_date(engine: AsyncEngine, url: URL) -> None:
             kept = copy_path(Path(url.database), current)
             await snapshot(engine, kept)
             log.info("its copy from before is %s", kept)
+        else:
+            log.warning("no copy is made of PostgreSQL: only a backup from before leads back to %s", current)
         await migrate(engine)
         log.info("the database is upgraded: it took %.1f s", (clock.now_us() - began_us) / 1e6)
     if engine.dialect.name == "sqlite":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from signalling import clients, local_config
 from test_files_live import Sender, picture
 
 from sfu.config import Config, ServerConfig, StorageConfig
-from sfu.errors import ConfigError, RequestError
+from sfu.errors import ConfigError, RequestError, StartError
+from sfu.server import contents as contents_module
 from sfu.server.contents import open_contents
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(botocore|moto|werkzeug).*")
@@ -122,7 +125,7 @@ async def test_a_bucket_that_fails_loses_nothing(
         status, refused = await ann.json("PATCH", path, params={"offset": 0}, data=b"hello")
         assert (status, refused["code"]) == (503, "storage_failed")
         bucket._client.create_bucket(Bucket="kept")
-        status, done = await ann.json("PATCH", path, params={"offset": 5}, data=b"")
+        status, done = await ann.json("PATCH", path, params={"offset": 0}, data=b"hello")
         assert (status, done["file"]["bytes"]) == (200, 5)
         assert await (await ann.ask("GET", path)).read() == b"hello"
 
@@ -143,6 +146,43 @@ async def test_contents_are_removed(tmp_path: Path, bucket: Bucket) -> None:
         await contents.remove([one, "never"])
         assert await contents.hashes() == {two}
     assert bucket.keys() == [two, f"{two}.jpg", "another's", "another's.jpg"]
+
+
+@pytest.mark.parametrize("answer", [None, b"", b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n"])
+async def test_a_store_that_is_away_is_tried_again_later(
+    answer: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents_module, "TRIES", 1)
+
+    async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer or b"")
+        writer.close()
+
+    store = await asyncio.start_server(answered, "127.0.0.1", 0)
+    endpoint = f"http://127.0.0.1:{store.sockets[0].getsockname()[1]}"
+    if answer is None:
+        store.close()
+    config = StorageConfig(files="s3://kept", s3_endpoint=endpoint, s3_key="k", s3_secret="s")
+    with pytest.raises(StartError, match=r"storage\.files: the bucket kept") as refused:
+        async with open_contents(config, tmp_path):
+            pass
+    assert refused.value.status == os.EX_TEMPFAIL
+    store.close()
+
+
+async def test_a_store_that_lets_nobody_in_is_a_matter_of_configuration(tmp_path: Path) -> None:
+    async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answered, "127.0.0.1", 0) as store:
+        endpoint = f"http://127.0.0.1:{store.sockets[0].getsockname()[1]}"
+        config = StorageConfig(files="s3://kept", s3_endpoint=endpoint, s3_key="k", s3_secret="s")
+        with pytest.raises(ConfigError, match=r"storage\.files: the bucket kept"):
+            async with open_contents(config, tmp_path):
+                pass
 
 
 async def test_a_bucket_that_is_not_there_stops_the_start(tmp_path: Path, bucket: Bucket) -> None:

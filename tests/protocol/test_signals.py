@@ -17,7 +17,7 @@ import pytest
 from server_process import ROOT, command, environ, free_port
 from signalling import Signal
 
-from sfu.cli import signals
+from sfu.cli import first_process, signals
 
 
 class Started:
@@ -111,6 +111,37 @@ async def test_a_stop_is_heeded_while_a_database_does_not_answer(tmp_path: Path)
                 server.process.send_signal(signal.SIGTERM)
                 assert await server.ended() == 0
                 assert "asked to stop while starting" in server.text
+
+
+IMPORTS_FOREVER = """
+import pathlib, time
+pathlib.Path({mark!r}).touch()
+time.sleep(3600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_the_first_process_of_a_container_is_stopped_while_it_imports(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    (tmp_path / "jwt.py").write_text(IMPORTS_FOREVER.format(mark=str(tmp_path / "mark")))
+    container = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
+    async with started(tmp_path, prefix=container) as server:
+        await server.until((tmp_path / "mark").exists)
+        (first,) = _children(server.process.pid)
+        os.kill(int(first), number)
+        assert await server.ended() == 128 + number
+
+
+def test_what_ends_a_process_by_default_ends_the_first_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    assert first_process.default_action() is signal.SIG_DFL
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    action = first_process.default_action()
+    assert callable(action)
+    action(signal.SIGTERM, None)
+    assert ended == [143]
 
 
 BLOCKS = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -58,10 +59,27 @@ def test_a_process_with_a_secret_starts_itself_anew_once(monkeypatch: pytest.Mon
     assert environ["HOME"] == "/h"
     assert given(command[2:], environ) == typed
     assert VARIABLE not in environ, "no child inherits it"
+
     assert len(started) == 1
     monkeypatch.setattr(sys, "orig_argv", ["python", "/bin/sfu", "camera", "0"])
     assert given(["camera", "0"], {}) == ["camera", "0"]
     assert len(started) == 1
+
+
+def test_a_process_that_may_start_nothing_goes_on_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def forbidden(*given: object) -> None:
+        raise PermissionError(errno.EPERM, "")
+
+    monkeypatch.setattr(os, "execve", forbidden)
+    typed = ["serve", "--set", "auth.keys=k:hidden"]
+    monkeypatch.setattr(sys, "orig_argv", ["python", "/bin/sfu", *typed])
+    assert given(typed, {}) == typed
+    said = capsys.readouterr().err
+    assert "secrets stay in the list of processes" in said
+    assert "Operation not permitted" in said
+    assert "hidden" not in said
 
 
 async def test_no_secret_is_in_the_list_of_processes_nor_in_the_log(tmp_path: Path) -> None:

@@ -161,6 +161,19 @@ async def test_an_upgrade_is_told_and_leaves_a_copy(tmp_path: Path, caplog: pyte
         assert not caplog.records, "nothing was to be done"
 
 
+async def test_an_upgrade_of_postgresql_says_that_there_is_no_copy(
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engines = open_engines(parse_url(url))
+    await migrate(engines.write, "0004")
+    await engines.dispose()
+    async with open_store(url, tmp_path):
+        pass
+    told = [record.getMessage() for record in caplog.records]
+    without = "no copy is made of PostgreSQL: only a backup from before leads back to 0004"
+    assert (without in told) == url.startswith("postgresql")
+
+
 async def test_a_database_that_cannot_be_copied_is_not_upgraded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
