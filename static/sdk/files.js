@@ -1,6 +1,10 @@
 import { SfuError } from './errors.js';
 
 const RETRIES_MS = [500, 1000, 2000, 4000, 8000];
+/** The longest pause that a server may ask for. */
+const LONGEST_MS = 60_000;
+/** Failures that another try may not meet. */
+const PASSING = new Set(['disconnected', 'bad_offset', 'storage_failed', 'overloaded', 'rate_limited']);
 
 /** @typedef {{id: string, name: string, type: string, bytes: number, width: number | null}} FileInfo */
 
@@ -31,13 +35,25 @@ export class Files {
    */
   async upload(file, { onProgress = () => undefined, signal } = {}) {
     const name = file.name || 'file';
-    const begun = await this.#json('', { method: 'POST', body: JSON.stringify({ name, bytes: file.size }), signal });
+    const begun = await this.#begin(JSON.stringify({ name, bytes: file.size }), signal);
     try {
       return await this.#append(begun, file, onProgress, signal);
     } catch (error) {
       // It would take one of the few places for an hour. Without the signal, which may be why.
       this.#fetch(`/${begun.id}`, { method: 'DELETE' }).catch(() => undefined);
       throw error;
+    }
+  }
+
+  /** Where the answer is lost, another try gets the same one. */
+  async #begin(body, signal) {
+    const key = crypto.getRandomValues(new Uint32Array(4)).join('-');
+    for (let failures = 0; ; failures += 1) {
+      try {
+        return await this.#json('', { method: 'POST', body, signal, headers: { 'Idempotency-Key': key } });
+      } catch (error) {
+        await again(error, failures, signal);
+      }
     }
   }
 
@@ -53,9 +69,7 @@ export class Files {
         onProgress(offset);
         if (answer.file) return answer.file;
       } catch (error) {
-        const again = error.code === 'disconnected' || error.code === 'bad_offset';
-        if (!again || failures >= RETRIES_MS.length) throw error;
-        await new Promise((resolve) => setTimeout(resolve, RETRIES_MS[failures]));
+        await again(error, failures, signal);
         failures += 1;
         offset = await this.#offset(begun.id, offset, signal);
       }
@@ -82,7 +96,7 @@ export class Files {
     try {
       return (await this.#json(`/${id}/upload`, { signal })).offset;
     } catch (error) {
-      if (error.code === 'disconnected') return known;
+      if (PASSING.has(error.code)) return known;
       throw error;
     }
   }
@@ -96,13 +110,25 @@ export class Files {
     try {
       answer = await fetch(this.#base + path, {
         ...options,
-        headers: { Authorization: `Participant ${this.#credential()}` },
+        headers: { ...options.headers, Authorization: `Participant ${this.#credential()}` },
       });
     } catch (error) {
       throw new SfuError(options.signal?.aborted ? 'cancelled' : 'disconnected', String(error));
     }
     if (answer.ok) return answer;
     const { error = {} } = await answer.json().catch(() => ({}));
-    throw new SfuError(error.code ?? 'internal', error.message);
+    const waits = Number(answer.headers.get('Retry-After')) * 1000 || 0;
+    throw new SfuError(error.code ?? 'internal', error.message, { retry_after_ms: waits });
   }
+}
+
+/** Waits before another try, as long as the server asks for; throws `error` where there is none. */
+async function again(error, failures, signal) {
+  if (!PASSING.has(error.code) || failures >= RETRIES_MS.length) throw error;
+  const asked = Math.min(error.details.retry_after_ms ?? 0, LONGEST_MS);
+  await new Promise((resolve) => {
+    setTimeout(resolve, Math.max(asked, RETRIES_MS[failures]));
+    signal?.addEventListener('abort', resolve, { once: true });
+  });
+  if (signal?.aborted) throw new SfuError('cancelled');
 }

@@ -654,3 +654,69 @@ async def test_how_old_a_value_is_does_not_depend_on_the_clock_of_its_device(pag
         1,
         0,
     ]
+
+
+async def test_an_upload_is_begun_once_and_waits_as_long_as_the_server_asks(page: Page) -> None:
+    pauses, asked, name = await run(
+        page,
+        "sdk/files.js",
+        """
+        const { fetch, setTimeout } = window;
+        const asked = [];
+        const pauses = [];
+        const json = (body, how) => new Response(JSON.stringify(body), how);
+        const busy = (code, wait) =>
+          json({ error: { code, message: '' } }, { status: 429, headers: { 'Retry-After': wait } });
+        const answers = [
+          busy('rate_limited', '7'),
+          null,
+          json({ id: 'FI_1', chunk_bytes: 10 }),
+          busy('storage_failed', '0'),
+          json({ offset: 0 }),
+          json({ offset: 3, file: { name: 'a.txt' } }),
+        ];
+        window.setTimeout = (action, pause) => { pauses.push(pause); action(); };
+        window.fetch = async (url, { method = 'GET', headers }) => {
+          asked.push([method, headers['Idempotency-Key'] ?? null]);
+          const answer = answers.shift();
+          if (!answer) throw new TypeError('gone');
+          return answer;
+        };
+        try {
+          const files = new m.Files('ws://h/signal', 'r', () => 'me:secret');
+          const file = await files.upload(new File(['abc'], 'a.txt'));
+          return [pauses, asked, file.name];
+        } finally {
+          Object.assign(window, { fetch, setTimeout });
+        }
+        """,
+    )
+    assert name == "a.txt"
+    assert pauses == [7000, 1000, 500]
+    assert [method for method, _ in asked] == ["POST", "POST", "POST", "PATCH", "GET", "PATCH"]
+    keys = [key for _, key in asked]
+    assert len(set(keys[:3])) == 1
+    assert keys[0]
+    assert keys[3:] == [None] * 3
+
+
+async def test_a_refusal_for_good_is_not_sent_again(page: Page) -> None:
+    asked, code = await run(
+        page,
+        "sdk/files.js",
+        """
+        const { fetch } = window;
+        let asked = 0;
+        window.fetch = async () => {
+          asked += 1;
+          return new Response(JSON.stringify({ error: { code: 'too_large', message: '' } }), { status: 413 });
+        };
+        try {
+          const files = new m.Files('ws://h/signal', 'r', () => 'me:secret');
+          return [asked, await files.upload(new Blob(['abc'])).catch((error) => error.code)].with(0, asked);
+        } finally {
+          window.fetch = fetch;
+        }
+        """,
+    )
+    assert (asked, code) == (1, "too_large")
