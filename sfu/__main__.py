@@ -7,6 +7,7 @@ import sfu.cli.first_process
 # isort: split
 import argparse
 import asyncio
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status follows sysexits.h (see docs/config.md)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # As files are read. A locale that lacks a letter of a path or of a name ends no command.
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
     if argv is None:
         argv = arguments.given(sys.argv[1:], os.environ)
     try:

@@ -1,10 +1,13 @@
 import asyncio
 import json
 import os
+import subprocess
+import tomllib
 from pathlib import Path
 
 import jwt
 import pytest
+from server_process import ROOT, command, environ
 
 from sfu.__main__ import COMMANDS, main, parser
 from sfu.store import files, people
@@ -165,3 +168,16 @@ def test_a_person_is_exported_and_erased(tmp_path: Path, capsys: pytest.CaptureF
     assert not content.exists()
     assert main(["person", "export", "ann", *folder]) == 0
     assert not any(json.loads(capsys.readouterr().out).values())
+
+
+@pytest.mark.parametrize("place", ["file", "command line"])
+def test_a_locale_that_lacks_a_letter_ends_no_command(place: str, tmp_path: Path) -> None:
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    path = tmp_path / "sfu.toml"
+    path.write_text("[server]\ndata_dir = '/srv/bücher'\n", encoding="utf-8")
+    words = ("--config", str(path)) if place == "file" else ("--set", "server.data_dir=/srv/bücher")
+    done = subprocess.run(
+        command("config", *words), env=environ(**locale), cwd=ROOT, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert tomllib.loads(done.stdout.decode())["server"]["data_dir"] == "/srv/bücher"
