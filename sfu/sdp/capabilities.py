@@ -174,6 +174,11 @@ def offered_fmtp(name: str, fmtp: str) -> str:
             return fmtp
 
 
+def is_baseline(fmtp: str) -> bool:
+    """Whether a canonical `fmtp` of H264 is of a profile that every decoder of it has."""
+    return _h264_profile(parameters(fmtp).get("profile-level-id")) in {"42e0", "4200"}
+
+
 def _opus(given: Mapping[str, str]) -> str:
     """In-band FEC is always wanted, DTX and stereo are the publisher's choice. Spec: RFC 7587 section 6.1.
 

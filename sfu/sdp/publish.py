@@ -1,4 +1,4 @@
-"""Answering a publisher's offer: one media codec for each m-line, everything BUNDLEd.
+"""Answering a publisher's offer: every codec that both sides know, everything BUNDLEd.
 
 What cannot be accepted is refused m-line by m-line. An m-line the peer does not send on, or the room
 refuses, is accepted as inactive, so that the peer may use it later without losing its place. So is the
@@ -9,12 +9,20 @@ the others need off a refused one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sfu.errors import ParseError
 from sfu.rtp.parameters import Codec, EncodingSsrcs, ExtensionIds, Kind
 from sfu.sdp import media as rtp_media
-from sfu.sdp.capabilities import CODECS, EXTENSION_URIS, EXTENSIONS, FEEDBACK, canonical_fmtp, offered_fmtp
+from sfu.sdp.capabilities import (
+    CODECS,
+    EXTENSION_URIS,
+    EXTENSIONS,
+    FEEDBACK,
+    canonical_fmtp,
+    is_baseline,
+    offered_fmtp,
+)
 from sfu.sdp.media import RtpCodec
 from sfu.sdp.model import Attribute, MediaDescription, SessionDescription
 from sfu.sdp.negotiate import (
@@ -46,9 +54,10 @@ Accept = Callable[[str, Kind], str | None]
 class ReceivedMedia:
     """One m-line the peer sends on.
 
-    `codecs` stand in the answer's order: the first is what the peer sends (`red` before `opus` where it
-    prefers redundancy). `fmtp` is the canonical one of the codec that is not `red`. `rids` stand as
-    offered; `ssrcs` is empty with RIDs, which are then what tells the encodings apart.
+    `codecs` stand in the answer's order, which is the peer's preference: it begins with the first (`red`
+    before `opus` where it prefers redundancy) and may take another at any time. `fmtps` are their canonical
+    ones, that of `red` is empty. `rids` stand as offered; `ssrcs` is empty with RIDs, which are then what
+    tells the encodings apart.
     """
 
     mid: str
@@ -57,7 +66,7 @@ class ReceivedMedia:
     extensions: ExtensionIds
     rids: tuple[str, ...]
     ssrcs: tuple[EncodingSsrcs, ...]
-    fmtp: str
+    fmtps: tuple[str, ...]
     nack: bool
     transport_cc: bool
     remb: bool
@@ -72,10 +81,10 @@ class ReceivedMedia:
                 name=codec.name,
                 clock_rate=codec.clock_rate,
                 channels=CODECS[codec.name].channels,
-                fmtp="" if codec.name == "red" else offered_fmtp(codec.name, self.fmtp),
+                fmtp=offered_fmtp(codec.name, fmtp),
                 ingress_payload_type=codec.payload_type,
             )
-            for codec in self.codecs
+            for codec, fmtp in zip(self.codecs, self.fmtps, strict=True)
         )
 
 
@@ -107,14 +116,21 @@ class _Section:
     error: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """A codec that is accepted. `fmtp` is canonical, empty of `red`."""
+
+    codec: RtpCodec
+    fmtp: str
+    rtx: RtpCodec | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Choice:
-    """The media codec of an m-line with what accompanies it, in the offer's order."""
+    """The codecs of an m-line in the offer's order; `media` is the first that is not `red`."""
 
     media: RtpCodec
-    fmtp: str
-    codecs: list[RtpCodec] = field(default_factory=list)
-    rtx: RtpCodec | None = None
+    formats: tuple[_Format, ...]
 
 
 def answer(
@@ -220,8 +236,10 @@ def _decide_rtp(section: _Section, accept: Accept, *, tagged: bool) -> None:
     extensions = _extensions(media, kind, choice.media.name)
     ids = {name: number for name, (number, _) in extensions.items()}
     rids = rtp_media.send_rids(media, choice.media.payload_type) if "rid" in ids else ()
-    codecs = [*choice.codecs, choice.rtx] if choice.rtx else choice.codecs
-    section.formats = tuple(str(codec.payload_type) for codec in codecs)
+    repairs = [each.rtx for each in choice.formats if each.rtx]
+    section.formats = tuple(
+        str(codec.payload_type) for codec in (*(each.codec for each in choice.formats), *repairs)
+    )
     section.attributes = (
         *_extension_attributes(extensions),
         Attribute("recvonly" if receiving else "inactive"),
@@ -247,45 +265,61 @@ def _keep_inactive(section: _Section) -> None:
 
 
 def _choose(media: MediaDescription, kind: Kind) -> _Choice | None:
-    """The peer's first supported codec, with its RTX and, for audio, RED where it carries that codec."""
+    """The peer's codecs that are known, each with its RTX, and for audio RED where it carries the codec."""
     offered = rtp_media.codecs(media)
-    choice: _Choice | None = None
+    known: list[_Format] = []
     for codec in offered:
-        known = CODECS.get(codec.name)
-        fmtp = canonical_fmtp(codec.name, codec.fmtp)
-        if known is None or known.kind != kind or known.name == "red" or fmtp is None:
-            continue
-        if (codec.clock_rate, codec.channels) == (known.clock_rate, known.channels):
-            choice = _Choice(codec, fmtp)
-            break
-    if choice is None:
+        fmtp = _forwardable(codec, kind)
+        if fmtp is not None and _is_wanted(codec.name, fmtp, known):
+            rtx = next((each for each in offered if each.apt() == codec.payload_type), None)
+            known.append(_Format(codec, fmtp, rtx if kind == "video" else None))
+    if not known:
         return None
-    carried = {str(choice.media.payload_type)}
-    for codec in offered:
-        if codec == choice.media or (
-            kind == "audio" and codec.name == "red" and set(codec.fmtp.split("/")) == carried
-        ):
-            choice.codecs.append(codec)
-        elif kind == "video" and choice.rtx is None and codec.apt() == choice.media.payload_type:
-            choice.rtx = codec
-    return choice
+    carried = {str(known[0].codec.payload_type)}
+    redundant = [
+        _Format(codec, "")
+        for codec in offered
+        if kind == "audio" and codec.name == "red" and set(codec.fmtp.split("/")) == carried
+    ]
+    formats = sorted((*known, *redundant), key=lambda each: offered.index(each.codec))
+    return _Choice(known[0].codec, tuple(formats))
+
+
+def _forwardable(codec: RtpCodec, kind: Kind) -> str | None:
+    """The codec's canonical `fmtp`, None where it cannot be forwarded by itself."""
+    known = CODECS.get(codec.name)
+    if known is None or known.kind != kind or known.name == "red":
+        return None
+    if (codec.clock_rate, codec.channels) != (known.clock_rate, known.channels):
+        return None
+    return canonical_fmtp(codec.name, codec.fmtp)
+
+
+def _is_wanted(name: str, fmtp: str, known: list[_Format]) -> bool:
+    """Whether it is to be accepted beside those before it: the first of each codec.
+
+    All of them are offered to every subscriber, so profiles are not piled up. Of H264 there is also the
+    first of the baseline, which every decoder has, where the peer prefers another profile.
+    """
+    before = [each.fmtp for each in known if each.codec.name == name]
+    return not before or (name == "h264" and is_baseline(fmtp) and not any(map(is_baseline, before)))
 
 
 def _codec_lines(choice: _Choice, kind: Kind) -> tuple[Attribute, ...]:
     lines: list[Attribute] = []
-    for codec in choice.codecs:
-        known = CODECS[codec.name]
+    for each in choice.formats:
+        codec, known = each.codec, CODECS[each.codec.name]
         lines += codec_attributes(
             codec.payload_type,
             known.label,
             known.clock_rate,
             channels=known.channels,
-            fmtp=choice.fmtp if codec == choice.media else codec.fmtp,
+            fmtp=codec.fmtp if known.name == "red" else each.fmtp,
             feedback=[name for name in FEEDBACK[kind] if name in codec.feedback],
         )
-    if choice.rtx:
-        apt = f"apt={choice.media.payload_type}"
-        lines += codec_attributes(choice.rtx.payload_type, "rtx", choice.media.clock_rate, fmtp=apt)
+        if each.rtx:
+            apt = f"apt={codec.payload_type}"
+            lines += codec_attributes(each.rtx.payload_type, "rtx", codec.clock_rate, fmtp=apt)
     return tuple(lines)
 
 
@@ -332,17 +366,17 @@ def _received(
         kind=kind,
         codecs=tuple(
             Codec(
-                name=codec.name,
-                payload_type=codec.payload_type,
-                clock_rate=codec.clock_rate,
-                rtx_payload_type=choice.rtx.payload_type if choice.rtx else None,
+                name=each.codec.name,
+                payload_type=each.codec.payload_type,
+                clock_rate=each.codec.clock_rate,
+                rtx_payload_type=each.rtx.payload_type if each.rtx else None,
             )
-            for codec in choice.codecs
+            for each in choice.formats
         ),
         extensions=ExtensionIds(**ids),
         rids=rids,
         ssrcs=() if rids else rtp_media.ssrcs(media),
-        fmtp=choice.fmtp,
+        fmtps=tuple(each.fmtp for each in choice.formats),
         nack="nack" in choice.media.feedback,
         transport_cc=transport_cc,
         remb="goog-remb" in choice.media.feedback and not transport_cc,

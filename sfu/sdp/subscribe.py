@@ -282,7 +282,7 @@ class SubscribeSession:
 def _agreed(
     line: _Line, outgoing: OutgoingMedia, media: MediaDescription, *, mixed: bool
 ) -> SentMedia | None:
-    """What the answered m-line lets through, None where no media codec is left."""
+    """What the answered m-line lets through, None where the publisher's first codec is not among it."""
     kept = {codec.payload_type: codec for codec in rtp_media.codecs(media)}
     payload_types: dict[int, int] = {}
     rtx_payload_types: dict[int, int] = {}
@@ -294,7 +294,8 @@ def _agreed(
         rtx = kept.get(numbered.rtx_payload_type) if numbered.rtx_payload_type is not None else None
         if rtx and rtx.apt() == numbered.payload_type and outgoing.rtx_ssrc is not None:
             rtx_payload_types[numbered.payload_type] = rtx.payload_type
-    if not payload_types:
+    first = next(each.codec for each in line.codecs if each.codec.name != "red")
+    if first.ingress_payload_type not in payload_types:
         return None
     return SentMedia(
         key=outgoing.key,

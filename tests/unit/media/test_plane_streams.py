@@ -259,6 +259,35 @@ def test_an_identity_outlives_a_change_of_codec() -> None:
     assert _rids(stage) == {"": 0x11}
 
 
+def test_a_publisher_may_take_another_codec_at_any_time() -> None:
+    """By payload type alone. A viewer that knows one of them gets that one, in a row."""
+    h264 = Codec(name="h264", payload_type=98, clock_rate=90_000)
+    stage = Stage(codecs=(VIDEO, h264))
+    both, one = stage.view(rtx=False), stage.view(rtx=False)
+    for viewer, numbers in ((both, {96: OUT_PT, 98: OUT_PT + 2}), (one, {96: OUT_PT})):
+        config = dataclasses.replace(stage.subscription(viewer, rtx=False), payload_types=numbers)
+        stage.plane.open_subscription(viewer.key, config)
+    camera = Camera(stage)
+
+    def h264_frame(payload: bytes) -> None:
+        camera.timestamp += 3000
+        packet = rtp(camera.ssrc, camera.seq, camera.timestamp, payload, payload_type=98, marker=True)
+        camera.seq += 1
+        stage.publish(packet)
+
+    camera.send(key=True)
+    camera.send()
+    h264_frame(b"\x78\x00\x04\x67\x42\xe0\x1f\x00\x03\x65\x88\x84")  # SPS and IDR
+    h264_frame(b"\x41\x9a\x02")
+    camera.send(key=True)
+    camera.send()
+    assert [packet.payload_type for packet in both.media] == [OUT_PT] * 4 + [OUT_PT + 2] * 2 + [OUT_PT] * 4
+    assert steps([packet.seq for packet in both.media], 16) == {1}
+    assert [packet.payload_type for packet in one.media] == [OUT_PT] * 8
+    (stats,) = stage.plane.publication_stats(stage.publication)
+    assert (stats.keyframes, stats.frames, stats.lost) == (3, 6, 0)
+
+
 def test_a_stream_of_a_closed_m_line_is_not_taken_for_another_of_its_codec() -> None:
     stage = Stage(mid="0")
     camera = Camera(stage, ssrc=0x11)

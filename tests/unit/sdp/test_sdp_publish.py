@@ -75,10 +75,15 @@ def test_chromium_simulcast_offer() -> None:
         Codec(name="red", payload_type=63, clock_rate=48000),
     )
     assert audio_media.extensions == ExtensionIds(mid=4, transport_cc=3, abs_send_time=2, audio_level=1)
-    assert audio_media.fmtp == "minptime=10;useinbandfec=1"
+    assert audio_media.fmtps == ("minptime=10;useinbandfec=1", "")
     assert audio_media.ssrcs == (EncodingSsrcs(ssrc=2662791768),)
     assert not audio_media.nack
-    assert video_media.codecs == (Codec(name="vp8", payload_type=96, clock_rate=90000, rtx_payload_type=97),)
+    assert video_media.codecs == (
+        Codec(name="vp8", payload_type=96, clock_rate=90000, rtx_payload_type=97),
+        Codec(name="h264", payload_type=102, clock_rate=90000, rtx_payload_type=103),
+        Codec(name="av1", payload_type=45, clock_rate=90000, rtx_payload_type=46),
+        Codec(name="vp9", payload_type=98, clock_rate=90000, rtx_payload_type=99),
+    )
     assert video_media.rids == ("q", "h", "f")
     assert video_media.ssrcs == ()
     assert video_media.nack
@@ -114,10 +119,10 @@ def test_the_answer_to_chromium_line_by_line() -> None:
     for media in description.media:
         assert (media.port, media.get("setup"), media.get("ice-ufrag")) == (9, "passive", "serverfrag")
         assert media.get("fingerprint") == LOCAL.fingerprint
-    assert video_media.formats == ("96", "97")
-    assert values(video_media, "rtpmap") == ["96 VP8/90000", "97 rtx/90000"]
-    assert values(video_media, "fmtp") == ["97 apt=96"]
-    assert values(video_media, "rtcp-fb") == [
+    assert video_media.formats == ("96", "102", "45", "98", "97", "103", "46", "99")
+    assert values(video_media, "rtpmap")[:3] == ["96 VP8/90000", "97 rtx/90000", "102 H264/90000"]
+    assert values(video_media, "fmtp")[:2] == ["97 apt=96", f"102 {H264_FMTP.format(1)}"]
+    assert values(video_media, "rtcp-fb")[:5] == [
         "96 goog-remb",
         "96 transport-cc",
         "96 ccm fir",
@@ -167,7 +172,7 @@ def test_a_peer_that_only_receives_is_answered_inactive() -> None:
 
 def test_aiortc_offer() -> None:
     result = answer(fixture("aiortc"))
-    assert [codec.name for media in result.media for codec in media.codecs] == ["opus", "vp8"]
+    assert [codec.name for media in result.media for codec in media.codecs] == ["opus", "vp8", "h264"]
     assert not result.media[1].transport_cc
     assert [algorithm for algorithm, _ in result.remote.fingerprints] == ["sha-256", "sha-384", "sha-512"]
     assert not result.description.media[0].has("rtcp-rsize")
@@ -185,18 +190,54 @@ def test_aiortc_offer() -> None:
         ("98 96 97", ("vp9", 98, None), "profile-id=0"),
     ],
 )  # fmt: skip
-def test_the_first_supported_preference_is_chosen(
+def test_the_first_of_each_codec_is_taken_in_the_peers_order(
     first: str, chosen: tuple[str, int, int | None], fmtp: str
 ) -> None:
     text = fixture("chromium_plain").replace(
         "m=video 9 UDP/TLS/RTP/SAVPF 96 ", f"m=video 9 UDP/TLS/RTP/SAVPF {first} "
     )
     media = answer(text).media[1]
-    (codec,) = media.codecs
+    codec = media.codecs[0]
     assert (codec.name, codec.payload_type) == chosen[:2]
-    assert media.fmtp == fmtp
+    assert sorted(each.name for each in media.codecs) == ["av1", "h264", "vp8", "vp9"]
+    assert media.fmtps[0] == fmtp
     if chosen[2] is not None:
         assert codec.rtx_payload_type == chosen[2]
+
+
+@pytest.mark.parametrize(
+    ("profiles", "kept"),
+    [
+        (("42e01f", "42e034", "640c1f"), ["42e01f"]),
+        (("4d001f", "42e01f", "42001f"), ["4d001f", "42e01f"]),
+        (("640c1f", "64001f", "4d001f", "42001f"), ["640c1f", "42001f"]),
+        (("4d001f", "640c1f"), ["4d001f"]),
+        (("aa001f", "4d001f"), ["4d001f"]),
+    ],
+)
+def test_of_h264_there_is_the_first_profile_and_the_baseline(
+    profiles: tuple[str, ...], kept: list[str]
+) -> None:
+    numbers = range(100, 100 + len(profiles))
+    lines = [f"video 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, numbers))}", "mid:0"]
+    for number, profile in zip(numbers, profiles, strict=True):
+        lines += [
+            f"rtpmap:{number} H264/90000",
+            f"fmtp:{number} packetization-mode=1;profile-level-id={profile}",
+        ]
+    (media,) = answer(offer(media_line(*lines), group="0")).media
+    assert [fmtp.rpartition("=")[2] for fmtp in media.fmtps] == kept
+    assert [codec.payload_type for codec in media.codecs] == [100 + profiles.index(each) for each in kept]
+
+
+def test_a_stranger_cannot_pile_up_formats_of_one_codec() -> None:
+    numbers = [*range(96, 128), *range(35, 64)]
+    lines = [f"video 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, numbers))}", "mid:0"]
+    names = ("VP8", "VP9", "H264", "AV1")
+    lines += [f"rtpmap:{number} {names[number % 4]}/90000" for number in numbers]
+    lines += [f"fmtp:{number} profile-id={number % 3}" for number in numbers]
+    (media,) = answer(offer(media_line(*lines), group="0")).media
+    assert len(media.codecs) == 4
 
 
 def test_stereo_and_dtx_are_the_publishers_choice() -> None:

@@ -227,6 +227,25 @@ def test_an_answer_may_drop_reorder_and_pause() -> None:
     assert session.plan([video("W")], LOCAL).media == (("2", "W"),)
 
 
+def test_a_publisher_may_take_any_codec_that_the_subscriber_kept() -> None:
+    both = (replace(VP8, ingress_payload_type=96), replace(VP9, ingress_payload_type=98))
+    session = SubscribeSession(7)
+    offer = session.plan([video("V", *both)], LOCAL)
+    (sent,) = session.apply_answer(reply(offer.sdp)).media
+    assert sent.payload_types == {96: 97, 98: 99}
+    assert sent.rtx_payload_types == {97: 98, 99: 100}
+
+
+@pytest.mark.parametrize(("missing", "rejected"), [("VP8", ("V",)), ("VP9", ())])
+def test_a_subscriber_without_the_publishers_first_codec_is_rejected(
+    missing: str, rejected: tuple[str, ...]
+) -> None:
+    session = SubscribeSession(7)
+    offer = session.plan([video("V", VP8, VP9)], LOCAL)
+    answer = session.apply_answer(reply(offer.sdp).replace(f"{missing}/90000", "theora/90000"))
+    assert answer.rejected == rejected
+
+
 def test_a_live_m_line_without_the_codec_is_rejected() -> None:
     session = SubscribeSession(7)
     offer = session.plan([video("V")], LOCAL)

@@ -126,7 +126,7 @@ class FakeMedia:
             extensions=ExtensionIds(),
             rids=(),
             ssrcs=(),
-            fmtp="" if kind == "video" else "minptime=10;useinbandfec=1",
+            fmtps=("" if kind == "video" else "minptime=10;useinbandfec=1",),
             nack=True,
             transport_cc=True,
             remb=False,
