@@ -59,7 +59,7 @@ class FakeWrites:
     def check(self) -> None:
         """There is always place."""
 
-    def submit(self, steps: Iterable[Step], done: Done | None = None) -> None:
+    def submit(self, steps: Iterable[Step], done: Done | None = None, *, room: str = "") -> None:
         self.steps += steps
         if done is not None:
             done(None)

@@ -33,7 +33,7 @@ class Attendance:
                 participant.joined_at_ms,
                 hidden=participant.grants.hidden,
             )
-            self._write(steps)
+            self._write(steps, room)
 
     def left(self, participant: str, reason: LeaveReason) -> None:
         if participant in self._present:
@@ -50,9 +50,9 @@ class Attendance:
         for participant in list(self._present):
             self.left(participant, "shutdown")
 
-    def _write(self, steps: list[Step]) -> None:
+    def _write(self, steps: list[Step], room: str = "") -> None:
         try:
-            self._store.writes.submit(steps)
+            self._store.writes.submit(steps, room=room)
         except RequestError:
             # Calls go on without a disk that keeps up.
             log.warning("a session could not be recorded: too many writes wait")

@@ -58,15 +58,15 @@ class Chat:
     async def opening(self, room: RoomName) -> AsyncIterator[ChatHistory]:
         """What a room that is not open yet has to know. Hold it until the room is open.
 
-        One at a time for each room, and after what is on its way to the store: so that no number is given
-        twice. Raises `RequestError` `storage_failed`.
+        One at a time for each room, and after what of it is on its way to the store: so that no number is
+        given twice. Raises `RequestError` `storage_failed`.
         """
         lock = self._opening.setdefault(room, asyncio.Lock())
         async with lock:
             if self._rooms.is_known(room):
                 yield ChatHistory()
                 return
-            await self._store.writes.flush()
+            await self._store.writes.flush(room)
             async with self._store.reading() as connection:
                 last = await messages.head(connection, room)
                 found = await messages.latest(connection, room, limit=self._capacity, characters=MAX_NEWS)
@@ -133,7 +133,7 @@ class Chat:
                 self._start(self._drop(self.drop_file(change.room, change.hidden_file)))
 
         try:
-            self._store.writes.submit(_steps(change), ended)
+            self._store.writes.submit(_steps(change), ended, room=change.room)
         except RequestError:
             self._apply(commands.ChatLost(change.room, change.message))
             raise

@@ -120,7 +120,7 @@ class Lasting:
     async def history(self, room: RoomName) -> ClassHistory:
         """What a room opens with. Raises `RequestError` `storage_failed`."""
         self._write_out()
-        await self._store.writes.flush()
+        await self._store.writes.flush(room)
         async with self._store.reading() as connection:
             stood = self._going_on(room, await standing.standing_in(connection, room))
             return ClassHistory(
@@ -204,7 +204,7 @@ class Lasting:
 
     def _submit(self, room: RoomName, steps: list[Step], done: Done | None = None) -> None:
         try:
-            self._store.writes.submit(steps, done)
+            self._store.writes.submit(steps, done, room=room)
         except RequestError as error:
             log.warning("a class could not be stored: too many writes wait", extra={"room": room})
             if done is not None:

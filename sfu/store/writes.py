@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import logging
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -50,6 +50,7 @@ LAST_S = 2.0
 class _Write:
     steps: tuple[Step, ...]
     done: Done | None
+    room: str = ""
 
 
 @contextlib.contextmanager
@@ -80,6 +81,7 @@ class Writes:
         self._max_waiting = max_waiting
         self._waiting: deque[_Write] = deque()
         self._under_way = 0
+        self._of_rooms: Counter[str] = Counter()
         self._wake = asyncio.Event()
         self._closing = False
         self._hurry = asyncio.Event()
@@ -93,14 +95,17 @@ class Writes:
         """Writes that are not durable yet."""
         return len(self._waiting) + self._under_way
 
-    def submit(self, steps: Iterable[Step], done: Done | None = None) -> None:
+    def submit(self, steps: Iterable[Step], done: Done | None = None, *, room: str = "") -> None:
         """Queue one write. `done` is called once, with None after its commit, else with `storage_failed`.
 
+        `room` is the one that opens with what is written here: its opening waits for the write (`flush`).
         The steps of a write are committed together or not at all; one write's failure harms no other.
         Raises `RequestError` `overloaded` where too many wait, and then nothing is queued.
         """
         self.check()
-        self._waiting.append(_Write(tuple(steps), done))
+        self._waiting.append(_Write(tuple(steps), done, room))
+        if room:
+            self._of_rooms[room] += 1
         self._wake.set()
 
     def check(self) -> None:
@@ -123,9 +128,13 @@ class Writes:
         self.submit(steps, done)
         await stored
 
-    async def flush(self) -> None:
-        """Wait until everything submitted so far is durable, or has failed."""
-        if not self.waiting:
+    async def flush(self, room: str | None = None) -> None:
+        """Wait until everything submitted so far is durable, or has failed.
+
+        With `room` it is enough that this holds of what was submitted for that room: whoever opens a room
+        does not wait for all that others store.
+        """
+        if not self.waiting or (room is not None and room not in self._of_rooms):
             return
         reached = asyncio.get_running_loop().create_future()
         self._waiting.append(_Write((), lambda _: None if reached.done() else reached.set_result(None)))
@@ -184,11 +193,22 @@ class Writes:
             for count, write in enumerate(batch):
                 if count % TOLD_AT_ONCE == TOLD_AT_ONCE - 1:
                     await asyncio.sleep(0)
-                _tell(write, error)
+                self._tell(write, error)
             return
         # One of them is at fault: alone, only that one fails.
         for write in batch:
-            _tell(write, await self._try([write]))
+            self._tell(write, await self._try([write]))
+
+    def _tell(self, write: _Write, error: Exception | None) -> None:
+        if write.room:
+            self._of_rooms[write.room] -= 1
+            if not self._of_rooms[write.room]:
+                del self._of_rooms[write.room]
+        if write.done is not None:
+            try:
+                write.done(None if error is None else storage_failed())
+            except Exception:
+                log.exception("what follows a write failed")
 
     async def _try(self, batch: list[_Write]) -> Exception | None:
         async def once() -> None:
@@ -257,11 +277,3 @@ async def _execute(connection: AsyncConnection, batch: list[_Write]) -> None:
         values.append(row)
     if statement is not None:
         await connection.execute(statement, values)
-
-
-def _tell(write: _Write, error: Exception | None) -> None:
-    if write.done is not None:
-        try:
-            write.done(None if error is None else storage_failed())
-        except Exception:
-            log.exception("what follows a write failed")

@@ -339,6 +339,28 @@ async def answered(eve: Signal, kind: str, copies: int) -> None:
     assert found or kind == "leave", kind
 
 
+async def test_a_join_waits_for_no_writes_of_other_rooms() -> None:
+    """Others may store so much that it takes seconds to become durable."""
+    async with clients(config()) as those:
+        writes = those.server._conference.queries._store.writes
+        await writes.flush()
+        held = asyncio.Event()
+
+        async def commit(batch: list[Any]) -> None:
+            await held.wait()
+            await inner(batch)
+
+        inner, writes._commit = writes._commit, commit  # type: ignore[method-assign]
+        try:
+            eve = await those.join("busy", "Eve", token=token("eve", "busy"))
+            await eve.send({"type": "chat", "text": "x"})
+            async with asyncio.timeout(10):
+                await those.join("quiet", "Ben", token=token("ben", "quiet"))
+            assert writes.waiting >= 3
+        finally:
+            held.set()
+
+
 # --- the HTTP API ------------------------------------------------------------------------------
 
 

@@ -232,3 +232,30 @@ def test_faults_of_postgresql(state: str, away: bool, whole: bool) -> None:
     cause.sqlstate = state  # type: ignore[attr-defined]
     error = DBAPIError("statement", None, cause)
     assert (faults.is_away(error), faults.is_whole(error)) == (away, whole)
+
+
+async def test_a_room_waits_for_its_own_writes_only(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = asyncio.Event()
+    commit = store.writes._commit
+
+    async def slow(batch: list[writes._Write]) -> None:
+        await held.wait()
+        await commit(batch)
+
+    monkeypatch.setattr(store.writes, "_commit", slow)
+    told: list[RequestError | None] = []
+    store.writes.submit(messages.added(message(1)), told.append, room="r")
+    await asyncio.sleep(0)
+    await store.writes.flush("other")
+    assert not told
+    flushed = asyncio.ensure_future(store.writes.flush("r"))
+    await asyncio.sleep(0)
+    assert not flushed.done()
+    held.set()
+    await flushed
+    assert told == [None]
+    # What is done is not waited for again.
+    held.clear()
+    store.writes.submit(messages.added(message(2)))
+    await store.writes.flush("r")
+    held.set()
