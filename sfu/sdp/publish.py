@@ -30,7 +30,6 @@ from sfu.sdp.negotiate import (
     OTHER_ROLE,
     RTP_PROTOCOLS,
     SCTP_PROTOCOLS,
-    DtlsRole,
     LocalParameters,
     OfferedCodec,
     RemoteParameters,
@@ -175,12 +174,12 @@ def answer(
         either=OTHER_ROLE[local.dtls_role],
         default="client",
     )
-    role = OTHER_ROLE[remote.dtls_role]
+    transport = transport_attributes(local, OTHER_ROLE[remote.dtls_role])
     description = SessionDescription(
         session_id=session_id,
         session_version=version,
         attributes=session_attributes(order, allow_mixed=offer.has("extmap-allow-mixed")),
-        media=tuple(_write(section, local, role) for section in sections),
+        media=tuple(_write(section, transport) for section in sections),
     )
     return PublishAnswer(
         description=description,
@@ -384,7 +383,7 @@ def _received(
     )
 
 
-def _write(section: _Section, local: LocalParameters, role: DtlsRole) -> MediaDescription:
+def _write(section: _Section, transport: tuple[Attribute, ...]) -> MediaDescription:
     offered = section.offered
     attributes = section.attributes
     mid = (Attribute("mid", section.mid),) if section.mid else ()
@@ -397,5 +396,5 @@ def _write(section: _Section, local: LocalParameters, role: DtlsRole) -> MediaDe
         port=0 if section.attributes is None else DISCARD_PORT,
         protocol=offered.protocol,
         formats=section.formats or offered.formats,
-        attributes=(*mid, *transport_attributes(local, role), *attributes),
+        attributes=(*mid, *transport, *attributes),
     )

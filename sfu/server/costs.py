@@ -60,7 +60,8 @@ TOLD_LATER = Cost(us=400, person_us=TOLD_US)
 """Everybody is told when it is durable."""
 
 REQUESTS: Mapping[str, Cost] = {
-    "join": Cost(us=4000, person_us=SEEN_US),
+    # With the connection, what the database is told and asked, and the end of it all.
+    "join": Cost(us=15_000, person_us=SEEN_US),
     "leave": Cost(us=200, always=True),
     "ping": Cost(us=50, always=True),
     # The list of media and the m-lines of the SDP: each counts twice.

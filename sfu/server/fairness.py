@@ -3,9 +3,10 @@
 All requests of all sessions, and of the HTTP API, are done by one thread. Three rules keep one person's from
 holding up the others':
 
-- **Turns.** Requests are done at once while the present turn of the event loop is young. Past `TURN_S` they
-  wait for the next one, and who has asked for least lately goes first (start-time fair queueing), so it makes
-  no difference by how many sessions somebody asks.
+- **Turns.** Requests are done at once while the present turn of the event loop is young. Past `TURN_S`, and
+  where one alone may take as long, they wait for the next one. What fair shares would have done first goes
+  first (fair queueing by finish times), so what is small passes what is large, and it makes no difference by
+  how many sessions somebody asks.
 - **Accounts.** Each request has a cost in CPU time (`costs.py`), which its person pays from an account that
   fills again. A request is refused while the account is empty.
 - **Lanes.** Of what runs beside the loop, as queries of the database, a person has a few under way at most.
@@ -32,6 +33,7 @@ from sfu.server.rates import TokenBucket
 
 TURN_S = 0.003
 """Work of requests in one turn of the event loop; one request more may come on top."""
+TURN_US = TURN_S * 1e6
 MAX_ACCOUNTS = 10_000
 """People whose account is known; the one that asked longest ago is forgotten first."""
 MAX_WAITING = 64
@@ -111,6 +113,7 @@ class Turns:
         self._virtual_us = 0.0
         self._order = itertools.count()
         self._waiting: list[tuple[float, int, float, asyncio.Future[None]]] = []
+        """By when each is done in virtual time; then the order of asking, and the cost."""
         self._pumping = False
 
     async def take(self, account: Account, cost_us: float) -> None:
@@ -118,11 +121,12 @@ class Turns:
         account.charge(cost_us, clock.now_us())
         start_us = max(self._virtual_us, account.tag_us)
         account.tag_us = start_us + cost_us
-        if not self._waiting and not self._is_old():
+        # What takes a whole turn lets go first what has come or been answered in this one.
+        if not self._waiting and cost_us < TURN_US and not self._is_old():
             self._virtual_us = start_us
             return
         mine = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (start_us, next(self._order), cost_us, mine))
+        heapq.heappush(self._waiting, (account.tag_us, next(self._order), cost_us, mine))
         self._pump_soon()
         await mine
 
@@ -143,15 +147,18 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._pump)
 
     def _pump(self) -> None:
-        """Wake those who come next: as many as fill a turn by what they cost, and one at least."""
+        """Wake those who come next: as many as a turn has time for by what they cost, and one at least."""
         self._pumping = False
-        left_us = TURN_S * 1e6
-        while self._waiting and left_us > 0:
-            start_us, _, cost_us, waiting = heapq.heappop(self._waiting)
+        woken_us: float | None = None
+        while self._waiting:
+            done_us, _, cost_us, waiting = self._waiting[0]
             if not waiting.done():
-                self._virtual_us = max(self._virtual_us, start_us)
-                left_us -= cost_us
+                if woken_us is not None and woken_us + cost_us > TURN_US:
+                    break
+                self._virtual_us = max(self._virtual_us, done_us - cost_us)
+                woken_us = (woken_us or 0.0) + cost_us
                 waiting.set_result(None)
+            heapq.heappop(self._waiting)
         if self._waiting:
             self._pump_soon()
 

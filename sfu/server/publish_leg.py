@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from sfu.errors import ParseError, RequestError
+from sfu.errors import ParseError
 from sfu.ids import ParticipantId, PublicationId
 from sfu.room import commands
 from sfu.room.effects import Effect, PublicationOpened
@@ -17,7 +17,7 @@ from sfu.sdp import model, publish
 from sfu.sdp.model import SessionDescription
 from sfu.sdp.negotiate import OTHER_ROLE, RemoteParameters
 from sfu.sdp.publish import PublishAnswer, ReceivedMedia
-from sfu.server.requests import Offer, OfferedMedia
+from sfu.server.requests import Offer, OfferedMedia, bad_offer
 from sfu.server.wire import Json
 
 if TYPE_CHECKING:
@@ -68,12 +68,9 @@ class PublishLeg:
     def negotiate(self, request: Offer) -> Json:
         """Take an offer and return `answer`. Raises `RequestError` `bad_sdp`; nothing has changed then."""
         try:
-            offer = model.parse(
-                request.sdp, most_media=model.MAX_OFFERED, most_attributes=model.MAX_ATTRIBUTES
-            )
-            return self._negotiate(offer, request)
+            return self._negotiate(request.description, request)
         except ParseError as error:
-            raise RequestError("bad_sdp", f"the offer cannot be used: {error.reason}") from None
+            raise bad_offer(error) from None
 
     def close(self) -> None:
         """End the transport; its publications are the room's to remove."""

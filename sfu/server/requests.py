@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from sfu.errors import RequestError
+from sfu.errors import ParseError, RequestError
 from sfu.ids import ParticipantId, PublicationId
 from sfu.room import names
 from sfu.room.model import Wants
 from sfu.room.permissions import ROLES, SOURCES, Role, Source
+from sfu.sdp import model
+from sfu.sdp.model import MAX_ATTRIBUTES, MAX_OFFERED, SessionDescription
 from sfu.sdp.model import MAX_CHARACTERS as MAX_SDP
-from sfu.sdp.model import MAX_OFFERED
 from sfu.server import costs, telemetry_wire
 from sfu.server import validation as v
 from sfu.server.act_requests import PARSERS, InRoom
@@ -71,7 +72,7 @@ class OfferedMedia:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    sdp: str
+    description: SessionDescription
     media: Mapping[str, OfferedMedia]
 
 
@@ -236,7 +237,10 @@ Request = (
 
 
 def parse(message: Message, *, chat_characters: int) -> Request:
-    """Check every member. Raises `RequestError` `bad_request`, `unknown_type` or `too_large` (chat text)."""
+    """Check every member.
+
+    Raises `RequestError` `bad_request`, `unknown_type`, `too_large` (chat text) or `bad_sdp` (an offer).
+    """
     kind = v.text(message, "type", longest=64)
     if kind not in KINDS:
         raise RequestError("unknown_type", "no such message type")
@@ -308,7 +312,20 @@ def _offer(message: Message) -> Offer:
             name=v.label(entry, "name", longest=MAX_NAME, default=""),
             muted=v.boolean(entry, "muted", False),
         )
-    return Offer(v.text(message, "sdp", shortest=1, longest=MAX_SDP), media)
+    return Offer(offered(v.text(message, "sdp", shortest=1, longest=MAX_SDP)), media)
+
+
+def offered(sdp: str) -> SessionDescription:
+    """Read the SDP of a publisher's offer. Raises `RequestError` `bad_sdp`."""
+    try:
+        return model.parse(sdp, most_media=MAX_OFFERED, most_attributes=MAX_ATTRIBUTES)
+    except ParseError as error:
+        raise bad_offer(error) from None
+
+
+def bad_offer(error: ParseError) -> RequestError:
+    """The refusal of an offer that cannot be used."""
+    return RequestError("bad_sdp", f"the offer cannot be used: {error.reason}")
 
 
 def _answer(message: Message) -> Answer:

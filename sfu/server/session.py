@@ -277,6 +277,11 @@ class Session:
             if self._closed is not None:
                 return
             request = requests.parse(message, chat_characters=self._limits.chat_characters)
+            if isinstance(request, requests.Offer):
+                # To read it takes about as long as to answer it: others have their turn in between.
+                await self._conference.turns.take(self.account, 0)
+                if self._closed is not None:
+                    return
             if isinstance(request, requests.Leave) and self._member is not None:
                 self._reply(request_id, {"type": "ok"})
                 self._conference.leave(self._member, "left")

@@ -16,7 +16,7 @@ from sfu.room.model import Instant, Limits, SessionKey
 from sfu.room.permissions import GrantChanges
 from sfu.room.registry import Rooms
 from sfu.server.publish_leg import PublishLeg
-from sfu.server.requests import Offer, OfferedMedia
+from sfu.server.requests import Offer, OfferedMedia, offered
 
 NOW = Instant(0, 0)
 CAMERA = OfferedMedia("camera", "", False)
@@ -81,7 +81,9 @@ class Publisher:
         return done
 
     def offer(self, sdp: str, **media: OfferedMedia) -> dict[str, Any]:
-        return self.leg.negotiate(Offer(sdp, {mid.removeprefix("m"): entry for mid, entry in media.items()}))
+        return self.leg.negotiate(
+            Offer(offered(sdp), {mid.removeprefix("m"): entry for mid, entry in media.items()})
+        )
 
     def sources(self) -> list[str]:
         participant = self.rooms.participant(self.id)

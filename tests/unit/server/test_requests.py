@@ -9,11 +9,13 @@ import pytest
 from sfu.errors import RequestError
 from sfu.ids import ParticipantId
 from sfu.room.model import Wants
+from sfu.sdp.model import SessionDescription
 from sfu.server import requests
 from sfu.server.validation import LARGEST_ID, parse_object
 
 JOIN = {"type": "join", "version": 1, "room": "r", "name": "Ann"}
-OFFER = {"type": "offer", "sdp": "v=0", "media": [{"mid": "0", "source": "camera"}]}
+SDP = "v=0\no=- 1 1 IN IP4 0.0.0.0\n"
+OFFER = {"type": "offer", "sdp": SDP, "media": [{"mid": "0", "source": "camera"}]}
 SUBSCRIBE = {"type": "subscribe", "publications": ["TR_1"]}
 
 
@@ -64,7 +66,7 @@ def test_offer() -> None:
     ]
     offer = parse(OFFER | {"media": media})
     assert offer == requests.Offer(
-        "v=0",
+        SessionDescription(session_id=1, session_version=1),
         {
             "0": requests.OfferedMedia("camera", "front", True),
             "1": requests.OfferedMedia("other", "", False),

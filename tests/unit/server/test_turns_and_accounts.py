@@ -80,6 +80,25 @@ async def test_who_asks_little_goes_before_who_asks_much_by_however_many_session
     assert order.index("little") <= 2 < len(order) - 1
 
 
+async def test_an_answer_goes_out_before_what_takes_long() -> None:
+    """What others ask and are answered in a turn comes first, though it came after."""
+    turns, much, little = Turns(Clock()), account(), account()
+    order: list[str] = []
+
+    async def ask(name: str, of: Account, cost_us: float) -> None:
+        await turns.take(of, cost_us)
+        order.append(name)
+        asyncio.get_running_loop().call_soon(order.append, f"{name} answered")
+
+    await asyncio.gather(
+        ask("much", much, 5000), ask("little", little, 50), ask("more", much, 5000), ask("small", little, 50)
+    )
+    await asyncio.sleep(0)
+    assert order[:5] == ["little", "small", "little answered", "small answered", "much"]
+    # Two that take long never come in one turn.
+    assert order.index("much answered") < order.index("more")
+
+
 async def test_who_was_away_has_saved_nothing_up() -> None:
     turns, ann, ben = Turns(Clock()), account(), account()
     for _ in range(10):
