@@ -395,6 +395,12 @@ class MediaConfig:
         least=0,
         most=100_000,
     )
+    m_lines: int = option(
+        60,
+        "m-lines of one subscriber at most, nine of ten in use, half for sound; given by need",
+        least=4,
+        most=200,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sfu.ids import SubscriptionKey
@@ -20,6 +20,7 @@ class Attention:
     def __init__(self) -> None:
         self._spoke_us: dict[str, int] = {}
         self._speaking: tuple[str, ...] = ()
+        self._lately: dict[str, None] = {}
 
     def follow(self, speakers: tuple[str, ...]) -> bool:
         """These speak from now on, in their order. Whether one is new, or has passed another."""
@@ -31,9 +32,17 @@ class Attention:
         """Those who speak still do. The first counts as the one heard last."""
         for place, speaker in enumerate(self._speaking):
             self._spoke_us[speaker] = now_us - place
+        lately = [each for each in self._lately if self.speaks(each, now_us)]
+        self._lately = dict.fromkeys((*self._speaking, *lately))
+
+    @property
+    def lately(self) -> Iterable[str]:
+        """Those who speak, in their order, then those who did a moment ago."""
+        return self._lately.keys()
 
     def forget(self, speaker: str) -> None:
         self._spoke_us.pop(speaker, None)
+        self._lately.pop(speaker, None)
         self._speaking = tuple(each for each in self._speaking if each != speaker)
 
     def spoke_us(self, speaker: str) -> int:

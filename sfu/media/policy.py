@@ -107,7 +107,8 @@ class Policy:
         """`last_n` is how many pictures of people one subscriber gets at most, 0 for any number."""
         self._plane = plane
         self._last_n = last_n
-        self._attention = Attention()
+        self.attention = Attention()
+        """Who speaks, and who spoke last."""
         self._keyframes = KeyframeThrottle(keyframe_interval_us)
         self._keyframe_counts: dict[tuple[PublicationKey, str], int] = {}
         self._speakers = ActiveSpeakers()
@@ -152,7 +153,7 @@ class Policy:
             self.remove_subscription(subscription)
         self._speakers.remove(publication)
         if removed.kind == "audio":
-            self._attention.forget(removed.participant)
+            self.attention.forget(removed.participant)
         self._keyframes.forget(publication)
         for key in [key for key in self._keyframe_counts if key[0] == publication]:
             del self._keyframe_counts[key]
@@ -298,8 +299,8 @@ class Policy:
         if speakers is not None:
             heard = [self._publications[key] for key, _ in speakers if key in self._publications]
             people = (each.participant for each in heard if each.source != "screen_audio")
-            came = self._attention.follow(tuple(dict.fromkeys(people)))
-        self._attention.go_on(now_us)
+            came = self.attention.follow(tuple(dict.fromkeys(people)))
+        self.attention.go_on(now_us)
         if not self._last_n:
             return
         for viewer in self._viewers.values():
@@ -314,7 +315,7 @@ class Policy:
             subscription = self._subscriptions[key]
             publication = self._publications[subscription.publication]
             if publication.kind == "video" and not publication.muted and not subscription.wish.paused:
-                spoke_us = self._attention.spoke_us(publication.participant)
+                spoke_us = self.attention.spoke_us(publication.participant)
                 candidate = Candidate(key, subscription.wish.priority, spoke_us)
                 (screens if publication.source == "screen" else people).append(candidate)
         left_out = beyond_places(people, screens, self._last_n)
@@ -389,7 +390,7 @@ class Policy:
             priority = rank(
                 subscription.wish.priority,
                 screen=publication.source == "screen",
-                speaks=self._attention.speaks(publication.participant, now_us),
+                speaks=self.attention.speaks(publication.participant, now_us),
             )
             wishes[key] = allocator.Wish(
                 key,

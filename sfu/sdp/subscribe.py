@@ -39,10 +39,6 @@ from sfu.sdp.negotiate import (
 )
 from sfu.sdp.payload_types import NumberedCodec, PayloadTypes
 
-USUAL_MEDIA = 4
-"""Media of one publisher that always may take new m-lines: camera, microphone, screen and its sound. More of
-them may only while half of the m-lines are left, so that a few publishers do not use up everybody's."""
-
 FRESH_MEDIA = 32
 """M-lines from which on the places of closed ones are taken again; until then a new one goes to the end."""
 
@@ -77,13 +73,14 @@ class OutgoingMedia:
 class Offer:
     """An offer to send. `media` holds (mid, key) of each m-line that carries media.
 
-    `left_out` are keys that got no m-line: the subscriber refused them before, or m-lines or payload
-    types have run out.
+    `left_out` are keys that got no m-line: the subscriber refused them before, or the server has no payload
+    type for any of their codecs. `later` are those for which the next offer has a place.
     """
 
     sdp: str
     media: tuple[tuple[str, Hashable], ...]
     left_out: tuple[Hashable, ...]
+    later: tuple[Hashable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +115,8 @@ class SubscribeAnswer:
 class _Line:
     """One m-line. `outgoing` is None after its media has ended; it is `closed` then, or when the subscriber
     refused it. Of the first it is None before it has media, too (`untouched`).
+
+    `codecs` are those of `numbered` that have payload types.
     """
 
     mid: str
@@ -126,6 +125,7 @@ class _Line:
     outgoing: OutgoingMedia | None
     closed: bool = False
     untouched: bool = False
+    numbered: tuple[OfferedCodec, ...] = ()
 
     def payload_types(self) -> set[int]:
         numbers = {codec.payload_type for codec in self.codecs}
@@ -139,6 +139,8 @@ class SubscribeSession:
     """The offers of one subscribe transport. `session_id` is the origin line's, below 2**63."""
 
     session_id: int
+    most_lines: int = MAX_MEDIA
+    """Those that are closed count."""
     _version: int = 0
     _next_mid: int = 0
     _awaiting_answer: bool = False
@@ -167,17 +169,22 @@ class SubscribeSession:
         if not self._lines:
             self._lines.append(self._anchor())
         left_out: list[Hashable] = []
+        later: list[Hashable] = []
         for media in wanted.values():
             if media.key in placed:
                 continue
-            if media.key in self._refused or not self._place(media, places):
+            fresh = None if media.key in self._refused else self._new_line(media)
+            if fresh is None:
                 left_out.append(media.key)
+            elif not self._place(fresh, places):
+                later.append(media.key)
         self._version += 1
         self._awaiting_answer = True
         return Offer(
             sdp=format(self._describe(local)),
             media=tuple((line.mid, line.outgoing.key) for line in self._lines if line.outgoing),
             left_out=tuple(left_out),
+            later=tuple(later),
         )
 
     def apply_answer(self, sdp: str) -> SubscribeAnswer:
@@ -236,38 +243,38 @@ class SubscribeSession:
 
     def _number(self, line: _Line, media: OutgoingMedia) -> bool:
         """Give the line the payload types of `media`; whether any codec got one."""
+        if line.codecs and line.numbered == media.codecs and len(line.codecs) == len(media.codecs):
+            return True
         in_use = {number for other in self._lines if not other.closed for number in other.payload_types()}
         codecs = self._payload_types.assign(media.kind, media.codecs, in_use)
         if not codecs:
             line.outgoing = None
             return False
-        line.codecs = codecs
+        line.codecs, line.numbered = codecs, media.codecs
         return True
 
-    def _place(self, media: OutgoingMedia, places: list[int]) -> bool:
+    def _new_line(self, media: OutgoingMedia) -> _Line | None:
+        """An m-line that is not placed yet, None where there is no payload type for it."""
+        line = _Line(mid=str(self._next_mid), kind=media.kind, codecs=(), outgoing=media)
+        return line if self._number(line, media) else None
+
+    def _place(self, line: _Line, places: list[int]) -> bool:
         """Put new media on the first m-line, where that is fit, else on one of its own; at one of `places`,
         which closed ones have left, where there are many m-lines.
         """
-        line = _Line(mid=str(self._next_mid), kind=media.kind, codecs=(), outgoing=media)
-        if not self._number(line, media):
-            return False
         anchor = self._lines[0]
-        if anchor.untouched and not anchor.closed and media.kind == anchor.kind:
-            anchor.codecs, anchor.outgoing, anchor.untouched = line.codecs, media, False
+        if anchor.untouched and not anchor.closed and line.kind == anchor.kind:
+            anchor.codecs, anchor.numbered = line.codecs, line.numbered
+            anchor.outgoing, anchor.untouched = line.outgoing, False
             return True
-        if places and len(self._lines) >= FRESH_MEDIA:
+        if places and len(self._lines) >= min(FRESH_MEDIA, self.most_lines):
             self._lines[places.pop(0)] = line
-        elif len(self._lines) < (MAX_MEDIA if self._is_usual(media) else MAX_MEDIA // 2):
+        elif len(self._lines) < self.most_lines:
             self._lines.append(line)
         else:
             return False
         self._next_mid += 1
         return True
-
-    def _is_usual(self, media: OutgoingMedia) -> bool:
-        """Whether its publisher has not many m-lines yet."""
-        carried = (line.outgoing for line in self._lines if line.outgoing)
-        return sum(other.stream_id == media.stream_id for other in carried) < USUAL_MEDIA
 
     def _describe(self, local: LocalParameters) -> SessionDescription:
         mids = [line.mid for line in self._lines if not line.closed]

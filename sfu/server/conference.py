@@ -625,7 +625,7 @@ class Conference:
         publication = self.core.publication(subscription.publication)
         if publication is not None:
             member = self._members[subscription.subscriber]
-            key = member.subscribe.subscribe(subscription, publication.kind, muted=publication.muted)
+            key = member.subscribe.subscribe(subscription, publication)
             self._subscriptions[key] = member
 
     def _close_subscription(self, effect: effects.SubscriptionClosed) -> None:

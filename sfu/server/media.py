@@ -16,6 +16,7 @@ from typing import Protocol
 from sfu import clock
 from sfu.config import Config
 from sfu.ids import ParticipantId, PublicationId, PublicationKey, RoomName, SubscriptionKey, TransportKey
+from sfu.media.attention import Attention
 from sfu.media.decisions import Explanation, Notice, Wish
 from sfu.media.plane import (
     EncodingStats,
@@ -127,6 +128,16 @@ class Media:
     def port(self) -> int:
         """The media port's number."""
         return self._port.port
+
+    @property
+    def attention(self) -> Attention:
+        """Who speaks, and who spoke last."""
+        return self._policy.attention
+
+    @property
+    def m_lines(self) -> int:
+        """How many m-lines one subscriber has at most."""
+        return self._config.media.m_lines
 
     @property
     def policy_age_s(self) -> float:

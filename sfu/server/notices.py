@@ -43,6 +43,7 @@ class Notices:
         self._subscriptions = subscriptions
         self._doer = doer
         self._speakers = SpeakerLists(self._tell_speakers)
+        self._heard: list[tuple[Place, ParticipantId]] = []
         self.media: Media
 
     def take(self, notices: list[Notice]) -> None:
@@ -75,6 +76,17 @@ class Notices:
             if member is not None:
                 heard.append((self._place(member), member.id, level))
         self._speakers.update(heard)
+        self._attend([(place, participant) for place, participant, _ in heard])
+
+    def _attend(self, heard: list[tuple[Place, ParticipantId]]) -> None:
+        """Others may speak now, or in another order: where there are few m-lines, they are for them."""
+        if heard == self._heard:
+            return
+        self._heard = heard
+        places = {place for place, _ in heard}
+        for member in self._members.values():
+            if self._place(member) in places:
+                member.subscribe.attend()
 
     def _tell_speakers(self, place: Place, message: Json) -> None:
         members = self._members.values()

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from sfu import clock
 from sfu.errors import ParseError, RequestError
 from sfu.ids import PublicationId, SubscriptionKey
 from sfu.media.decisions import Wish
 from sfu.media.plane import Layer, SubscriptionConfig
-from sfu.room.model import Subscription
-from sfu.rtp.parameters import Kind
+from sfu.media.slots import Candidate, Claim, MLines
+from sfu.room.model import Publication, Subscription
 from sfu.sdp.negotiate import OTHER_ROLE, RemoteParameters
 from sfu.sdp.subscribe import Offer, OutgoingMedia, SentMedia, SubscribeAnswer, SubscribeSession
 from sfu.server.wire import Json
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from sfu.server.media import Media, Published, RoomObserver
     from sfu.transport.peer import PeerTransport
 
+SWAP_EVERY_S = 0.5
+"""M-lines change hands at most so often: who begins to speak waits for it no longer, and a crowd that talks
+all at once causes no more offers."""
+SPREAD_S = 0.2
+"""All subscribers of a room are offered a new speaker within this, not in one moment."""
 RETRY_S = 1.0
 """Wait before a transport that died is made anew, so that what fails at once does not spin."""
 
@@ -34,6 +40,7 @@ class _Entry:
     """One subscription. `config` is what the plane was given, None while nothing is sent."""
 
     subscription: Subscription
+    publication: Publication
     key: SubscriptionKey
     ssrc: int
     rtx_ssrc: int | None
@@ -51,6 +58,23 @@ class _Entry:
             height=wanted.height,
             paused=wanted.paused,
             silent=self.silent,
+        )
+
+    def candidate(self) -> Candidate:
+        """What decides whether it has an m-line."""
+        return Candidate(
+            key=self.publication.id,
+            participant=self.publication.participant,
+            screen=self.publication.source in {"screen", "screen_audio"},
+            **self.claim(),
+        )
+
+    def claim(self) -> Claim:
+        wanted = self.subscription
+        return Claim(
+            flows=not (self.muted or wanted.paused),
+            priority=wanted.priority,
+            sized=bool(wanted.width or wanted.height),
         )
 
 
@@ -75,6 +99,11 @@ class SubscribeLeg:
         self._observer = observer
         self._send = send
         self._entries: dict[PublicationId, _Entry] = {}
+        self._lines = MLines(media.m_lines)
+        self._contested = False
+        """Whether m-lines may have to change hands."""
+        self._swap_us = 0
+        """When they may next."""
         self._session = self._new_session()
         self._remote: RemoteParameters | None = None
         self._seq = 0
@@ -85,22 +114,31 @@ class SubscribeLeg:
         self._attached = False
         self._lost_untold = False
         self._planned: asyncio.Handle | None = None
+        self._planned_s = 0.0
 
     # --- the room's wishes ---------------------------------------------------------------------
 
-    def subscribe(self, subscription: Subscription, kind: Kind, *, muted: bool) -> SubscriptionKey:
-        """A new subscription; it is in the next offer. Returns the plane's key for it."""
+    def subscribe(self, subscription: Subscription, publication: Publication) -> SubscriptionKey:
+        """A new subscription; it is in the next offer if there is an m-line for it.
+
+        Returns the plane's key for it.
+        """
         entry = _Entry(
             subscription=subscription,
+            publication=publication,
             key=self._media.new_subscription_key(),
             ssrc=self._new_ssrc(),
-            rtx_ssrc=self._new_ssrc() if kind == "video" else None,
-            muted=muted,
+            rtx_ssrc=self._new_ssrc() if publication.kind == "video" else None,
+            muted=publication.muted,
             paused="client" if subscription.paused else "",
             silent=self._hidden,
         )
-        self._entries[subscription.publication] = entry
-        self._change()
+        self._entries[publication.id] = entry
+        if self._lines.add(publication.kind, entry.candidate()):
+            self._change()
+        else:
+            self._tell(entry)
+            self._contest()
         return entry.key
 
     def adjust(self, subscription: Subscription) -> None:
@@ -108,6 +146,12 @@ class SubscribeLeg:
         if entry := self._entries.get(subscription.publication):
             entry.subscription = subscription
             self._media.set_wish(entry.key, entry.wish())
+            self._claim(entry)
+
+    def attend(self) -> None:
+        """Others speak now."""
+        if self._lines.crowded:
+            self._contest()
 
     def unsubscribe(self, publication: PublicationId, *, tell: bool) -> SubscriptionKey | None:
         """Nothing more is sent from now on; the next offer says so. Returns the key it had."""
@@ -117,13 +161,16 @@ class SubscribeLeg:
         self._media.unsubscribe(entry.key)
         if tell:
             self._send({"type": "subscription", "publication": publication, "state": "ended"})
-        self._change()
+        if not self._lines.waits(publication):
+            self._change()
+        self._lines.remove(publication)
         return entry.key
 
     def set_muted(self, publication: PublicationId, muted: bool) -> None:
         if entry := self._entries.get(publication):
             entry.muted = muted
             self._tell(entry)
+            self._claim(entry)
 
     def set_paused(self, key: SubscriptionKey, reason: str) -> None:
         """Policy paused the subscription for `reason`, or lets it flow (empty)."""
@@ -174,13 +221,18 @@ class SubscribeLeg:
         self._take(self.transport, answer)
         if self._changed:
             self._plan(0)
+        elif self._contested:
+            self._contest()
 
     def lost(self) -> None:
         """The transport died: a new one is offered, with everything on it."""
         self.close()
         self._session = self._new_session()
-        for entry in self._entries.values():
+        for publication, entry in self._entries.items():
             entry.told = ("", "")
+            if not self._lines.holds(publication) and not self._lines.waits(publication):
+                # It failed on the transport that has died.
+                self._lines.add(entry.publication.kind, entry.candidate())
         self._lost_untold = True
         if self._attached:
             self._say_lost()
@@ -225,11 +277,29 @@ class SubscribeLeg:
         self._changed = True
         self._plan(0)
 
+    def _claim(self, entry: _Entry) -> None:
+        """Its need of an m-line may be another."""
+        if self._lines.change(entry.publication.id, **entry.claim()):
+            self._contest()
+
+    def _contest(self) -> None:
+        """See soon whether others need the m-lines more."""
+        self._contested = True
+        wait_s = (self._swap_us - clock.now_us()) / 1_000_000
+        self._plan(max(wait_s, self._media.rng.random() * SPREAD_S))
+
     def _plan(self, delay_s: float) -> None:
         """Offer soon: changes made until then, or until an outstanding offer is answered, go together."""
-        if self._planned is None and self._attached:
-            loop = asyncio.get_running_loop()
-            self._planned = loop.call_later(delay_s, self._offer) if delay_s else loop.call_soon(self._offer)
+        if not self._attached:
+            return
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + delay_s
+        if self._planned is not None:
+            if self._planned_s <= due_s:
+                return
+            self._planned.cancel()
+        self._planned_s = due_s
+        self._planned = loop.call_later(delay_s, self._offer) if delay_s else loop.call_soon(self._offer)
 
     def _offer(self) -> None:
         self._planned = None
@@ -237,6 +307,7 @@ class SubscribeLeg:
             if not self._offered:
                 self._send_offer(self._outstanding)
             return
+        self._settle()
         if not self._changed or (self.transport is None and not self._entries):
             return
         if self.transport is None:
@@ -247,7 +318,7 @@ class SubscribeLeg:
         published = {
             publication: self._media.published[publication]
             for publication in self._entries
-            if publication in self._media.published
+            if publication in self._media.published and self._lines.holds(publication)
         }
         offer = self._session.plan(
             [self._outgoing(self._entries[each.id], each) for each in published.values()],
@@ -256,8 +327,32 @@ class SubscribeLeg:
         self._seq += 1
         self._outstanding = self._message(offer, published)
         self._send_offer(self._outstanding)
+        # The places of m-lines that end with this offer are free in the next.
+        self._changed = bool(offer.later)
         for publication in offer.left_out:
             self._failed(self._entries.get(PublicationId(str(publication))))
+
+    def _settle(self) -> None:
+        """Let m-lines change hands."""
+        now_us = clock.now_us()
+        attention = self._media.attention
+        swap = self._contested and now_us >= self._swap_us
+        settled = self._lines.settle(attention, swap=swap)
+        for publication in settled.lost:
+            entry = self._entries[publication]
+            self._stop(entry)
+            self._tell(entry)
+        self._changed = self._changed or settled.changed
+        if settled.lost:
+            self._swap_us = now_us + round(SWAP_EVERY_S * 1_000_000)
+        if swap:
+            self._contested = settled.more
+        if self._contested or self._lines.pressed(attention):
+            # Whoever has one now may be silent by then.
+            self._contested = True
+            loop = asyncio.get_running_loop()
+            self._planned_s = loop.time() + SWAP_EVERY_S
+            self._planned = loop.call_later(SWAP_EVERY_S, self._offer)
 
     def _send_offer(self, message: Json) -> None:
         self._offered = True
@@ -349,12 +444,19 @@ class SubscribeLeg:
         self._send({"type": "transport_lost", "transport": "subscribe"})
 
     def _failed(self, entry: _Entry | None) -> None:
+        """The client cannot take it: its m-line is of more use to others."""
         if entry is not None:
             self._stop(entry)
+            self._lines.remove(entry.publication.id)
             self._say(entry, "failed", "codec_unsupported")
+            if self._lines.crowded:
+                self._changed = True
 
     def _tell(self, entry: _Entry) -> None:
         """Tell the client the state of a negotiated subscription where it has changed."""
+        if self._lines.waits(entry.publication.id):
+            self._say(entry, "paused", "no_m_line")
+            return
         reason = entry.paused or ("muted" if entry.muted else "")
         if entry.config is not None or entry.paused:
             self._say(entry, "paused" if reason else "active", reason)
@@ -366,7 +468,7 @@ class SubscribeLeg:
             self._send(message | ({"reason": reason} if reason else {}))
 
     def _new_session(self) -> SubscribeSession:
-        return SubscribeSession(session_id=self._media.rng.getrandbits(62))
+        return SubscribeSession(session_id=self._media.rng.getrandbits(62), most_lines=self._media.m_lines)
 
     def _new_ssrc(self) -> int:
         """Unique on this transport, never 0: some endpoints take 0 for none."""

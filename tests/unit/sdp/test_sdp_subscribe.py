@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ from sfu.errors import ParseError, RequestError
 from sfu.rtp.parameters import ExtensionIds
 from sfu.sdp import model
 from sfu.sdp.negotiate import DtlsRole, LocalParameters, OfferedCodec
-from sfu.sdp.subscribe import FRESH_MEDIA, USUAL_MEDIA, OutgoingMedia, SubscribeAnswer, SubscribeSession
+from sfu.sdp.subscribe import FRESH_MEDIA, OutgoingMedia, SubscribeAnswer, SubscribeSession
 
 LOCAL = LocalParameters(
     ice_ufrag="serverfrag",
@@ -279,25 +278,21 @@ def test_new_credentials_are_offered_as_they_are() -> None:
 
 
 def test_the_number_of_m_lines_is_bounded() -> None:
-    media: Sequence[OutgoingMedia] = [
-        replace(video(f"V{number}"), stream_id=f"P{number}") for number in range(model.MAX_MEDIA + 5)
-    ]
+    media: Sequence[OutgoingMedia] = [video(f"V{number}") for number in range(model.MAX_MEDIA + 5)]
     offer = SubscribeSession(7).plan(media, LOCAL)
     assert len(offer.media) == model.MAX_MEDIA - 1
-    assert offer.left_out == tuple(f"V{number}" for number in range(model.MAX_MEDIA - 1, model.MAX_MEDIA + 5))
+    assert offer.later == tuple(f"V{number}" for number in range(model.MAX_MEDIA - 1, model.MAX_MEDIA + 5))
 
 
-def test_a_few_publishers_do_not_use_up_the_m_lines() -> None:
-    greedy = [
-        replace(video(f"V{who}-{number}"), stream_id=f"P{who}") for who in range(25) for number in range(8)
-    ]
-    session = SubscribeSession(7)
-    first = session.plan(greedy, LOCAL)
-    kept = Counter(str(key).partition("-")[0] for _, key in first.media)
-    assert len(kept) == 25
-    assert min(kept.values()) == USUAL_MEDIA
-    teacher = [replace(video("camera"), stream_id="teacher"), replace(audio("voice"), stream_id="teacher")]
-    assert session.plan([*greedy, *teacher], LOCAL).left_out == first.left_out
+def test_what_finds_no_place_has_one_when_closed_m_lines_leave_theirs() -> None:
+    session = SubscribeSession(7, most_lines=4)
+    negotiate(session, video("V0"), video("V1"), video("V2"))
+    offer = session.plan([video("V0"), video("V3")], LOCAL)
+    assert ([key for _, key in offer.media], offer.later) == (["V0"], ("V3",))
+    session.apply_answer(reply(offer.sdp))
+    offer = session.plan([video("V0"), video("V3")], LOCAL)
+    assert ([key for _, key in offer.media], offer.later) == (["V0", "V3"], ())
+    assert len(model.parse(offer.sdp).media) == 4
 
 
 def test_codecs_unknown_to_the_server_are_left_out() -> None:

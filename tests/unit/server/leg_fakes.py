@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sfu.ids import ParticipantId, PublicationId, PublicationKey, SubscriptionKey, TransportKey
+from sfu.media.attention import Attention
+from sfu.room.model import Publication
 from sfu.rtp.parameters import Codec, ExtensionIds
 from sfu.sdp.negotiate import DtlsRole, LocalParameters
 from sfu.sdp.publish import ReceivedMedia
@@ -56,7 +58,9 @@ class FakePublished:
 class FakeMedia:
     """`calls` is what was asked, in order; `transports` are those open."""
 
-    def __init__(self) -> None:
+    def __init__(self, m_lines: int = 60) -> None:
+        self.m_lines = m_lines
+        self.attention = Attention()
         self.rng = random.Random(7)
         self.published: dict[PublicationId, FakePublished] = {}
         self.transports: list[FakeTransport] = []
@@ -116,7 +120,9 @@ class FakeMedia:
     def unpublish(self, publication: PublicationId) -> None:
         del self.published[publication]
 
-    def add(self, publication: str, kind: str = "video") -> PublicationId:
+    def add(
+        self, publication: str, kind: str = "video", *, muted: bool = False, participant: str = "PA_ann"
+    ) -> Publication:
         """Something to subscribe to."""
         name, clock_rate, rtx = ("vp8", 90000, 97) if kind == "video" else ("opus", 48000, None)
         received = ReceivedMedia(
@@ -132,11 +138,20 @@ class FakeMedia:
             remb=False,
             fir=False,
         )
-        self.publish(
-            PublicationId(publication), ParticipantId("PA_ann"), TransportKey(99), received, "camera"
+        source: Any = "camera" if kind == "video" else "microphone"
+        added = Publication(
+            id=PublicationId(publication),
+            participant=ParticipantId(participant),
+            kind=kind,  # type: ignore[arg-type]
+            source=source,
+            name="",
+            muted=muted,
+            codec=name,
+            simulcast=False,
         )
+        self.publish(added.id, added.participant, TransportKey(99), received, source)
         self.calls.clear()
-        return PublicationId(publication)
+        return added
 
 
 def answer_to(

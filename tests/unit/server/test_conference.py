@@ -83,15 +83,22 @@ class World:
         self.conference.media = self.conference.notices.media = self.media  # type: ignore[assignment]
         self.wires: dict[str, FakeWire] = {}
 
-    def join(self, name: str, room: str = "r", *, grants: Grants | None = None) -> tuple[Member, FakeChannel]:
-        channel = FakeChannel(len(self.wires) + 1)
-        wants = Wants(subscribe=False)
+    def join(
+        self,
+        name: str,
+        room: str = "r",
+        *,
+        grants: Grants | None = None,
+        wants: Wants | None = None,
+        channel: FakeChannel | None = None,
+    ) -> tuple[Member, FakeChannel]:
+        channel = channel or FakeChannel(len(self.wires) + 1)
         request = requests.Join(
             version=1,
             room=room,
             name=name,
             token="",
-            wants=wants,
+            wants=wants or Wants(subscribe=False),
             client="",
             resume=None,
             role=None,
@@ -108,12 +115,12 @@ class World:
         member.publish.transport = wire  # type: ignore[assignment]
         return member, channel
 
-    def publish(self, member: Member, kind: str = "audio") -> PublicationId:
+    def publish(self, member: Member, kind: str = "audio", *, source: str = "other") -> PublicationId:
         done = self.conference.apply(
             commands.Publish(
                 participant=member.id,
                 kind=kind,  # type: ignore[arg-type]
-                source="other",
+                source=source,  # type: ignore[arg-type]
                 name="",
                 muted=False,
                 codec="opus",

@@ -20,8 +20,8 @@ BEN = ParticipantId("PA_ben")
 class Subscriber:
     """A leg with its client's side."""
 
-    def __init__(self, *, attached: bool = True) -> None:
-        self.media = FakeMedia()
+    def __init__(self, *, attached: bool = True, m_lines: int = 60) -> None:
+        self.media = FakeMedia(m_lines)
         self.messages: list[dict[str, Any]] = []
         self.leg = SubscribeLeg(
             self.media,  # type: ignore[arg-type]
@@ -34,10 +34,10 @@ class Subscriber:
     def wants(
         self, name: str, kind: str = "video", *, muted: bool = False, paused: bool = False
     ) -> PublicationId:
-        publication = self.media.add(name, kind)
-        subscription = Subscription(subscriber=BEN, publication=publication, paused=paused)
-        self.leg.subscribe(subscription, kind, muted=muted)  # type: ignore[arg-type]
-        return publication
+        publication = self.media.add(name, kind, muted=muted)
+        subscription = Subscription(subscriber=BEN, publication=publication.id, paused=paused)
+        self.leg.subscribe(subscription, publication)
+        return publication.id
 
     def offered(self) -> int:
         return sum(message["type"] == "offer" for message in self.messages)
@@ -159,6 +159,38 @@ async def test_a_refused_m_line_fails_alone() -> None:
     answer = answer_to(offer["sdp"]).replace("m=video 9", "m=video 0")
     ben.leg.answer(1, answer)
     assert sorted(ben.states()) == [("TR_a", "failed", "codec_unsupported"), ("TR_v", "active", "")]
+    ben.close()
+
+
+async def test_the_m_line_of_what_failed_is_for_others() -> None:
+    ben = Subscriber(m_lines=4)
+    first, second, third = (ben.wants(name) for name in ("TR_a", "TR_b", "TR_c"))
+    (offer,) = await ben.offers()
+    assert [m["publication"] for m in offer["media"]] == [first, second]
+    assert ben.states() == [("TR_c", "paused", "no_m_line")]
+    answer = answer_to(offer["sdp"]).replace("m=video 9", "m=video 0", 1)
+    ben.leg.answer(1, answer)
+    assert {m["publication"] for m in (await ben.offers())[-1]["media"]} == {second, third}
+    await ben.answer()
+    assert ben.states()[1:] == [
+        ("TR_b", "active", ""),
+        ("TR_a", "failed", "codec_unsupported"),
+        ("TR_c", "active", ""),
+    ]
+    ben.close()
+
+
+async def test_what_waits_for_an_m_line_is_said_again_and_comes_when_one_is_free() -> None:
+    ben = Subscriber(m_lines=3)
+    first, second = ben.wants("TR_a"), ben.wants("TR_b", muted=True)
+    await ben.answer()
+    ben.leg.set_muted(second, False)
+    ben.leg.attach()
+    assert ben.states()[-2:] == [("TR_a", "active", ""), ("TR_b", "paused", "no_m_line")]
+    ben.leg.unsubscribe(first, tell=True)
+    await ben.offers()
+    await ben.answer()
+    assert ben.states()[-1] == ("TR_b", "active", "")
     ben.close()
 
 
