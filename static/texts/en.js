@@ -108,6 +108,7 @@ export default {
   'tile.connection.lost': 'Connection lost',
   'tile.paused.bandwidth': 'Video paused: the connection is too slow',
   'tile.paused.last_n': 'Video paused: others spoke more recently',
+  'tile.paused.no_m_line': 'Shown when this person speaks',
   'tile.failed.codec': 'This browser cannot play this video',
   'tile.failed.not_allowed': 'You may not watch this',
   'tile.reconnecting': 'Reconnecting…',

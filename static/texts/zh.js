@@ -108,6 +108,7 @@ export default {
   'tile.connection.lost': '连接已断开',
   'tile.paused.bandwidth': '视频已暂停：网络太慢',
   'tile.paused.last_n': '视频已暂停：优先显示最近发言的人',
+  'tile.paused.no_m_line': '此人发言时显示视频',
   'tile.failed.codec': '此浏览器无法播放该视频',
   'tile.failed.not_allowed': '您无权观看',
   'tile.reconnecting': '正在重新连接…',

@@ -19,7 +19,7 @@
  */
 
 /** Why the server pauses a picture that is wanted. */
-const PAUSED = new Set(['bandwidth', 'last_n']);
+const PAUSED = new Set(['bandwidth', 'last_n', 'no_m_line']);
 
 const CONNECTION = { new: 'connecting', connecting: 'connecting', connected: 'good' };
 

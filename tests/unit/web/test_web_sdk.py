@@ -459,6 +459,7 @@ async def test_encodings_nobody_watches_are_switched_off_one_change_after_the_ot
         ("paused", "muted", ""),
         ("paused", "bandwidth", "tile.paused.bandwidth"),
         ("paused", "last_n", "tile.paused.last_n"),
+        ("paused", "no_m_line", "tile.paused.no_m_line"),
         ("failed", "codec_unsupported", "tile.failed.codec"),
     ],
 )
@@ -485,6 +486,7 @@ async def test_a_tile_says_why_it_has_no_picture(page: Page, state: str, reason:
         texts = {
             "tile.paused.bandwidth": "Video paused: the connection is too slow",
             "tile.paused.last_n": "Video paused: others spoke more recently",
+            "tile.paused.no_m_line": "Shown when this person speaks",
             "tile.failed.codec": "This browser cannot play this video",
         }
         assert text == texts[note]
