@@ -225,18 +225,21 @@ async def test_a_key_server_that_hangs_holds_up_no_known_key(monkeypatch: pytest
     await site.start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/jwks"
     monkeypatch.setattr(jwks, "REFETCH_US", 0)
-    async with clients(guarded(jwks_url=url, jwks_ttl_s=0.05)) as those:
-        await those.join(token=signed(known, "known", "ES256"))
-        hangs.clear()
-        count = len(asked)
-        await until(lambda: len(asked) > count)
-        stranger = await those.open()
-        waiting = asyncio.create_task(stranger.join(token=signed(new, "new", "ES256")))
-        await those.join(name="Ben", token=signed(known, "known", "ES256", sub="ben"))
-        assert not waiting.done(), "an unknown key waits for what is being fetched"
+    try:
+        async with clients(guarded(jwks_url=url, jwks_ttl_s=0.05)) as those:
+            await those.join(token=signed(known, "known", "ES256"))
+            hangs.clear()
+            count = len(asked)
+            await until(lambda: len(asked) > count)
+            stranger = await those.open()
+            waiting = asyncio.create_task(stranger.join(token=signed(new, "new", "ES256")))
+            await those.join(name="Ben", token=signed(known, "known", "ES256", sub="ben"))
+            assert not waiting.done(), "an unknown key waits for what is being fetched"
+            hangs.set()
+            assert error(await waiting) == "bad_token"
+    finally:
         hangs.set()
-        assert error(await waiting) == "bad_token"
-    await runner.cleanup()
+        await runner.cleanup()
 
 
 async def test_an_rsa_key_without_algorithm_is_good_for_each_of_rsa() -> None:

@@ -13,6 +13,7 @@ from signalling import Clients, Signal, clients, local_config, until
 
 from sfu.config import AuthConfig, IceConfig, LimitsConfig, RoomConfig, ServerConfig
 from sfu.server import session, stats, tokens
+from sfu.server.ice_servers import OPEN_TTL_S
 from sfu.server.session import Timing
 
 SECRET = "s" * 32
@@ -410,15 +411,19 @@ async def test_turn_credentials_come_with_joined_and_are_renewed() -> None:
         assert renewed["ice_servers"][0]["urls"] == server["urls"]
 
 
-async def test_who_waits_in_the_lobby_has_no_turn_credentials() -> None:
-    ice = IceConfig(turn_urls=("turn:turn.example.org",), turn_secret="shared")
+async def test_who_waits_in_the_lobby_has_no_turn_credentials(caplog: pytest.LogCaptureFixture) -> None:
+    ice = IceConfig(turn_urls=("turn:turn.example.org",), turn_secret="shared", turn_ttl_s=86_400)
     async with clients(local_config(ice=ice)) as those:
+        assert "gets credentials of the TURN server" in caplog.text
         ann, ben = await those.join(template="consultation"), await those.open()
         waiting = await ben.join()
         assert waiting["type"] == "waiting"
         assert "turn" not in str(waiting)
         assert (await ann.request("admit"))["type"] == "ok"
-        assert (await ben.next("joined"))["ice_servers"]
+        joined = await ben.next("joined")
+        expires, _, whose = joined["ice_servers"][0]["username"].partition(":")
+        assert whose == joined["participant"]["id"]
+        assert int(expires) <= time.time() + OPEN_TTL_S, "short where nobody has a token"
 
 
 # --- origin and HTTP ---------------------------------------------------------------------------
