@@ -24,7 +24,7 @@ LAUNCH_ARGUMENTS = [
 ]
 
 # Notes every connection the page makes, so that tests can look at statistics and cut sockets.
-_NOTE_CONNECTIONS = """
+NOTE_CONNECTIONS = """
 window.__connections = [];
 window.__sockets = [];
 window.RTCPeerConnection = class extends RTCPeerConnection {
@@ -36,7 +36,7 @@ window.WebSocket = class extends WebSocket {
 """
 
 # Size, mean and spread of the picture a video element shows now, and a hash that changes when it moves.
-_LOOK = """
+LOOK = """
 (video) => {
   if (!video.videoWidth) return null;
   const canvas = document.createElement('canvas');
@@ -120,7 +120,7 @@ class Caller:
         video = self.tile(name, source).locator("video")
         if await video.count() == 0:
             return None
-        seen: dict[str, Any] | None = await video.first.evaluate(_LOOK)
+        seen: dict[str, Any] | None = await video.first.evaluate(LOOK)
         return seen
 
     async def sees(self, name: str, source: str = "camera", timeout_s: float = 20) -> dict[str, Any]:
@@ -189,7 +189,7 @@ class Pages:
         context.setdefault("ignore_https_errors", True)
         made = await self._browser.new_context(**context)
         self._contexts.append(made)
-        await made.add_init_script(_NOTE_CONNECTIONS)
+        await made.add_init_script(NOTE_CONNECTIONS)
         page = await made.new_page()
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         caller = Caller(page)

@@ -85,8 +85,8 @@ class LivePeer:
 
     def __init__(self, signal: Signal) -> None:
         self.signal = signal
-        self.publisher = connection()
-        self.subscriber = connection()
+        self.publisher = self.connection()
+        self.subscriber = self.connection()
         self.tracks: dict[str, MediaStreamTrack] = {}
         self.channels: dict[str, RTCDataChannel] = {}
         self.messages: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
@@ -95,6 +95,13 @@ class LivePeer:
     @property
     def id(self) -> str:
         return self.signal.me
+
+    def connection(self) -> RTCPeerConnection:
+        return connection()
+
+    def adapted(self, sdp: str) -> str:
+        """A description of the server's as aiortc is given it."""
+        return adapt(sdp)
 
     def _watch(self, pc: RTCPeerConnection) -> None:
         @pc.on("track")
@@ -126,7 +133,9 @@ class LivePeer:
         sdp = self.publisher.localDescription.sdp
         answer = await self.signal.request("offer", sdp=sdp, media=entries)
         assert answer["type"] == "answer", answer
-        await self.publisher.setRemoteDescription(RTCSessionDescription(adapt(answer["sdp"]), "answer"))
+        await self.publisher.setRemoteDescription(
+            RTCSessionDescription(self.adapted(answer["sdp"]), "answer")
+        )
         return list(answer["media"])
 
     async def answer(self, setup: str = "active") -> dict[str, Any]:
@@ -135,7 +144,7 @@ class LivePeer:
         `setup` is the DTLS role that the subscriber takes in its first answer.
         """
         offer = await self.signal.next("offer")
-        await self.subscriber.setRemoteDescription(RTCSessionDescription(adapt(offer["sdp"]), "offer"))
+        await self.subscriber.setRemoteDescription(RTCSessionDescription(self.adapted(offer["sdp"]), "offer"))
         made = (await self.subscriber.createAnswer()).sdp.replace("a=setup:active", f"a=setup:{setup}")
         await self.subscriber.setLocalDescription(RTCSessionDescription(made, "answer"))
         reply = await self.signal.request(
@@ -156,7 +165,7 @@ class LivePeer:
         """Discard the subscribe connection, as after `transport_lost`."""
         await self.subscriber.close()
         self.tracks.clear()
-        self.subscriber = connection()
+        self.subscriber = self.connection()
         self._watch(self.subscriber)
 
     async def picture(self, timeout_s: float = 10) -> np.ndarray[Any, Any]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from browser import LAUNCH_ARGUMENTS, Pages
-from playwright.async_api import Browser, async_playwright, expect
+from browser_fixtures import browser, chromium, pages
+from playwright.async_api import expect
 from server_process import ServerProcess, running
 
-ARTIFACTS = Path(__file__).parents[2] / "artifacts"
+__all__ = ["browser", "chromium", "pages"]
 
 # Two cores may have four browsers' cameras to encode: what takes a moment elsewhere takes seconds then.
 expect.set_options(timeout=15_000)
@@ -26,24 +24,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("Chromium is not installed, and in CI it must be: see tests/install_tools.sh")
-        pytest.skip("Chromium is not installed: Debian's package is called chromium")
-    return path
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser(chromium: str) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=chromium, args=LAUNCH_ARGUMENTS)
-        yield launched
-        await launched.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -58,13 +38,3 @@ _rooms = itertools.count(1)
 @pytest.fixture
 def room() -> str:
     return f"room-{next(_rooms)}"
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def pages(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Pages]:
-    """Opens pages, each in its own browser context; a script error on any of them fails the test."""
-    ARTIFACTS.mkdir(exist_ok=True)
-    opened = Pages(browser, ARTIFACTS / request.node.name)
-    yield opened
-    await opened.close()
-    assert opened.errors == []
