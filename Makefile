@@ -30,8 +30,10 @@ test: $(VENV)/dev browser ## set up and run lint, types and every test, the brow
 	@if command -v cargo >/dev/null; then echo "The same browsers and peers on the Python plane:" && \
 		SFU_MEDIA__PLANE=python $(BIN)/python -m pytest -q $(OF_MEDIA); fi
 
-interop: dist ## what installs slowly: bare, lowest and newest environments, from what `make dist` built
+interop: dist browser ## other WebRTC stacks, and bare, lowest and newest environments of what `make dist` built
 	@$(PIP) install -e '.[interop]'
+	@bash tests/peers/install.sh
+	$(BIN)/python -m pytest --durations=0 tests/peers
 	$(BIN)/python -m pytest tests/installed
 
 unit: $(VENV)/dev ## the fast tests only: no browser, no TURN server, no PostgreSQL
