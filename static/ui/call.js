@@ -86,6 +86,7 @@ export class CallPage {
       act: (type, members) => this.#class.act(type, members),
       breakouts: () => this.#class.breakouts(),
       attendance: () => this.#class.attendance(),
+      removed: () => this.#class.removed(),
     });
     this.#data = this.#dataPanel();
     this.#controls = new Controls(room.name, this.#controlActions());

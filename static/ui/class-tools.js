@@ -6,6 +6,7 @@ import { breakoutsDialog } from './breakouts.js';
 import { ClassPanel } from './class-panel.js';
 import { el, FocusReturn } from './dom.js';
 import { Reactions } from './reactions.js';
+import { removedDialog } from './removed.js';
 import { saveReport } from './reports.js';
 
 /** What a call has besides media and chat: it follows the room's class and asks the server for what is pressed. */
@@ -131,6 +132,11 @@ export class ClassTools {
     const { name } = this.#room;
     if (await saveReport(this.#room, 'attendance.csv', `attendance-${name}.csv`)) return;
     this.#toasts.show(t(messageKey('not_allowed')), 'bad');
+  }
+
+  /** Show who was removed and stays out. */
+  removed() {
+    return removedDialog(this.#room, (error) => this.#failed(error));
   }
 
   #changed(what, panel) {

@@ -22,7 +22,7 @@ export class PeoplePanel {
   /**
    * @param {import('../sdk/room.js').Room} room
    * @param {{close: () => void, onMessage: (participant: string) => void, act: (type: string, members?: object) => void,
-   *   breakouts: () => void, attendance: () => void}} options `act` is a request of a moderator
+   *   breakouts: () => void, attendance: () => void, removed: () => void}} options `act` is a request of a moderator
    */
   constructor(room, options) {
     this.#room = room;
@@ -96,6 +96,8 @@ export class PeoplePanel {
       tool('lobby', 'door', room.lobby ? 'people.lobby.off' : 'people.lobby.on', () => act('set_room', { lobby: !room.lobby }), room.lobby),
       tool('breakouts', 'breakouts', 'breakouts.title', () => this.#options.breakouts(), room.breakouts.length > 0),
       tool('attendance', 'list', 'people.attendance', () => this.#options.attendance()),
+      // Who came without a token comes back as a stranger: nobody stays out.
+      ...(this.#room.pass ? [] : [tool('removed-people', 'door', 'people.removed', () => this.#options.removed())]),
     );
   }
 

@@ -1,4 +1,5 @@
 import { el } from './dom.js';
+import { askOfRoom } from './room-api.js';
 
 /**
  * Save a report of the room as a file.
@@ -7,11 +8,9 @@ import { el } from './dom.js';
  * @param {string} name of the file
  * @returns {Promise<boolean>} whether the server gave it
  */
-export async function saveReport({ name: room, self, secret }, report, name) {
-  const url = `/api/v1/rooms/${encodeURIComponent(room)}/${report}`;
-  const answer = await fetch(url, { headers: { Authorization: `Participant ${self.id}:${secret}` } }).catch(() => null);
+export async function saveReport(room, report, name) {
   // What breaks off is not saved as if it were the whole.
-  const content = answer?.ok ? await answer.blob().catch(() => null) : null;
+  const content = await askOfRoom(room, report).then((answer) => answer.blob()).catch(() => null);
   if (!content) return false;
   const link = el('a', { href: URL.createObjectURL(content), download: name });
   link.click();

@@ -311,6 +311,36 @@ async def test_turned_away_and_removed(pages: Pages, server: ServerProcess, room
             await ann.find(seen).wait_for()
 
 
+async def test_who_was_removed_is_let_back_in(pages: Pages, tmp_path: Path) -> None:
+    def link(identity: str, role: str) -> str:
+        given = {"identity": identity, "room": "ward", "ttl_s": 600, "now_s": int(time.time())}
+        return f"ward#token={tokens.mint('k1', SECRET, role=role, **given)}"
+
+    async with running(tmp_path, f"auth.keys=k1:{SECRET}") as guarded:
+        tia, ben = await pages.new(), await pages.new()
+        await tia.watch(guarded.url, link("tia", "owner"), "Tia")
+        await ben.watch(guarded.url, link("ben@ward", "participant"), "Ben")
+        await tia.find("toggle-people").click()
+        await tia.find("removed-people").click()
+        await tia.find("removed-nobody").wait_for()
+        await tia.find("dialog-close").click()
+        await tia.find("person").filter(has_text="Ben").get_by_test_id("person-more").click()
+        await tia.find("remove").click()
+        await tia.find("dialog-confirm").click()
+        await ben.find("dialog-rejoin").click()
+        await ben.find("dialog-close").click()
+        await ben.find("prejoin-join").wait_for()
+        await tia.find("removed-people").click()
+        entry = tia.find("removed-person").filter(has_text="ben@ward")
+        await pages.screenshot(tia, "removed-people")
+        await entry.get_by_test_id("readmit").click()
+        await tia.find("removed-nobody").wait_for()
+        await expect(entry).to_have_count(0)
+        await tia.find("dialog-close").click()
+        await ben.find("prejoin-join").click()
+        await ben.find("leave").wait_for()
+
+
 async def test_a_token_is_revoked(pages: Pages, tmp_path: Path) -> None:
     def token(identity: str, role: str) -> str:
         return tokens.mint(
