@@ -1,8 +1,8 @@
 """Programs with other WebRTC stacks. Each speaks the protocol in lines: the WebSocket is held here.
 
 A line on a program's standard output is a message to the server, a line on its standard input one from the
-server. Its last line is no message: `{"report": ...}`, when its standard input has ended. So a stack is tried
-whether or not its language has a WebSocket at hand.
+server. `{"report": ...}` is no message but what it has counted, for the last time when its standard input has
+ended. So a stack is tried whether or not its language has a WebSocket at hand.
 """
 
 from __future__ import annotations
