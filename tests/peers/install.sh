@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what tests/peers drives: Firefox and a screen for it, GStreamer with its Python bindings, Node.js with werift, Go with Pion.
+# Installs what tests/peers drives: Firefox and a screen for it, GStreamer with its Python bindings, Go with Pion.
 # A peer that is missing fails `make interop`, so what cannot be installed is said here, and is a failure.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -16,7 +16,6 @@ PYTHON
 packages=()
 command -v firefox-esr >/dev/null || packages+=(firefox-esr)
 command -v Xvfb >/dev/null || packages+=(xvfb)
-command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
 # Debian's own is too old for Pion.
 command -v go >/dev/null || { echo "Go 1.24 or newer is needed: https://go.dev/dl"; exit 1; }
 gstreamer >/dev/null 2>&1 || packages+=(
@@ -33,7 +32,6 @@ if [ ${#packages[@]} -ne 0 ]; then
     apt-get update -q >/dev/null
     apt-get install -q -y --no-install-recommends "${packages[@]}" >/dev/null
 fi
-npm ci --no-fund --no-audit --silent
 cd ../../examples/pion
 go vet ./...
 test -z "$(gofmt -l .)"
