@@ -85,6 +85,10 @@ def test_every_code_of_the_protocol_has_a_text() -> None:
     codes = set(re.findall(r"'([a-z]+(?:_[a-z]+)*)'", errors))
     protocol = (STATIC.parent / "docs" / "protocol.md").read_text()
     section = protocol.split("## Codes")[1].split("## ")[0]
-    documented = set(re.findall(r"`([a-z]+(?:_[a-z]+)*)`", section)) - {"joined", "reconnect", "retry_after_ms"}
+    documented = set(re.findall(r"`([a-z]+(?:_[a-z]+)*)`", section)) - {
+        "joined",
+        "reconnect",
+        "retry_after_ms",
+    }
     assert documented <= codes
     assert documented <= {key.removeprefix("error.") for key in keys("en")}
