@@ -33,6 +33,8 @@ class SvcCamera:
     spatial: int = 3
     temporal: int = 3
     key_mode: bool = True
+    simulcast: bool = False
+    """Nothing is predicted between spatial layers, in keyframes either."""
     flexible: bool = False
     part_bytes: int = 200
     ssrc: int = 0x1000
@@ -61,7 +63,7 @@ class SvcCamera:
         packets: list[bytes] = []
         for spatial in range(count):
             depends = [] if key else [(self._count - _REFERENCE[self.temporal][place], spatial)]
-            if spatial and (key or not self.key_mode):
+            if spatial and self._from_below(key):
                 depends.append((self._count, spatial - 1))
             self.frame_number += 1
             for part in range(2):
@@ -84,18 +86,25 @@ class SvcCamera:
         for packet in self.frame(key=key, layers=layers):
             self.stage.publish(packet)
 
+    def _from_below(self, key: bool) -> bool:
+        """Whether a layer refers to the smaller one of its picture."""
+        return not self.simulcast and (key or not self.key_mode)
+
     def _describe(self, key: bool, spatial: int, temporal: int, place: int, part: int) -> tuple[bytes, bytes]:
         mid = self.stage.config.mid.encode()
         if self.codec is VP9:
             head = self._vp9(key, spatial, temporal, place, part)
             return head, one_byte({SENT_IDS.mid: mid})
         start = part == 0
-        structure = structure_of(self.spatial, self.temporal, self.key_mode, self.sizes)
-        template = next(
+        structure = structure_of(
+            self.spatial, self.temporal, self.key_mode or self.simulcast, self.sizes, keys=not self.simulcast
+        )
+        fitting = [
             index
             for index, each in enumerate(structure.templates)
             if (each.spatial, each.temporal) == (spatial, temporal)
-        )
+        ]
+        template = fitting[-1 if key else 0]
         if key and start and not spatial:
             described = attached(structure, template, self.frame_number & 0xFFFF, end=False)
         else:
@@ -110,7 +119,9 @@ class SvcCamera:
         first = (
             0xA0 | predicted << 6 | self.flexible << 4 | (part == 0) << 3 | (part == 1) << 2 | structure << 1
         )
-        inter_layer = bool(spatial and (key or not self.key_mode))
+        inter_layer = bool(spatial and self._from_below(key))
+        if self.simulcast or (self.key_mode and not key):
+            first |= 1  # no larger layer refers to it
         up = self.temporal > 1 and temporal < self.temporal - 1
         layer = temporal << 5 | up << 4 | spatial << 1 | inter_layer
         head = bytes((first, 0x80 | self.picture >> 8 & 0x7F, self.picture & 0xFF, layer))
@@ -126,20 +137,25 @@ class SvcCamera:
 
 
 def structure_of(
-    spatial: int, temporal: int, key_mode: bool, sizes: tuple[tuple[int, int], ...]
+    spatial: int, temporal: int, apart: bool, sizes: tuple[tuple[int, int], ...], *, keys: bool
 ) -> DependencyStructure:
-    """One template for each layer and a decode target for each. Indications are those of delta frames."""
+    """A decode target for each layer, and a template; with `keys` one for its frames of keyframes besides.
+
+    `apart`: nothing is predicted between spatial layers, except in those.
+    """
     targets = [(s, t) for s in range(spatial) for t in range(temporal)]
 
-    def indication(layer: tuple[int, int], target: tuple[int, int]) -> Indication:
-        if layer[1] > target[1] or layer[0] > target[0] or (key_mode and layer[0] != target[0]):
+    def indication(layer: tuple[int, int], target: tuple[int, int], key: bool) -> Indication:
+        if layer[1] > target[1] or layer[0] > target[0] or (apart and not key and layer[0] != target[0]):
             return Indication.NOT_PRESENT
         if layer[1] == target[1] and layer[1]:
             return Indication.DISCARDABLE
         return Indication.SWITCH
 
     templates = tuple(
-        Template(s, t, tuple(indication((s, t), target) for target in targets), (), ()) for s, t in targets
+        Template(s, t, tuple(indication((s, t), target, key) for target in targets), (), ())
+        for s, t in targets
+        for key in ((False, True) if keys and not t else (False,))
     )
     return DependencyStructure(0, len(targets), templates, (), sizes[:spatial])
 

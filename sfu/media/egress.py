@@ -79,7 +79,9 @@ class Subscription:
         self._temporal = self._temporal_cap = _HIGHEST.temporal
         self._spatial = self._spatial_cap = _HIGHEST.spatial
         """Of the layers within the encoding that flows."""
-        self._former = (-1, self._spatial, self._temporal)
+        self._watched = 0
+        """The largest spatial layer of the last keyframe's picture that was sent."""
+        self._former = (-1, self._spatial, self._temporal, 0)
         """The layers before those, and where in the encoding they ended."""
         known = transport.continuations
         self._next_out = known.pop(config.ssrc, transport.first_seq(config.mid, rng))
@@ -160,9 +162,9 @@ class Subscription:
         limited = wanted.spatial + wanted.top_spatial >= target.spatial
         self._temporal_cap = target.temporal if limited else _HIGHEST.temporal
         spatial_cap = target.spatial - wanted.spatial
-        climbs = wanted.top_spatial > 0 and spatial_cap > self._spatial_cap
+        moves = spatial_cap > self._spatial_cap or (wanted.alone and spatial_cap != self._spatial_cap)
         self._spatial_cap = spatial_cap
-        if climbs or wanted is not self._wanted:
+        if (wanted.top_spatial > 0 and moves) or wanted is not self._wanted:
             self._wanted = wanted
             self._asked_us = -1
 
@@ -255,15 +257,20 @@ class Subscription:
     def _leaves_out(self, packet: MediaPacket, layer: PacketLayer, newest: bool) -> bool:
         """Layers change where a picture begins: downwards at once, upwards where the codec allows.
 
-        Larger pictures begin with a keyframe, more frames after a layer sync too. A late packet belongs to
-        what flowed when it was due: its picture lacks it.
+        Larger pictures begin with a keyframe, more frames after a layer sync too. Where smaller ones are not
+        sent beside larger ones, they begin with a keyframe as well. A late packet belongs to what flowed when
+        it was due: its picture lacks it.
         """
         if packet.ext_seq < self._former[0]:
-            return layer.temporal > self._former[2] or layer.spatial > self._former[1]
+            _, spatial, temporal, watched = self._former
+            beside = packet.encoding.alone and layer.spatial < watched
+            return layer.temporal > temporal or layer.spatial > spatial or beside
         if newest and layer.first:
-            before = self._spatial, self._temporal
+            before, watched = (self._spatial, self._temporal), self._watched
             keyframe = packet.info.keyframe
-            if keyframe or self._spatial_cap < self._spatial:
+            if keyframe:
+                self._watched = 0
+            if keyframe or (self._spatial_cap < self._spatial and not packet.encoding.alone):
                 self._spatial = self._spatial_cap
             cap, temporal = self._temporal_cap, layer.temporal
             if keyframe or cap < self._temporal:
@@ -273,8 +280,13 @@ class Subscription:
             elif layer.switch_up and temporal <= self._temporal:
                 self._temporal = cap
             if before != (self._spatial, self._temporal):
-                self._former = (packet.ext_seq, *before)
-        return layer.temporal > self._temporal or layer.spatial > self._spatial
+                self._former = (packet.ext_seq, *before, watched)
+        if layer.temporal > self._temporal or layer.spatial > self._spatial:
+            return True
+        if packet.timestamp != packet.encoding.keyframe_ts:
+            return packet.encoding.alone and layer.spatial < self._watched
+        self._watched = max(self._watched, layer.spatial)
+        return False
 
     def _top_at(self, ext_seq: int) -> int:
         """The highest spatial layer sent of the picture that the packet belongs to."""
@@ -314,7 +326,7 @@ class Subscription:
         self._runs.append(run)
         self._temporal = self._temporal_cap
         self._spatial = self._spatial_cap
-        self._former = (-1, self._spatial, self._temporal)
+        self._former = (-1, self._spatial, self._temporal, 0)
         self._report_us = -1
         self._report(run, now_us)
         self.forward(packet, now_us)
@@ -470,8 +482,10 @@ class Subscription:
         wanted = self._wanted
         if wanted is None or self._stream is None or self.publication.config.kind != "video":
             return
-        if self.gets(wanted) and self._spatial >= min(self._spatial_cap, wanted.top_spatial):
-            return
+        if self.gets(wanted):
+            best = min(self._spatial_cap, wanted.top_spatial)
+            if self._watched == best if wanted.alone else self._spatial >= best:
+                return
         if not self._runs:
             keyframe = wanted.recent_keyframe(now_us)
             if keyframe is not None:

@@ -103,15 +103,16 @@ class Encoding:
         "_described",
         "_frame_gap_us",
         "_frame_us",
-        "_keyframe_ts",
         "_layer_gap_us",
         "_pictures",
         "_rate_bytes",
         "_rate_since_us",
         "_seen_us",
+        "alone",
         "cache",
         "clock_rate",
         "keyframe_seq",
+        "keyframe_ts",
         "keyframe_us",
         "last_frame_number",
         "last_tl0",
@@ -137,6 +138,8 @@ class Encoding:
         self.last_us = 0
         self.rates = [0] * MOST_TEMPORAL
         """Bits per second of each layer alone, the temporal layers of each spatial one together."""
+        self.alone = False
+        """Its spatial layers do not depend on each other, in keyframes either."""
         self.top_temporal = 0
         self.top_spatial = 0
         """The highest layer that flows, of those in this one stream."""
@@ -147,7 +150,8 @@ class Encoding:
         self.last_frame_number = 0
         self.keyframe_seq = -1
         """Where the newest keyframe begins, -1 before the first."""
-        self._keyframe_ts = -1
+        self.keyframe_ts = -1
+        """The timestamp of the newest keyframe's picture."""
         self.keyframe_us = 0
         """When the newest keyframe began to arrive."""
         self._pictures = PictureNumbers()
@@ -214,8 +218,9 @@ class Encoding:
             if packet.frame_number >= 0:
                 self.last_frame_number = packet.frame_number
         if info.keyframe:
-            if packet.timestamp != self._keyframe_ts:
-                self._keyframe_ts = packet.timestamp
+            self.alone = layer is not None and layer.alone
+            if packet.timestamp != self.keyframe_ts:
+                self.keyframe_ts = packet.timestamp
                 self.keyframe_us = now_us
                 stats.keyframes += 1
                 self.keyframe_seq = max(packet.ext_seq, self.keyframe_seq)
@@ -261,7 +266,8 @@ class Encoding:
     def rate_of(self, spatial: int, temporal: int) -> int:
         """Bits per second of a layer of this stream with all that it depends on."""
         rates = self.rates
-        below = range(0, (spatial + 1) * MOST_TEMPORAL, MOST_TEMPORAL)
+        lowest = spatial if self.alone else 0
+        below = range(lowest * MOST_TEMPORAL, (spatial + 1) * MOST_TEMPORAL, MOST_TEMPORAL)
         return sum(sum(rates[first : first + temporal + 1]) for first in below)
 
     def stalled(self, others: Iterable[Encoding], now_us: int) -> bool:

@@ -3,6 +3,10 @@
 VP8 has temporal layers; VP9 (RFC 9628) and AV1 (by its dependency descriptor) have spatial ones too, all in
 one stream: a picture is a run of layer frames, smallest first. Every layer frame depends on lower layers
 only, so that leaving out everything above some spatial and some temporal layer is always right.
+
+Spatial layers that do not depend on each other at all (S modes) are simulcast within one stream: each viewer
+gets one of them, and all of them in keyframes, which tell how the stream is made. A decoder that got the
+smaller ones too would lose what they refer to to the larger ones' keyframes.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from typing import NamedTuple
 
 from sfu.errors import ParseError
 from sfu.rtp import dependency_descriptor
-from sfu.rtp.dependency_descriptor import DependencyStructure, Indication
+from sfu.rtp.dependency_descriptor import DependencyStructure, Indication, Template
 from sfu.rtp.payload import PayloadInfo
 
 MOST_SPATIAL = 8
@@ -23,7 +27,8 @@ class PacketLayer(NamedTuple):
 
     `first`: a picture begins here. `last`: a layer frame ends here, and the picture for those who get no
     higher layer. `sync`: this frame's temporal layer may begin with it. `switch_up`: every higher temporal
-    layer may begin after it. `gapless`: pictures left out must not leave a gap in the picture ids.
+    layer may begin after it. `gapless`: pictures left out must not leave a gap in the picture ids. `alone`:
+    no larger layer of this picture refers to it.
     """
 
     spatial: int
@@ -33,13 +38,14 @@ class PacketLayer(NamedTuple):
     sync: bool
     switch_up: bool
     gapless: bool
+    alone: bool
 
 
 def of_vp8(info: PayloadInfo) -> PacketLayer | None:
     """None for the base layer. Spec: RFC 7741 section 4.2."""
     if not info.temporal:
         return None
-    return PacketLayer(0, info.temporal, info.start_of_frame, False, info.layer_sync, False, True)
+    return PacketLayer(0, info.temporal, info.start_of_frame, False, info.layer_sync, False, True, False)
 
 
 def of_vp9(info: PayloadInfo) -> PacketLayer | None:
@@ -52,7 +58,8 @@ def of_vp9(info: PayloadInfo) -> PacketLayer | None:
         return None
     first = info.start_of_frame and not info.spatial
     return PacketLayer(
-        info.spatial, info.temporal, first, info.end_of_frame, False, info.layer_sync, False
+        info.spatial, info.temporal, first, info.end_of_frame, False, info.layer_sync, False,
+        info.unreferenced,
     )  # fmt: skip
 
 
@@ -96,6 +103,7 @@ class DescribedLayers:
             False,
             _switches_up(structure, frame.indications),
             False,
+            _is_alone(structure, frame),
         )
         if len(descriptor) == 3:
             self._known[descriptor[0]] = layer
@@ -104,6 +112,15 @@ class DescribedLayers:
 
 def _is_layered(structure: DependencyStructure) -> bool:
     return any(template.spatial or template.temporal for template in structure.templates)
+
+
+def _is_alone(structure: DependencyStructure, frame: Template) -> bool:
+    """Whether no decode target of a larger picture has use for this frame."""
+    return all(
+        indication == Indication.NOT_PRESENT
+        for target, indication in enumerate(frame.indications)
+        if structure.layer_of_target(target)[0] > frame.spatial
+    )
 
 
 def _switches_up(structure: DependencyStructure, indications: tuple[Indication, ...]) -> bool:

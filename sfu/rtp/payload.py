@@ -17,7 +17,8 @@ class PayloadInfo(NamedTuple):
     `layer_sync`: temporal layers up to this one may begin here. `inter_predicted`: refers to earlier pictures
     (False only where the codec tells so). `width`, `height`: of the largest layer, in pixels, 0 unless told.
     `sizes` is width and height of each spatial layer, lowest first, where told; `layered`: the payload names
-    its layers. `picture_id` and `tl0_pic_idx` are -1, and their offsets in the payload 0, where absent.
+    its layers; `unreferenced`: no larger layer of the same picture refers to this one. `picture_id` and
+    `tl0_pic_idx` are -1, and their offsets in the payload 0, where absent.
     """
 
     keyframe: bool = False
@@ -36,6 +37,7 @@ class PayloadInfo(NamedTuple):
     tl0_offset: int = 0
     sizes: tuple[tuple[int, int], ...] = ()
     layered: bool = False
+    unreferenced: bool = False
 
 
 OPAQUE = PayloadInfo()
@@ -116,6 +118,7 @@ def _inspect_vp9(payload: bytes | memoryview) -> PayloadInfo:
         descriptor.tl0_offset,
         descriptor.sizes,
         descriptor.layered,
+        descriptor.not_reference_for_upper,
     )
 
 

@@ -11,7 +11,7 @@ const MAX_TEMPLATES: usize = 64;
 const MANDATORY_BYTES: usize = 3;
 const REASON: &str = "dd-truncated";
 /// Of a decode target that the frame is not part of. Spec: section A.5.
-const NOT_PRESENT: u8 = 0;
+pub const NOT_PRESENT: u8 = 0;
 /// Everything of a decode target can be decoded from the frame on.
 pub const SWITCH: u8 = 2;
 

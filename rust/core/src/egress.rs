@@ -6,7 +6,7 @@ use crate::demux::PublicationId;
 use crate::egress_transport::{EgressTransport, Header};
 use crate::extensions::ExtensionLayout;
 use crate::hub::Hub;
-use crate::ingress::{EncodingId, MediaPacket, SubscriptionId};
+use crate::ingress::{Encoding, EncodingId, MediaPacket, SubscriptionId};
 use crate::layers::PacketLayer;
 use crate::pacer::Priority;
 use crate::parameters::{Kind, Layer, SubscriptionConfig, SubscriptionKey};
@@ -44,6 +44,7 @@ struct Former {
     until: i64,
     spatial: i64,
     temporal: i64,
+    watched: i64,
 }
 
 /// What a packet's payload becomes.
@@ -83,6 +84,8 @@ pub struct Subscription {
     /// Of the layers within the encoding that flows.
     pub(crate) spatial: i64,
     pub(crate) spatial_cap: i64,
+    /// The largest spatial layer of the last keyframe's picture that was sent.
+    pub(crate) watched: i64,
     former: Former,
     pub(crate) next_out: i64,
     pub(crate) rtx_next: i64,
@@ -129,7 +132,8 @@ impl Subscription {
             temporal_cap: HIGHEST.temporal,
             spatial: HIGHEST.spatial,
             spatial_cap: HIGHEST.spatial,
-            former: Former { until: -1, spatial: HIGHEST.spatial, temporal: HIGHEST.temporal },
+            watched: 0,
+            former: Former { until: -1, spatial: HIGHEST.spatial, temporal: HIGHEST.temporal, watched: 0 },
             next_out: first_out,
             rtx_next: rtx_first,
             connected: false,
@@ -201,9 +205,9 @@ impl Subscription {
         let limited = encoding.spatial + top >= target.spatial;
         self.temporal_cap = if limited { target.temporal } else { HIGHEST.temporal };
         let spatial_cap = target.spatial - encoding.spatial;
-        let climbs = top > 0 && spatial_cap > self.spatial_cap;
+        let moves = spatial_cap > self.spatial_cap || (encoding.alone && spatial_cap != self.spatial_cap);
         self.spatial_cap = spatial_cap;
-        if climbs || self.wanted != Some(wanted) {
+        if (top > 0 && moves) || self.wanted != Some(wanted) {
             self.wanted = Some(wanted);
             self.asked_us = -1;
         }
@@ -274,7 +278,7 @@ impl Subscription {
                 None => return,
             },
         };
-        let (payload_type, content) = self.content(packet, index);
+        let (payload_type, content) = self.content(packet, publication, index);
         let Some(content) = content else { return hub.counters.drop("picture-too-old") };
         let marker = self.marks(packet, &content, index);
         let run = &mut self.runs[index];
@@ -303,7 +307,12 @@ impl Subscription {
     }
 
     /// This leg's payload type, and what of the payload is sent; None where the packet is too old for any.
-    fn content(&mut self, packet: &MediaPacket, index: usize) -> (Option<u8>, Option<Content>) {
+    fn content(
+        &mut self,
+        packet: &MediaPacket,
+        publication: &Publication,
+        index: usize,
+    ) -> (Option<u8>, Option<Content>) {
         let payload_type = self.payload_type(packet.payload_type);
         if let Some(primary) = packet.primary {
             let (payload_type, content) = self.redundant(packet, payload_type, primary);
@@ -314,7 +323,7 @@ impl Subscription {
         }
         let newest = packet.ext_seq > self.runs[index].sequence.highest();
         if let Some(layer) = packet.layer
-            && self.leaves_out(packet, layer, newest)
+            && self.leaves_out(packet, layer, &publication.encodings[packet.encoding], newest)
         {
             let told = layer.gapless && packet.ext_picture_id >= 0;
             if let (Some(pictures), true) = (&mut self.runs[index].pictures, told) {
@@ -393,17 +402,28 @@ impl Subscription {
 
     /// Layers change where a picture begins: downwards at once, upwards where the codec allows.
     ///
-    /// Larger pictures begin with a keyframe, more frames after a layer sync too. A late packet belongs to what
-    /// flowed when it was due: its picture lacks it.
-    fn leaves_out(&mut self, packet: &MediaPacket, layer: PacketLayer, newest: bool) -> bool {
+    /// Larger pictures begin with a keyframe, more frames after a layer sync too. Where smaller ones are not sent
+    /// beside larger ones, they begin with a keyframe as well. A late packet belongs to what flowed when it was due:
+    /// its picture lacks it.
+    fn leaves_out(
+        &mut self,
+        packet: &MediaPacket,
+        layer: PacketLayer,
+        encoding: &Encoding,
+        newest: bool,
+    ) -> bool {
         let (spatial, temporal) = (i64::from(layer.spatial), i64::from(layer.temporal));
         if packet.ext_seq < self.former.until {
-            return temporal > self.former.temporal || spatial > self.former.spatial;
+            let beside = encoding.alone && spatial < self.former.watched;
+            return temporal > self.former.temporal || spatial > self.former.spatial || beside;
         }
         if newest && layer.first {
-            let before = (self.spatial, self.temporal);
+            let (before, watched) = ((self.spatial, self.temporal), self.watched);
             let keyframe = packet.info.keyframe;
-            if keyframe || self.spatial_cap < self.spatial {
+            if keyframe {
+                self.watched = 0;
+            }
+            if keyframe || (self.spatial_cap < self.spatial && !encoding.alone) {
                 self.spatial = self.spatial_cap;
             }
             let cap = self.temporal_cap;
@@ -415,10 +435,18 @@ impl Subscription {
                 self.temporal = cap;
             }
             if before != (self.spatial, self.temporal) {
-                self.former = Former { until: packet.ext_seq, spatial: before.0, temporal: before.1 };
+                let (spatial, temporal) = before;
+                self.former = Former { until: packet.ext_seq, spatial, temporal, watched };
             }
         }
-        temporal > self.temporal || spatial > self.spatial
+        if temporal > self.temporal || spatial > self.spatial {
+            return true;
+        }
+        if i64::from(packet.timestamp) != encoding.keyframe_ts {
+            return encoding.alone && spatial < self.watched;
+        }
+        self.watched = self.watched.max(spatial);
+        false
     }
 
     /// Which run a packet belongs to that is not of the current one, None where nobody waits for it.
@@ -470,7 +498,7 @@ impl Subscription {
         self.running = true;
         self.temporal = self.temporal_cap;
         self.spatial = self.spatial_cap;
-        self.former = Former { until: -1, spatial: self.spatial, temporal: self.temporal };
+        self.former = Former { until: -1, spatial: self.spatial, temporal: self.temporal, watched: 0 };
         self.report_us = -1;
         self.report(publication, transport, now_us, hub);
         self.forward(packet, publication, transport, now_us, hub);

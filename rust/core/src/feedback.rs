@@ -275,7 +275,10 @@ impl Subscription {
             return;
         }
         let top = publication.encodings[wanted].top_spatial as i64;
-        if self.gets(wanted) && self.spatial >= self.spatial_cap.min(top) {
+        let best = self.spatial_cap.min(top);
+        let alone = publication.encodings[wanted].alone;
+        let has_best = if alone { self.watched == best } else { self.spatial >= best };
+        if self.gets(wanted) && has_best {
             return;
         }
         if self.runs.is_empty()

@@ -154,7 +154,10 @@ pub struct Encoding {
     /// Where the newest keyframe begins, -1 before the first.
     pub keyframe_seq: i64,
     pictures: PictureNumbers,
-    keyframe_ts: i64,
+    /// The timestamp of the newest keyframe's picture.
+    pub keyframe_ts: i64,
+    /// Its spatial layers do not depend on each other, in keyframes either.
+    pub alone: bool,
     /// When the newest keyframe began to arrive.
     pub keyframe_us: i64,
     frame_us: [i64; FRAMES_SHOWN],
@@ -204,6 +207,7 @@ impl Encoding {
             keyframe_seq: -1,
             pictures: PictureNumbers::default(),
             keyframe_ts: -1,
+            alone: false,
             keyframe_us: 0,
             frame_us: [0; FRAMES_SHOWN],
             frame_gap_us: 0,
@@ -319,6 +323,7 @@ impl Encoding {
             }
         }
         if info.keyframe {
+            self.alone = packet.layer.is_some_and(|layer| layer.alone);
             if i64::from(packet.timestamp) != self.keyframe_ts {
                 self.keyframe_ts = i64::from(packet.timestamp);
                 self.keyframe_us = now_us;
@@ -382,7 +387,8 @@ impl Encoding {
 
     /// Bits per second of a layer of this stream with all that it depends on.
     pub fn rate_of(&self, spatial: usize, temporal: usize) -> i64 {
-        let below = self.rates.chunks(MOST_TEMPORAL).take(spatial + 1);
+        let first = if self.alone { spatial } else { 0 };
+        let below = self.rates.chunks(MOST_TEMPORAL).take(spatial + 1).skip(first);
         below.map(|rates| rates[..=temporal].iter().sum::<i64>()).sum()
     }
 

@@ -3,11 +3,15 @@
 //! VP8 has temporal layers; VP9 (RFC 9628) and AV1 (by its dependency descriptor) have spatial ones too, all in
 //! one stream: a picture is a run of layer frames, smallest first. Every layer frame depends on lower layers
 //! only, so that leaving out everything above some spatial and some temporal layer is always right.
+//!
+//! Spatial layers that do not depend on each other at all (S modes) are simulcast within one stream: each viewer
+//! gets one of them, and all of them in keyframes, which tell how the stream is made. A decoder that got the smaller
+//! ones too would lose what they refer to to the larger ones' keyframes.
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use crate::dependency_descriptor::{self, SWITCH, Structure, Template};
+use crate::dependency_descriptor::{self, NOT_PRESENT, SWITCH, Structure, Template};
 use crate::payload::PayloadInfo;
 
 pub const MOST_SPATIAL: usize = 8;
@@ -20,7 +24,8 @@ pub type Sizes = SmallVec<[(u32, u32); MOST_SPATIAL]>;
 ///
 /// `first`: a picture begins here. `last`: a layer frame ends here, and the picture for those who get no higher
 /// layer. `sync`: this frame's temporal layer may begin with it. `switch_up`: every higher temporal layer may
-/// begin after it. `gapless`: pictures left out must not leave a gap in the picture ids.
+/// begin after it. `gapless`: pictures left out must not leave a gap in the picture ids. `alone`: no larger layer of
+/// this picture refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketLayer {
     pub spatial: u8,
@@ -30,6 +35,7 @@ pub struct PacketLayer {
     pub sync: bool,
     pub switch_up: bool,
     pub gapless: bool,
+    pub alone: bool,
 }
 
 /// None for the base layer. Spec: RFC 7741 section 4.2.
@@ -42,6 +48,7 @@ pub fn of_vp8(info: &PayloadInfo) -> Option<PacketLayer> {
         sync: info.layer_sync,
         switch_up: false,
         gapless: true,
+        alone: false,
     })
 }
 
@@ -58,6 +65,7 @@ pub fn of_vp9(info: &PayloadInfo) -> Option<PacketLayer> {
         sync: false,
         switch_up: info.layer_sync,
         gapless: false,
+        alone: info.unreferenced,
     })
 }
 
@@ -101,12 +109,19 @@ impl DescribedLayers {
             sync: false,
             switch_up: switches_up(structure, &frame),
             gapless: false,
+            alone: is_alone(structure, &frame),
         };
         if short {
             self.known.insert(descriptor[0], layer);
         }
         Some(layer)
     }
+}
+
+/// Whether no decode target of a larger picture has use for this frame.
+fn is_alone(structure: &Structure, frame: &Template) -> bool {
+    let larger = |target: &usize| structure.spatial_of_target(*target) > frame.spatial;
+    (0..structure.decode_targets).filter(larger).all(|target| frame.indications[target] == NOT_PRESENT)
 }
 
 /// Whether everything of the smallest picture can be decoded from this frame on.

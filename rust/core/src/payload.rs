@@ -26,6 +26,8 @@ pub struct PayloadInfo {
     pub picture_id_offset: usize,
     pub tl0_offset: usize,
     pub layered: bool,
+    /// No larger layer of the same picture refers to this one.
+    pub unreferenced: bool,
 }
 
 /// Of audio, of empty payloads and of codecs that are not looked into: every field tells nothing.
@@ -45,6 +47,7 @@ pub const OPAQUE: PayloadInfo = PayloadInfo {
     picture_id_offset: 0,
     tl0_offset: 0,
     layered: false,
+    unreferenced: false,
 };
 
 /// Look into a payload. Retransmissions must be unwrapped first. An empty payload is `OPAQUE`.

@@ -355,7 +355,8 @@ impl Plane {
         let mut ssrcs: SmallVec<[u32; 8]> = SmallVec::new();
         for publication in transport.demux.publications.values() {
             let publication = &self.publications[*publication];
-            let flowing = publication.by_rid.iter().map(|(_, encoding)| &publication.encodings[*encoding].stats);
+            let flowing =
+                publication.by_rid.iter().map(|(_, encoding)| &publication.encodings[*encoding].stats);
             let told = flowing.filter(|stats| publication.config.remb && stats.active);
             ssrcs.extend(told.map(|stats| stats.ssrc));
         }

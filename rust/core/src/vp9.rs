@@ -34,6 +34,7 @@ fn read(payload: &[u8]) -> Parsed<(PayloadInfo, Sizes)> {
     }
     if first & 0x20 != 0 {
         info.layered = true;
+        info.unreferenced = first & 0x01 != 0;
         let layer = byte(offset)?;
         offset += 1;
         info.temporal = layer >> 5;

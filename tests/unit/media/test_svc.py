@@ -227,3 +227,61 @@ def test_av1_without_a_descriptor_is_never_cut() -> None:
     stage.plane.set_target(viewer.key, Layer(0, 0))
     show(stage, camera, 4, key=True)
     assert watched(viewer).pictures == [(0, 1, 2)] * 4
+
+
+SIMULCAST = [
+    pytest.param({"codec": VP9, "simulcast": True}, id="vp9"),
+    pytest.param({"codec": VP9, "simulcast": True, "flexible": True}, id="vp9-flexible"),
+    pytest.param({"codec": AV1, "simulcast": True}, id="av1"),
+]
+
+
+@pytest.mark.parametrize("mode", SIMULCAST)
+def test_of_simulcast_within_a_stream_each_viewer_gets_one_layer(mode: dict[str, object]) -> None:
+    stage, camera, viewer = made(**mode)  # type: ignore[arg-type]
+    middle = stage.view()
+    stage.plane.set_target(middle.key, Layer(1, 7))
+    show(stage, camera, 8, key=True)
+    assert watched(viewer).pictures == [(0, 1, 2)] + [(2,)] * 7
+    assert watched(middle).pictures == [(0, 1)] + [(1,)] * 7
+
+
+@pytest.mark.parametrize("mode", SIMULCAST)
+def test_of_simulcast_within_a_stream_another_layer_begins_with_a_keyframe(mode: dict[str, object]) -> None:
+    stage, camera, viewer = made(**mode)  # type: ignore[arg-type]
+    show(stage, camera, 4, key=True)
+    stage.plane.poll_events()
+    shown = [(0, 1, 2)] + [(2,)] * 3
+    for spatial in (0, 1, 2):
+        stage.plane.set_target(viewer.key, Layer(spatial, 7))
+        events = stage.run(40, camera.send)
+        assert [event.reason for event in events if isinstance(event, KeyframeWanted)] == ["switch"]
+        show(stage, camera, 3, key=True)
+        shown += [shown[-1][-1:]] * 2 + [tuple(range(spatial + 1))] + [(spatial,)] * 2
+        events = stage.run(1020, camera.send)
+        assert not [event for event in events if isinstance(event, KeyframeWanted)]
+        shown += [(spatial,)] * 51
+    assert watched(viewer).pictures == shown
+
+
+@pytest.mark.parametrize("mode", SIMULCAST)
+def test_of_simulcast_within_a_stream_a_layer_costs_what_it_sends(mode: dict[str, object]) -> None:
+    stage, camera, _ = made(**mode)  # type: ignore[arg-type]
+    show(stage, camera, 60, key=True)
+    rates = {layer: bps for layer, _, bps in stage.plane.layers(stage.publication)}
+    (stats,) = stage.plane.publication_stats(stage.publication)
+    for spatial in range(3):
+        assert rates[Layer(spatial, 2)] == pytest.approx(stats.bitrate_bps / 3, rel=0.1)
+
+
+@pytest.mark.parametrize("mode", SIMULCAST)
+def test_of_simulcast_within_a_stream_a_layer_that_ends_is_left_with_a_keyframe(
+    mode: dict[str, object],
+) -> None:
+    stage, camera, viewer = made(**mode)  # type: ignore[arg-type]
+    show(stage, camera, 8, key=True)
+    events = stage.run(600, lambda: camera.send(layers=2))
+    assert "switch" in [event.reason for event in events if isinstance(event, KeyframeWanted)]
+    camera.send(key=True, layers=2)
+    stage.run(100, lambda: camera.send(layers=2))
+    assert watched(viewer).pictures[-2:] == [(1,)] * 2
