@@ -665,10 +665,7 @@ class Conference:
         return {
             "type": "joined",
             "version": VERSION,
-            **wire.welcome(welcome),
-            "class": self._encoded.work(welcome.work),
-            "state": self._encoded.state(welcome.room, welcome.state),
-            "chat": self._encoded.chat(welcome.room, welcome.chat.messages),
+            **self._encoded.welcome(welcome),
             "data": self.data.terms(member),
             **kept,
             "ice_servers": member.ice_servers(),

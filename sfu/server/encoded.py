@@ -9,6 +9,7 @@ from functools import lru_cache
 from sfu.ids import RoomName
 from sfu.room.board import Board, Stroke
 from sfu.room.class_events import ClassView
+from sfu.room.effects import Welcome
 from sfu.room.model import ChatMessage
 from sfu.room.polls import PollView
 from sfu.room.questions import QuestionView
@@ -79,6 +80,15 @@ class Encoded:
         texts.strokes[stroke.id] = (stroke, text)
         self.made += len(text)
         return len(stroke.points)
+
+    def welcome(self, welcome: Welcome) -> Json:
+        """All that `joined` says of the room."""
+        return {
+            **wire.welcome(welcome),
+            "class": self.work(welcome.work),
+            "state": self.state(welcome.room, welcome.state),
+            "chat": self.chat(welcome.room, welcome.chat.messages),
+        }
 
     def state(self, room: RoomName, view: StateView) -> Part:
         """`joined.state`."""

@@ -28,6 +28,8 @@ from sfu.room.model import BreakoutId, ChatHistory, Instant, Limits, SessionKey
 from sfu.room.permissions import GrantChanges, Role, Template
 from sfu.room.registry import Rooms
 from sfu.server import wire
+from sfu.server.encoded import Encoded
+from sfu.server.fairness import Turns
 
 ROOM = RoomName("r")
 LIMITS = Limits(max_participants=4, max_rooms=2, grace_us=5_000_000, empty_us=30_000_000)
@@ -52,7 +54,8 @@ class World:
 
     def say(self, who: str, message: dict[str, Any]) -> None:
         message.pop("secret", None)
-        self.sent.setdefault(who, []).append(json.dumps(message))
+        text = json.dumps(message, default=lambda part: json.loads(part.text))
+        self.sent.setdefault(who, []).append(text)
 
     def apply(self, by: str, command: commands.Command) -> None:
         try:
@@ -71,7 +74,7 @@ class World:
                     name = self.sessions[effect.session]
                     self.here[name] = effect.participant.id
                     names[effect.participant.id] = name
-                    self.say(name, {"type": "joined", **wire.welcome(effect)})
+                    self.say(name, {"type": "joined", **Encoded(Turns()).welcome(effect)})
                 case effects.ParticipantClosed():
                     name = names[effect.participant]
                     if self.here.get(name) == effect.participant:
