@@ -58,7 +58,7 @@ class Passes:
             identity=participant.identity,
             room=room,
             role=participant.role,
-            now_s=int(now_s),
+            now_s=now_s,
             ttl_s=TTL_S,
         )
 
@@ -78,7 +78,8 @@ class Passes:
         was_there = (former.room, former.identity) in self.cut_off
         if former.role == "owner" and was_there and since_s < OWNER_RETURN_S:
             return "owner"
-        if since_s >= RETURN_S:
+        # One of this run says nothing of rooms that the last one held.
+        if since_s >= RETURN_S or former.made_s >= self._started_s:
             return None
         return "participant" if former.role == "owner" else former.role
 

@@ -55,7 +55,7 @@ def mint(
     *,
     identity: str,
     room: str,
-    now_s: int,
+    now_s: float,
     ttl_s: int,
     name: str = "",
     role: str | None = None,
